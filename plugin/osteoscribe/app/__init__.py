@@ -1,0 +1,1 @@
+"""Use cases: take one instance, turn marks into one report, push a delivery on."""

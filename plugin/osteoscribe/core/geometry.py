@@ -1,0 +1,130 @@
+"""`Grid`: voxel index to patient millimetres and back.
+
+Index coordinates are (k, r, c): slice, row, column, with 0.0 at the **centre** of the first voxel.
+Patient coordinates are LPS mm (PS3.3 C.7.6.2.1.1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+STEP_TOLERANCE_MM = 0.01
+"""Two slice steps closer than this count as the same step, relative to DICOM's 16-character decimals."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Grid:
+    """Where the voxels of a stack of parallel slices lie.
+
+    The slices are parallel and equally oriented, but need be neither evenly spaced (a missing slice) nor
+    stacked along their normal (gantry tilt): each slice has an origin of its own.
+
+    Parameters
+    ----------
+    shape
+        (slices, rows, columns).
+    origins_lps_mm
+        (slices, 3), centre of the first voxel of each slice, in LPS mm, in stacking order.
+    row_step_lps_mm
+        (3,), the step from one row to the next (down the image), in LPS mm.
+    column_step_lps_mm
+        (3,), the step from one column to the next (along a row), in LPS mm.
+    slice_step_lps_mm
+        (3,), the usual step from one slice to the next, in LPS mm; of a single slice its thickness
+        along the normal.
+    frame_of_reference_uid
+        Frame of reference, or None where the object names none.
+
+    References
+    ----------
+    PS3.3 C.7.6.2.1.1
+    """
+
+    shape: tuple[int, int, int]
+    origins_lps_mm: FloatArray
+    row_step_lps_mm: FloatArray
+    column_step_lps_mm: FloatArray
+    slice_step_lps_mm: FloatArray
+    frame_of_reference_uid: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in (
+            "origins_lps_mm",
+            "row_step_lps_mm",
+            "column_step_lps_mm",
+            "slice_step_lps_mm",
+        ):
+            array = np.array(getattr(self, name), dtype=np.float64)
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+
+    @property
+    def row_spacing_mm(self) -> float:
+        """Distance between the centres of two rows, in mm (first value of PixelSpacing)."""
+        return float(np.linalg.norm(self.row_step_lps_mm))
+
+    @property
+    def column_spacing_mm(self) -> float:
+        """Distance between the centres of two columns, in mm (second value of PixelSpacing)."""
+        return float(np.linalg.norm(self.column_step_lps_mm))
+
+    @property
+    def normal(self) -> FloatArray:
+        """(3,), unit normal of the slices: row direction x column direction of the image plane."""
+        normal = np.cross(self.column_step_lps_mm, self.row_step_lps_mm)
+        return np.asarray(normal / np.linalg.norm(normal), dtype=np.float64)
+
+    @property
+    def slice_spacing_mm(self) -> float:
+        """Usual distance between two slice planes along the normal, in mm; positive."""
+        return float(abs(np.dot(self.slice_step_lps_mm, self.normal)))
+
+    @property
+    def plane_positions_mm(self) -> FloatArray:
+        """(slices,), position of each slice plane along the normal, in mm."""
+        return np.asarray(self.origins_lps_mm @ self.normal, dtype=np.float64)
+
+    def to_patient(self, index_krc: npt.ArrayLike) -> FloatArray:
+        """Patient coordinates of index coordinates.
+
+        Parameters
+        ----------
+        index_krc
+            (n, 3) index coordinates; k must be a whole slice index.
+
+        Returns
+        -------
+        FloatArray
+            (n, 3) LPS mm.
+        """
+        index = np.atleast_2d(np.asarray(index_krc, dtype=np.float64))
+        k = np.rint(index[:, 0]).astype(np.intp)
+        return np.asarray(
+            self.origins_lps_mm[k]
+            + index[:, 1:2] * self.row_step_lps_mm
+            + index[:, 2:3] * self.column_step_lps_mm
+        )
+
+    def to_plane(self, points_lps_mm: npt.ArrayLike, k: int) -> FloatArray:
+        """Where points lie relative to one slice.
+
+        Parameters
+        ----------
+        points_lps_mm
+            (n, 3) LPS mm.
+        k
+            Slice index.
+
+        Returns
+        -------
+        FloatArray
+            (n, 3): distance from the slice plane along the normal in mm, then row and column index.
+        """
+        points = np.atleast_2d(np.asarray(points_lps_mm, dtype=np.float64))
+        basis = np.column_stack([self.normal, self.row_step_lps_mm, self.column_step_lps_mm])
+        return np.asarray(np.linalg.solve(basis, (points - self.origins_lps_mm[k]).T).T)

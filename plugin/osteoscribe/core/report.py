@@ -1,0 +1,117 @@
+"""`Lesion`, `Finding`, `Problem`, `Report`: what one SR says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from osteoscribe.core.facts import FactSheet
+from osteoscribe.core.intensity import IntensityReference
+from osteoscribe.core.marks import InstanceRef, RoiMark
+from osteoscribe.core.phrase import Phrase
+from osteoscribe.core.prior import Comparison
+from osteoscribe.core.region import Outline, Placement
+from osteoscribe.core.rules.decision import Decision
+from osteoscribe.core.series import Acquisition
+from osteoscribe.core.size import NotMeasurable, Size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Lesion:
+    """A measured mark.
+
+    Parameters
+    ----------
+    name
+        The human name in the report, for example ``Lesion 1``.
+    tracking_uid
+        Stable over re-measurement of the same mark.
+    image
+        The CT image that carries the outline (that of the long axis where it lies on the CT's grid).
+    image_label
+        How a person finds it, for example ``series 3, image 31``.
+    outline
+        The outline on `image`, in the CT grid's index coordinates; None where there is none (a point).
+    intensity
+        None where the mark has no area.
+    """
+
+    name: str
+    mark: RoiMark
+    tracking_uid: str
+    placement: Placement
+    size: Size | NotMeasurable
+    image: InstanceRef
+    image_label: str
+    outline: Outline | None
+    intensity: IntensityReference | None
+    comparison: Comparison | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Finding:
+    """A lesion with the rule that held and its sentence."""
+
+    lesion: Lesion
+    facts: FactSheet
+    decision: Decision
+    phrase: Phrase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What could not be done, for a person to see.
+
+    ``where`` names the object and item; ``code`` is listed in ``docs/problems.md``.
+    """
+
+    code: str
+    message: str
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ignored:
+    """An ROI that is no lesion mark, and why it was left out."""
+
+    label: str
+    source: InstanceRef
+    item: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predecessor:
+    """An earlier report of the same series, which a new one replaces (PS3.3 C.17.2)."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+    instance_number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Report:
+    """What one SR says about one CT series.
+
+    Parameters
+    ----------
+    accepted_at
+        When the job was accepted, with time zone: the only time in the report.
+    table_text
+        Identification of the rule table: id, version, SHA-256.
+    """
+
+    study_instance_uid: str
+    series_instance_uid: str
+    acquisition: Acquisition
+    findings: tuple[Finding, ...]
+    problems: tuple[Problem, ...]
+    ignored: tuple[Ignored, ...]
+    software_version: str
+    accepted_at: datetime
+    table_id: str
+    table_version: str
+    table_sha256: str
+    predecessor: Predecessor | None = None

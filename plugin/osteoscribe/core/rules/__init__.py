@@ -1,0 +1,1 @@
+"""The management rules: a table as data, proved complete, decided first match wins."""

@@ -1,0 +1,112 @@
+"""`SeriesIndex`: a CT series from its headers; `CtBox`: the HU voxels of one box of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from osteoscribe.core.geometry import Grid
+from osteoscribe.core.marks import InstanceRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlobRef:
+    """Where the received bytes of one instance lie.
+
+    Parameters
+    ----------
+    segment
+        Name of the append-only segment, or the path of a file.
+    offset
+        Byte offset of the encoded data set in it.
+    length
+        Its length in bytes.
+    """
+
+    segment: str
+    offset: int
+    length: int
+
+
+ReadBytes = Callable[[BlobRef, int, int], bytes]
+"""Bytes [start, stop) of a blob, counted from its first byte; how pure code is handed stored bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceSource:
+    """Where the pixels of one slice lie.
+
+    Parameters
+    ----------
+    ref
+        The instance, with its frame number where it is a multi-frame image.
+    blob
+        Its received bytes.
+    transfer_syntax_uid
+        Encoding of the data set.
+    instance_number
+        InstanceNumber (0020,0013), or None.
+    slope, intercept
+        Modality LUT: HU = stored value x slope + intercept (PS3.3 C.11.1).
+    """
+
+    ref: InstanceRef
+    blob: BlobRef
+    transfer_syntax_uid: str
+    instance_number: int | None
+    slope: float
+    intercept: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acquisition:
+    """How the CT was made; printed beside the HU."""
+
+    slice_thickness_mm: float | None = None
+    kvp_kv: float | None = None
+    convolution_kernel: str | None = None
+    contrast: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SeriesIndex:
+    """A CT series, from headers alone.
+
+    Parameters
+    ----------
+    slices
+        One for each slice of `grid`, in the same order.
+    left_out
+        Instances of the series that are no slices of the grid (localizers, duplicates), with the reason.
+    """
+
+    study_instance_uid: str
+    series_instance_uid: str
+    grid: Grid
+    slices: tuple[SliceSource, ...]
+    acquisition: Acquisition
+    left_out: tuple[tuple[InstanceRef, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CtBox:
+    """HU voxels of one box of a series.
+
+    Parameters
+    ----------
+    offset
+        (k, r, c) in the series' grid.
+    voxels_hu
+        (slices, rows, columns) float64, read-only.
+    """
+
+    offset: tuple[int, int, int]
+    voxels_hu: npt.NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        voxels = np.array(self.voxels_hu, dtype=np.float64)
+        voxels.setflags(write=False)
+        object.__setattr__(self, "voxels_hu", voxels)

@@ -1,0 +1,1 @@
+"""Core values in, data set out. No input or output."""

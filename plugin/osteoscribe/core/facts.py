@@ -163,7 +163,10 @@ def _morphology(answers: Answers) -> tuple[Stated[Morphology], tuple[Conflict, .
     forced = Stated(value=Morphology.ATYPICAL, provenance=density.provenance, where=density.where)
     if stated.value is Morphology.UNKNOWN:
         return forced, ()
-    message = f"recorded as typical ({_source(stated)}), but of mixed density ({_source(density)}); taken as atypical"
+    message = (
+        f"recorded as typical ({_source(stated)}), but of mixed density ({_source(density)}); "
+        "taken as atypical"
+    )
     return forced, (Conflict(question="morphology", message=message),)
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (phrases stand as they are printed)
 """The cases that were written by hand from the specification, one by one."""
 
 from __future__ import annotations

@@ -87,7 +87,8 @@ def reach(table: RuleTable) -> tuple[Reach, ...]:
         raise refuse(
             "gap",
             "table",
-            f"{size_of(left)} combinations meet no row, for example: {in_words(table, left[:1])}. Add a row for them",
+            f"{size_of(left)} combinations meet no row, for example: {in_words(table, left[:1])}. "
+            "Add a row for them",
         )
     return tuple(reaches)
 

@@ -1,4 +1,4 @@
-"""A rule table as values: columns, rows, words and sources. It holds no condition on HU: there is no such column.
+"""A rule table as values: columns, rows, words and sources. It has no column for HU.
 
 Conditions are boxes (`osteoscribe.core.rules.boxes`): one set of values for each column.
 """

@@ -97,7 +97,7 @@ def test_a_mark_from_a_seg_adds_a_group_of_the_segment_with_the_same_tracking_ui
     assert segment.ReferencedSegmentNumber == 2
     assert list(numbers(planar)) == ["Long Axis", "Short Axis"]
     assert not set(numbers(planar)) & set(numbers(volumetric))
-    assert list(numbers(volumetric))[0] == "Volume"
+    assert next(iter(numbers(volumetric))) == "Volume"
 
 
 def test_a_caliper_is_told_by_its_two_lines():

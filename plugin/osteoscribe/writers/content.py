@@ -72,12 +72,12 @@ def text(name: Code, value: str, *, relationship: str = CONTAINS) -> Dataset:
 
 
 def clean(value: str) -> str:
-    """Text that may stand in an SR: no control characters but line feeds, no trailing blanks.
+    r"""Text that may stand in an SR: no control characters but line feeds, no trailing blanks.
 
     Examples
     --------
-    >>> clean("a\\x1b[31mb \\r\\nc \\n")
-    'a [31mb\\nc'
+    >>> clean("a\x1b[31mb \r\nc \n")
+    'a [31mb\nc'
     """
     lines = value.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     printable = ("".join(c if c.isprintable() else " " for c in line).rstrip() for line in lines)

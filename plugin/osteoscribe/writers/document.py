@@ -11,12 +11,12 @@ from pydicom import DataElement, Dataset, dcmwrite
 from pydicom import config as pydicom_config
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 from pydicom.valuerep import PersonName
 
 from osteoscribe.core import codes
 from osteoscribe.core.report import Report
-from osteoscribe.writers import uids
+from osteoscribe.writers import modules, uids
 from osteoscribe.writers.content import coded
 
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
@@ -25,25 +25,8 @@ BASIC_TEXT_SR = "1.2.840.10008.5.1.4.1.1.88.11"
 
 MANUFACTURER = "Osteoscribe project"
 MODEL_NAME = "Osteoscribe"
-IMPLEMENTATION_CLASS_UID = uids.derived_uid("implementation class")
+IMPLEMENTATION_CLASS_UID = UID(uids.derived_uid("implementation class"))
 IMPLEMENTATION_VERSION_NAME = "OSTEOSCRIBE"
-
-PATIENT = ["ReferencedPatientSequence", "PatientName", "PatientID", "IssuerOfPatientID", "TypeOfPatientID", "IssuerOfPatientIDQualifiersSequence", "SourcePatientGroupIdentificationSequence", "GroupOfPatientsIdentificationSequence", "PatientBirthDate", "PatientBirthTime", "PatientBirthDateInAlternativeCalendar", "PatientDeathDateInAlternativeCalendar", "PatientAlternativeCalendar", "PatientSex", "QualityControlSubject", "StrainDescription", "StrainNomenclature", "StrainStockSequence", "StrainAdditionalInformation", "StrainCodeSequence", "GeneticModificationsSequence", "OtherPatientIDs", "OtherPatientNames", "OtherPatientIDsSequence", "EthnicGroup", "PatientSpeciesDescription", "PatientSpeciesCodeSequence", "PatientBreedDescription", "PatientBreedCodeSequence", "BreedRegistrationSequence", "ResponsiblePerson", "ResponsiblePersonRole", "ResponsibleOrganization", "PatientComments", "PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence"]
-"""Patient Module, PS3.3 C.7.1.1, with its retired attributes that are still sent."""
-
-STUDY = ["StudyDate", "StudyTime", "AccessionNumber", "IssuerOfAccessionNumberSequence", "ReferringPhysicianName", "ReferringPhysicianIdentificationSequence", "ConsultingPhysicianName", "ConsultingPhysicianIdentificationSequence", "StudyDescription", "ProcedureCodeSequence", "PhysiciansOfRecord", "PhysiciansOfRecordIdentificationSequence", "NameOfPhysiciansReadingStudy", "PhysiciansReadingStudyIdentificationSequence", "ReferencedStudySequence", "StudyInstanceUID", "StudyID", "RequestingService", "RequestingServiceCodeSequence", "ReasonForPerformedProcedureCodeSequence"]
-"""General Study Module, PS3.3 C.7.2.1."""
-
-PATIENT_STUDY = ["AdmittingDiagnosesDescription", "AdmittingDiagnosesCodeSequence", "PatientAge", "PatientSize", "PatientSizeCodeSequence", "PatientBodyMassIndex", "MeasuredAPDimension", "MeasuredLateralDimension", "PatientWeight", "MedicalAlerts", "Allergies", "Occupation", "SmokingStatus", "AdditionalPatientHistory", "PregnancyStatus", "LastMenstrualDate", "PatientSexNeutered", "ReasonForVisit", "ReasonForVisitCodeSequence", "AdmissionID", "IssuerOfAdmissionIDSequence", "ServiceEpisodeID", "ServiceEpisodeDescription", "IssuerOfServiceEpisodeIDSequence", "PatientState"]
-"""Patient Study Module, PS3.3 C.7.2.2."""
-
-CLINICAL_TRIAL = ["ClinicalTrialSponsorName", "ClinicalTrialProtocolID", "ClinicalTrialProtocolName", "IssuerOfClinicalTrialProtocolID", "OtherClinicalTrialProtocolIDsSequence", "ClinicalTrialSiteID", "ClinicalTrialSiteName", "IssuerOfClinicalTrialSiteID", "ClinicalTrialSubjectID", "IssuerOfClinicalTrialSubjectID", "ClinicalTrialSubjectReadingID", "IssuerOfClinicalTrialSubjectReadingID", "ClinicalTrialProtocolEthicsCommitteeName", "ClinicalTrialProtocolEthicsCommitteeApprovalNumber", "ClinicalTrialTimePointID", "ClinicalTrialTimePointDescription", "LongitudinalTemporalOffsetFromEvent", "LongitudinalTemporalEventType", "ClinicalTrialTimePointTypeCodeSequence", "IssuerOfClinicalTrialTimePointID", "ConsentForClinicalTrialUseSequence", "LongitudinalTemporalInformationModified"]
-"""Clinical Trial Subject and Study Modules, PS3.3 C.7.1.3, C.7.2.3, and what goes with them."""
-
-COPIED = (*PATIENT, *STUDY, *PATIENT_STUDY, *CLINICAL_TRIAL)
-
-TYPE_2 = ["PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID"]
-"""Present in every document, empty where the CT has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,11 +119,7 @@ def _describe_equipment(ds: Dataset, report: Report, context: Dataset) -> None:
     own.ContributionDescription = f"Rule table {report.table_id} {report.table_version}"[:1024]
     scanner = Dataset()
     scanner.PurposeOfReferenceCodeSequence = [coded(codes.ACQUISITION_EQUIPMENT)]
-    _copy(
-        context,
-        scanner,
-        ["Manufacturer", "InstitutionName", "StationName", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions"],
-    )
+    _copy(context, scanner, modules.EQUIPMENT)
     if "Manufacturer" not in scanner:
         scanner.Manufacturer = ""
     ds.ContributingEquipmentSequence = [own, scanner]
@@ -185,11 +164,7 @@ def _requests(ds: Dataset, context: Dataset) -> list[Dataset]:
         item.RequestedProcedureDescription = ""
         item.RequestedProcedureCodeSequence = []
         _copy(context, item, ("IssuerOfAccessionNumberSequence",))
-        _copy(
-            source,
-            item,
-            ["StudyInstanceUID", "ReferencedStudySequence", "AccessionNumber", "IssuerOfAccessionNumberSequence", "RequestedProcedureID", "RequestedProcedureDescription", "RequestedProcedureCodeSequence", "PlacerOrderNumberImagingServiceRequest", "FillerOrderNumberImagingServiceRequest"],
-        )
+        _copy(source, item, modules.REQUEST)
         items.append(item)
     return items
 
@@ -233,8 +208,8 @@ def _series(series_instance_uid: str, sop_classes: dict[str, str]) -> Dataset:
 
 def copy_patient_and_study(context: Dataset, ds: Dataset) -> None:
     """Copy the patient and study modules whole, re-encoded for ISO_IR 192, empty type 2 values added."""
-    _copy(context, ds, COPIED)
-    for keyword in TYPE_2:
+    _copy(context, ds, modules.COPIED)
+    for keyword in modules.TYPE_2:
         if keyword not in ds:
             setattr(ds, keyword, "")
 

@@ -77,7 +77,7 @@ def build_sr(
         *procedures_reported(ds),
         content.text(profile.phrase_code, wording.summary(report)),
         _image_library(report),
-        _imaging_measurements(report, profile, evidence),
+        _imaging_measurements(report, profile),
         _qualitative_evaluations(report),
     ]
     root = content.container(codes.IMAGING_MEASUREMENT_REPORT, children, template="1500")
@@ -128,12 +128,11 @@ def _image_library(report: Report) -> Dataset:
     return content.container(codes.IMAGE_LIBRARY, [group])
 
 
-def _imaging_measurements(report: Report, profile: Profile, evidence: Sequence[EvidenceRef]) -> Dataset:
-    series = {ref.sop_instance_uid: ref.series_instance_uid for ref in evidence}
+def _imaging_measurements(report: Report, profile: Profile) -> Dataset:
     items = _algorithm(report)
     for number, finding in enumerate(report.findings):
         identifier = profile.tracking_identifier if number == 0 else ""
-        items += _groups(finding, profile, identifier or finding.lesion.name, series, report)
+        items += _groups(finding, profile, identifier or finding.lesion.name, report)
     return content.container(codes.IMAGING_MEASUREMENTS, items)
 
 
@@ -152,9 +151,7 @@ def _algorithm(report: Report) -> list[Dataset]:
     ]
 
 
-def _groups(
-    finding: Finding, profile: Profile, identifier: str, series: dict[str, str], report: Report
-) -> list[Dataset]:
+def _groups(finding: Finding, profile: Profile, identifier: str, report: Report) -> list[Dataset]:
     """The group of a lesion, and for a mark from a SEG a second one that refers to the segment.
 
     HU and volume stand in one of them, never in both: viewers add groups of the same tracking UID together.

@@ -14,8 +14,8 @@ DISCLAIMER = (
     "accept, change or reject. HU values are for reference only: no rule uses them."
 )
 READER_ERROR = (
-    "Two readers of the same nodule differ by up to about 1.7 mm (95 % limits, Revel 2004, lung nodules; no figure "
-    "for bone lesions was found)."
+    "Two readers of the same nodule differ by up to about 1.7 mm (95 % limits, Revel 2004, lung nodules; no "
+    "figure for bone lesions was found)."
 )
 
 
@@ -119,7 +119,7 @@ def _input_words(fact: StatedFact) -> str:
 
 
 def why(finding: Finding, report: Report) -> str:
-    """Why this suggestion: the row, its inputs with their origin, what is missing, how it was measured, sources."""
+    """Why this suggestion: row, inputs with their origin, what is missing, how it was measured, sources."""
     lesion, decision = finding.lesion, finding.decision
     row = f"{lesion.name}: rule {decision.rule_id}"
     if decision.analogue:

@@ -52,3 +52,40 @@ def open_listener(settings: Settings, folder: DataFolder) -> Listener:
     return Listener(
         settings.node, transfer_syntaxes=tuple(READABLE_TRANSFER_SYNTAXES), open_reception=open_reception
     )
+
+
+def data_folder() -> Path:
+    """Where the default settings and samples are: package data of an installed wheel, else the source tree."""
+    packaged = Path(__file__).resolve().parent / "_data"
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2]
+
+
+def load_practice(settings: Settings) -> Practice:
+    """The rule table and label rules that the settings name, proved and checked."""
+    config = data_folder() / "config"
+    labels = settings.practice.labels or config / "labels.toml"
+    table = settings.practice.rule_table or config / "rules" / DEFAULT_TABLE
+    return Practice(
+        table=load_table(table),
+        labels=load_label_rules(labels),
+        site_in_phrase=settings.practice.site_in_phrase,
+    )
+
+
+def process_paths(
+    paths: Sequence[Path], *, config: Path | None, label_patterns: Sequence[str], calling_ae: str, show: Show
+) -> Outcome:
+    """Reports of all marks in files and folders."""
+    practice = load_practice(load_settings(config) if config else Settings())
+    found = scan(paths, lambda done, total: show("reading headers", done, total))
+    outcome = run(
+        Request(
+            instances=newest(found.instances),
+            read=read_bytes,
+            calling_ae=calling_ae,
+            label_patterns=label_patterns,
+        ),
+        practice,
+        show,
+    )
+    return replace(outcome, problems=(*_file_problems(found, paths), *outcome.problems))

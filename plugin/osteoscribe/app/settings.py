@@ -139,7 +139,7 @@ def parse_settings(plain: Mapping[str, Any]) -> Settings:
     104
     """
     settings = _parse(Settings, plain, "")
-    _check(settings)
+    check_settings(settings)
     return settings
 
 
@@ -217,8 +217,14 @@ def _plain(hint: type[Any], value: object, where: str) -> Any:
     return value
 
 
-def _check(settings: Settings) -> None:
-    """Values that have the right type but cannot be meant."""
+def check_settings(settings: Settings) -> None:
+    """Refuse values that have the right type but cannot be meant.
+
+    Raises
+    ------
+    SetupError
+        ``settings.wrong-value``.
+    """
     _check_ae_title(settings.node.ae_title, "node.ae_title")
     for peer in settings.peer:
         _check_ae_title(peer.ae_title, "peer.ae_title")

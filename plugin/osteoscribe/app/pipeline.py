@@ -22,7 +22,8 @@ from osteoscribe.app.gather import (
     where_of,
 )
 from osteoscribe.app.measure import Measured, measure, same_shape
-from osteoscribe.app.word import MeasuredSeries, Practice, findings_of
+from osteoscribe.app.practice import Practice
+from osteoscribe.app.word import MeasuredSeries, findings_of
 from osteoscribe.app.write import Written, write_report
 from osteoscribe.core.labels import LeftOut, select
 from osteoscribe.core.marks import IgnoredMark, RoiMark, UnreadableMark

@@ -86,6 +86,15 @@ class PeerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PracticeSettings:
+    """What a site decides about marks, rules and words; an empty path takes the file that comes with us."""
+
+    rule_table: str = ""
+    labels: str = ""
+    site_in_phrase: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings of a node."""
 
@@ -93,6 +102,7 @@ class Settings:
     store: StoreSettings = field(default_factory=StoreSettings)
     jobs: JobSettings = field(default_factory=JobSettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
+    practice: PracticeSettings = field(default_factory=PracticeSettings)
     peer: tuple[PeerSettings, ...] = ()
 
     def destinations_for(self, calling_ae: str) -> tuple[Destination, ...]:
@@ -139,7 +149,7 @@ def parse_settings(plain: Mapping[str, Any]) -> Settings:
     104
     """
     settings = _parse(Settings, plain, "")
-    _check(settings)
+    check_settings(settings)
     return settings
 
 
@@ -217,8 +227,14 @@ def _plain(hint: type[Any], value: object, where: str) -> Any:
     return value
 
 
-def _check(settings: Settings) -> None:
-    """Values that have the right type but cannot be meant."""
+def check_settings(settings: Settings) -> None:
+    """Refuse values that have the right type but cannot be meant.
+
+    Raises
+    ------
+    SetupError
+        ``settings.wrong-value``.
+    """
     _check_ae_title(settings.node.ae_title, "node.ae_title")
     for peer in settings.peer:
         _check_ae_title(peer.ae_title, "peer.ae_title")

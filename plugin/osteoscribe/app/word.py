@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pydicom import Dataset
 
-from osteoscribe.app.gather import MarkObject
 from osteoscribe.app.measure import Measured, same_place
+from osteoscribe.app.practice import Practice
 from osteoscribe.core.answers import Answers, Conflict
 from osteoscribe.core.facts import FactSheet, facts_for
 from osteoscribe.core.labels import (
-    LabelRules,
     answers_from_codes,
     answers_from_label,
     merge_answers,
@@ -22,34 +21,11 @@ from osteoscribe.core.marks import RoiMark
 from osteoscribe.core.phrase import PhraseValues, word
 from osteoscribe.core.report import Finding, Lesion
 from osteoscribe.core.rules.decide import decide
-from osteoscribe.core.rules.table import RuleTable, Scope
+from osteoscribe.core.rules.table import Scope
 from osteoscribe.core.series import SeriesIndex
 from osteoscribe.core.size import Doubt, NotMeasurable, Size
 from osteoscribe.readers.context import answers_from_attributes
-from osteoscribe.writers.profiles import STANDARD, Profile
 from osteoscribe.writers.uids import tracking_uids
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Practice:
-    """What a site decides about marks, rules and words.
-
-    Parameters
-    ----------
-    table
-        The rule table.
-    labels
-        Which ROIs are marks, what labels and codes say, the policy for each calling AE.
-    profile
-        The form of what is written.
-    site_in_phrase
-        Whether the sentence names the anatomical site and side.
-    """
-
-    table: RuleTable
-    labels: LabelRules
-    profile: Profile = STANDARD
-    site_in_phrase: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -27,6 +27,8 @@ class WrittenObject:
     role: str
     sop_class_uid: str
     sop_instance_uid: str
+    series_instance_uid: str
+    instance_number: int
     encoded: bytes
 
 
@@ -77,6 +79,8 @@ def write_report(
                 role=role,
                 sop_class_uid=str(dataset.SOPClassUID),
                 sop_instance_uid=str(dataset.SOPInstanceUID),
+                series_instance_uid=str(dataset.SeriesInstanceUID),
+                instance_number=int(dataset.InstanceNumber),
                 encoded=encoded,
             )
         )

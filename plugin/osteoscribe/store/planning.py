@@ -117,7 +117,9 @@ class PlanTable:
         if new:
             with self._engine.begin() as connection:
                 known = connection.execute(
-                    sa.select(MARK_SERIES.c.series_instance_uid).where(MARK_SERIES.c.instance_id == instance_id)
+                    sa.select(MARK_SERIES.c.series_instance_uid).where(
+                        MARK_SERIES.c.instance_id == instance_id
+                    )
                 ).scalars()
                 for uid in sorted(set(new) - set(known)):
                     connection.execute(

@@ -99,7 +99,8 @@ class SegmentStore:
                 os.close(descriptor)
         except OSError as error:
             raise StoreError(
-                "store.unreadable", f"found segment {blob.segment} unreadable (error {error.errno}); restore it"
+                "store.unreadable",
+                f"found segment {blob.segment} unreadable (error {error.errno}); restore it",
             ) from error
         if len(read) != length:
             raise StoreError(

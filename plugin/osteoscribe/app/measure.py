@@ -99,7 +99,9 @@ def _centre(region: Region) -> FloatArray:
     else:
         points = np.vstack(
             [
-                region.grid.to_patient(np.column_stack([np.full(len(line.points_rc), line.k), line.points_rc]))
+                region.grid.to_patient(
+                    np.column_stack([np.full(len(line.points_rc), line.k), line.points_rc])
+                )
                 for line in region.outlines
             ]
         )

@@ -144,10 +144,9 @@ def _image_label(instance_number: int | None, frame_number: int | None) -> str:
 
 
 def _values(size: Size | NotMeasurable, mark: RoiMark | None) -> PhraseValues:
-    measurable = isinstance(size, Size)
     return PhraseValues(
-        whole_mm=size.whole_mm if measurable else None,
-        largest_unrounded_borderline=measurable and Doubt.BORDERLINE in size.doubts,
+        whole_mm=size.whole_mm if isinstance(size, Size) else None,
+        largest_unrounded_borderline=isinstance(size, Size) and Doubt.BORDERLINE in size.doubts,
         site=mark.finding_site.meaning if mark and mark.finding_site else "",
         laterality=mark.laterality.meaning if mark and mark.laterality else "",
     )

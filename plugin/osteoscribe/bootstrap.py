@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import multiprocessing
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from osteoscribe.app.bugs import trace_of
 from osteoscribe.app.ports import Pipeline
-from osteoscribe.app.settings import Settings
+from osteoscribe.app.offline import file_entries, single_versions
+from osteoscribe.app.pipeline import Outcome, Request, Show, run
+from osteoscribe.app.practice import load_practice
+from osteoscribe.app.settings import Settings, load_settings
 from osteoscribe.app.work import deliver, measure
 from osteoscribe.app.worker import Rounds
 from osteoscribe.core.delivery import Patience
 from osteoscribe.core.series import ReadBytes
 from osteoscribe.errors import OsteoscribeError, StoreError
+from osteoscribe.store.files import read_bytes, scan
 from osteoscribe.store.folder import DataFolder, FolderLock, open_folder
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.jobs import JobTable
@@ -70,9 +76,51 @@ def open_listener(settings: Settings, folder: DataFolder) -> Listener:
     )
 
 
+def process_paths(
+    paths: Sequence[Path],
+    *,
+    config: Path | None = None,
+    label_patterns: Sequence[str] = (),
+    calling_ae: str = "",
+    show: Show = lambda *_: None,
+) -> Outcome:
+    """Reports of all marks in files and folders, without a network, a store or a clock.
+
+    Parameters
+    ----------
+    config
+        Settings of a site; None takes the defaults.
+    label_patterns
+        Where there are any, the ROIs of these labels are the marks.
+    calling_ae
+        The sender whose site policy holds.
+
+    Raises
+    ------
+    SetupError
+        The settings, the rule table or the label rules are not usable.
+    """
+    practice = load_practice((load_settings(config) if config else Settings()).practice)
+    found = scan(paths, lambda done, total: show("reading headers", done, total))
+    instances, doubled = single_versions(found.instances)
+    request = Request(
+        instances=instances, read=read_bytes, calling_ae=calling_ae, label_patterns=label_patterns
+    )
+    outcome = run(request, practice, show)
+    problems, left_out = file_entries(found.problems, named=paths)
+    return dataclasses.replace(
+        outcome,
+        problems=(*problems, *doubled, *outcome.problems),
+        ignored=(*left_out, *outcome.ignored),
+    )
+
+
 def open_pipeline(settings: Settings, read: ReadBytes) -> Pipeline:
     """Join the pipeline with settings, rule table and stored bytes."""
-    raise NotImplementedError
+    from osteoscribe.app.job import report_job
+
+    practice = load_practice(settings.practice)
+    return lambda job: report_job(job, read, practice)
 
 
 def serve(settings: Settings, on_listening: Callable[[int], None]) -> None:

@@ -89,6 +89,15 @@ class PeerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PracticeSettings:
+    """What a site decides about marks, rules and words; an empty path takes the file that comes with us."""
+
+    rule_table: str = ""
+    labels: str = ""
+    site_in_phrase: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings of a node."""
 
@@ -96,6 +105,7 @@ class Settings:
     store: StoreSettings = field(default_factory=StoreSettings)
     jobs: JobSettings = field(default_factory=JobSettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
+    practice: PracticeSettings = field(default_factory=PracticeSettings)
     peer: tuple[PeerSettings, ...] = ()
 
     def destinations_for(self, calling_ae: str) -> tuple[Destination, ...]:

@@ -13,16 +13,16 @@ import pytest
 from pydicom import dcmread
 from pynetdicom import AE
 
+from osteoscribe.app.settings import NodeSettings, Settings, StoreSettings
+from osteoscribe.bootstrap import open_listener
 from osteoscribe.errors import SetupError
+from osteoscribe.net.scp import Listener
+from osteoscribe.store.folder import open_folder
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.planning import PlanTable
 from osteoscribe.store.recovery import recover_instances
 from osteoscribe.store.schema import INSTANCES, open_database
 from osteoscribe.store.segments import SegmentStore
-from osteoscribe.app.settings import NodeSettings, Settings, StoreSettings
-from osteoscribe.bootstrap import open_listener
-from osteoscribe.net.scp import Listener
-from osteoscribe.store.folder import open_folder
 from tests.fakes.dicom import CT, EXPLICIT, ct_slice, ct_uid, encode, mark_object
 from tests.fakes.node import RunningNode, receiving_node, send, store_raw
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from pydicom import Dataset
@@ -179,14 +179,10 @@ def _sort(request: Request, tally: _Tally) -> tuple[list[MarkObject], SeriesShel
     return sorted(objects, key=lambda one: one.age_key), shelve(ct, other)
 
 
-def _open(
-    instance: StoredInstance, read: ReadBytes, objects: list[MarkObject], tally: _Tally
-) -> None:
+def _open(instance: StoredInstance, read: ReadBytes, objects: list[MarkObject], tally: _Tally) -> None:
     blob, header = instance.blob, instance.header
     try:
-        dataset = read_dataset(
-            read(blob, 0, blob.length), transfer_syntax_uid=header.transfer_syntax_uid
-        )
+        dataset = read_dataset(read(blob, 0, blob.length), transfer_syntax_uid=header.transfer_syntax_uid)
     except InputError as error:
         tally.problems[""].append(
             Problem(code=error.code, message=error.message, where=header.sop_instance_uid)

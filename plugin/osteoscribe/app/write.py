@@ -87,9 +87,7 @@ def write_report(
     return Written(report=report, objects=tuple(written))
 
 
-def _evidence(
-    report: Report, series: CtSeries, objects: Sequence[MarkObject]
-) -> tuple[EvidenceRef, ...]:
+def _evidence(report: Report, series: CtSeries, objects: Sequence[MarkObject]) -> tuple[EvidenceRef, ...]:
     """Every CT instance of the series, and the objects that the report speaks of."""
     spoken_of = {
         *(finding.lesion.mark.source.sop_instance_uid for finding in report.findings),
@@ -97,11 +95,7 @@ def _evidence(
         *(problem.where.split(" ")[0] for problem in report.problems),
     }
     headers = [one.header for one in series.instances]
-    headers += [
-        one.instance.header
-        for one in objects
-        if one.instance.header.sop_instance_uid in spoken_of
-    ]
+    headers += [one.instance.header for one in objects if one.instance.header.sop_instance_uid in spoken_of]
     return tuple(
         EvidenceRef(
             sop_class_uid=header.sop_class_uid,

@@ -352,7 +352,7 @@ def _report_all(
             ignored=tuple(tally.ignored.get(uid, ())),
             software_version=__version__,
             accepted_at=accepted_at,
-            table_id=practice.table.table_id,
+            table_id=practice.table.id,
             table_version=practice.table.version,
             table_sha256=practice.table.sha256,
             predecessor=request.predecessors.get(uid),

@@ -10,6 +10,7 @@ from typing import Any
 from osteoscribe.app.rule_tables import load_table
 from osteoscribe.app.settings import PracticeSettings
 from osteoscribe.core.labels import LabelRules, parse_label_rules
+from osteoscribe.core.labels.malignancy import MalignancyCodes, parse_malignancy_codes
 from osteoscribe.core.rules.table import RuleTable
 from osteoscribe.errors import SetupError
 from osteoscribe.writers.profiles import STANDARD, Profile
@@ -28,6 +29,8 @@ class Practice:
         The rule table, proved complete.
     labels
         Which ROIs are marks, what labels and codes say, the policy for each calling AE.
+    malignancies
+        Codes and words of malignancies, for what DICOM attributes say.
     profile
         The form of what is written.
     site_in_phrase
@@ -36,6 +39,7 @@ class Practice:
 
     table: RuleTable
     labels: LabelRules
+    malignancies: MalignancyCodes
     profile: Profile = STANDARD
     site_in_phrase: bool = False
 
@@ -62,6 +66,7 @@ def load_practice(settings: PracticeSettings) -> Practice:
     return Practice(
         table=load_table(_path(settings.rule_table) or config / "rules" / RULE_TABLE),
         labels=parse_label_rules(_read_toml(_path(settings.labels) or config / "labels.toml")),
+        malignancies=parse_malignancy_codes(_read_toml(config / "codes-malignancy.toml")),
         site_in_phrase=settings.site_in_phrase,
     )
 

@@ -105,7 +105,7 @@ def _answers(
     """Answers of all sources made one, what disagreed, and what is to be said about them."""
     label = answers_from_label(mark.label, practice.labels)
     codes = answers_from_codes(mark.property_codes, practice.labels)
-    attributes = answers_from_attributes(context)
+    attributes = answers_from_attributes(context, practice.malignancies)
     policy = practice.labels.policy_for(calling_ae)
     answers, conflicts = merge_answers(
         label.answers, codes.answers, mark.answers, attributes.answers, policy.answers
@@ -114,7 +114,8 @@ def _answers(
     if label.unknown_tokens:
         words = ", ".join(f"'{token}'" for token in label.unknown_tokens)
         remarks.append(f"Words of the label that are not defined here, so not used: {words}.")
-    return answers, (*label.conflicts, *codes.conflicts, *conflicts), tuple(remarks)
+    said = (*label.conflicts, *codes.conflicts, *attributes.conflicts, *conflicts)
+    return answers, said, tuple(remarks)
 
 
 def _lesion(
@@ -144,10 +145,9 @@ def _image_label(instance_number: int | None, frame_number: int | None) -> str:
 
 
 def _values(size: Size | NotMeasurable, mark: RoiMark | None) -> PhraseValues:
-    measurable = isinstance(size, Size)
     return PhraseValues(
-        whole_mm=size.whole_mm if measurable else None,
-        largest_unrounded_borderline=measurable and Doubt.BORDERLINE in size.doubts,
+        whole_mm=size.whole_mm if isinstance(size, Size) else None,
+        largest_unrounded_borderline=isinstance(size, Size) and Doubt.BORDERLINE in size.doubts,
         site=mark.finding_site.meaning if mark and mark.finding_site else "",
         laterality=mark.laterality.meaning if mark and mark.laterality else "",
     )

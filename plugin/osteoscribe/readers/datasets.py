@@ -64,15 +64,38 @@ def read_dataset(encoded: Encoded, *, transfer_syntax_uid: str, max_bytes: int =
         ``instance.too-large``, ``instance.too-many-elements``, ``instance.nested-too-deep``,
         ``instance.truncated``, ``instance.malformed``, ``instance.bad-deflate``.
     """
+    data = _inflated(encoded, transfer_syntax_uid, max_bytes)
+    return _parse(data, encoding_of(transfer_syntax_uid, data), transfer_syntax_uid)
+
+
+def read_context(encoded: Encoded, *, transfer_syntax_uid: str) -> Dataset:
+    """Parse the header of an image: all that stands before its pixel data.
+
+    Parameters and errors as for `read_dataset`; text likewise.
+    """
+    data = _inflated(encoded, transfer_syntax_uid, MAX_BYTES)
+    encoding = encoding_of(transfer_syntax_uid, data)
+    for event in walk(data, encoding):
+        if event.kind is Kind.PIXELS:
+            # PS3.5 section 7.1: tag and length take 8 bytes before the value, with an explicit VR 12
+            data = data[: event.start - (8 if encoding.implicit else 12)]
+    return _parse(data, encoding, transfer_syntax_uid)
+
+
+def _inflated(encoded: Encoded, transfer_syntax_uid: str, max_bytes: int) -> bytes:
     if transfer_syntax_uid in DEFLATED_SYNTAXES:
         data, complete = inflate(encoded, max_bytes=max_bytes)
     else:
-        data, complete = bytes(encoded) if len(encoded) <= max_bytes else b"", len(encoded) <= max_bytes
+        data, complete = bytes(encoded[:max_bytes]), len(encoded) <= max_bytes
     if not complete:
         raise InputError(
             "instance.too-large", f"the object is larger than {max_bytes} bytes; expected a mark object"
         )
-    encoding = encoding_of(transfer_syntax_uid, data)
+    return data
+
+
+def _parse(data: bytes, encoding: Encoding, transfer_syntax_uid: str) -> Dataset:
+    """Parse elements after a bounded check of their structure."""
     character_set = _check(data, encoding)
     with warnings.catch_warnings(), config.disable_value_validation():
         warnings.simplefilter("ignore")

@@ -1,0 +1,134 @@
+"""The label grammar: answers from the short tokens that a radiologist types on a mark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from osteoscribe.core.answers import Answers, Conflict, Provenance
+from osteoscribe.core.codes import Code
+from osteoscribe.core.labels.merge import merge_answers
+from osteoscribe.core.labels.rules import LabelRules, Token, answers_of
+from osteoscribe.core.labels.words import SEGMENT_ENDS, Words, words_of
+
+LONGEST_LABEL = 1024
+"""Characters; a longer text is prose, not a label (the limit of DICOM's LT is 10,240)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelAnswers:
+    """What a label records.
+
+    Parameters
+    ----------
+    answers
+        The answers, provenance ROI label, each naming its token.
+    unknown_tokens
+        Words that nobody defined, in plain form, to be reported back. Free text of the reader: for the
+        report only, never for logs.
+    conflicts
+        Tokens of the label that contradict each other.
+    """
+
+    answers: Answers = field(default_factory=Answers)
+    unknown_tokens: tuple[str, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+
+
+def answers_from_label(label: str, rules: LabelRules) -> LabelAnswers:
+    """Answers from the tokens of a label.
+
+    Commas and semicolons part a label into statements; case, accents and all other punctuation are
+    ignored. In each statement the longest token that fits is taken first, from left to right. Negation is
+    part of a token (``no ca``) and never worked out: a statement that holds a word of negation or doubt
+    (``not``, ``possible``, a question mark) outside a token records nothing and is reported back whole.
+
+    Parameters
+    ----------
+    label
+        The ROI's label as written.
+    rules
+        What ``config/labels.toml`` says.
+
+    Returns
+    -------
+    LabelAnswers
+        What nobody defined stays unknown.
+    """
+    if len(label) > LONGEST_LABEL:
+        return LabelAnswers(unknown_tokens=(f"a text of {len(label)} characters, too long for a label",))
+    stated: list[Answers] = []
+    unknown: list[str] = []
+    for segment in SEGMENT_ENDS.split(label):
+        tokens, strange = _read(segment, rules)
+        stated += [answers_of(t.sets, Provenance.ROI_LABEL, f"token {t.text!r}") for t in tokens]
+        unknown += strange
+    answers, conflicts = merge_answers(*stated)
+    return LabelAnswers(answers=answers, unknown_tokens=tuple(dict.fromkeys(unknown)), conflicts=conflicts)
+
+
+def _read(segment: str, rules: LabelRules) -> tuple[list[Token], list[str]]:
+    """Tokens and unknown words of one statement."""
+    words = words_of(segment)
+    tokens: list[Token] = []
+    unknown: list[str] = []
+    run: list[str] = []
+    for piece, token in _pieces(words, rules):
+        if piece in rules.doubt:
+            return [], [" ".join(words)]
+        if token is None and not rules.is_neutral(piece):
+            run += piece
+            continue
+        if run:
+            unknown.append(" ".join(run))
+            run = []
+        if token:
+            tokens.append(token)
+    if run:
+        unknown.append(" ".join(run))
+    if tokens and "?" in segment:
+        return [], [" ".join(words) + " ?"]
+    return tokens, unknown
+
+
+def _pieces(words: Words, rules: LabelRules) -> Iterator[tuple[Words, Token | None]]:
+    """Words cut into tokens, words of doubt, neutral words and single other words, longest first."""
+    longest = max((len(known) for known in (*rules.tokens, *rules.doubt, *rules.neutral)), default=1)
+    at = 0
+    while at < len(words):
+        size = next(
+            (n for n in range(min(longest, len(words) - at), 1, -1) if _known(words[at : at + n], rules)), 1
+        )
+        piece = words[at : at + size]
+        yield piece, rules.tokens.get(piece)
+        at += size
+
+
+def _known(piece: Words, rules: LabelRules) -> bool:
+    return piece in rules.tokens or piece in rules.doubt or rules.is_neutral(piece)
+
+
+def answers_from_codes(codes: Sequence[Code], rules: LabelRules) -> LabelAnswers:
+    """Answers that the codes of a mark record.
+
+    Parameters
+    ----------
+    codes
+        The mark's property, finding and evaluation codes.
+    rules
+        What ``config/labels.toml`` says.
+
+    Returns
+    -------
+    LabelAnswers
+        Provenance coded item, each naming its code; no unknown tokens.
+    """
+    found = [rule for code in codes if (rule := rules.rule_for(code)) is not None]
+    answers, conflicts = merge_answers(
+        *(
+            answers_of(r.sets, Provenance.CODED_ITEM, f"{r.meaning} ({r.value}, {r.scheme})")
+            for r in found
+            if r.sets
+        )
+    )
+    return LabelAnswers(answers=answers, conflicts=conflicts)

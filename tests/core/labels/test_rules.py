@@ -1,0 +1,103 @@
+"""Reading labels.toml: what is refused, and how policies are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from osteoscribe.core.answers import Answer, Density, Provenance
+from osteoscribe.core.labels import LabelRules, parse_label_rules
+from osteoscribe.core.labels.words import WordPattern, words_of
+from osteoscribe.errors import SetupError
+
+Change = Callable[[dict[str, Any]], object]
+
+
+@pytest.mark.parametrize(
+    ("code", "change"),
+    [
+        ("labels.unknown-key", lambda d: d.update(tokens=[])),
+        ("labels.unknown-key", lambda d: d["roi"].update(marks=[])),
+        ("labels.unknown-key", lambda d: d["token"][0].update(value="x")),
+        ("labels.unknown-key", lambda d: d["policy"].update(A={"attest": {}})),
+        ("labels.missing-key", lambda d: d.pop("grammar")),
+        ("labels.missing-key", lambda d: d["roi"]["default"].pop("*")),
+        ("labels.wrong-type", lambda d: d["roi"].update(mark="lesion")),
+        ("labels.wrong-type", lambda d: d.update(roi=[])),
+        ("labels.wrong-type", lambda d: d["policy"].update(A={"all_rois_are_marks": "yes"})),
+        ("labels.bad-pattern", lambda d: d["roi"]["mark"].append("  ")),
+        ("labels.bad-pattern", lambda d: d["roi"]["mark"].append("les[ion")),
+        ("labels.bad-pattern", lambda d: d["roi"]["mark"].append("*")),
+        ("labels.bad-pattern", lambda d: d["roi"]["mark"].append("bone-island")),
+        ("labels.bad-pattern", lambda d: d["token"][0]["words"].append("--")),
+        ("labels.unknown-question", lambda d: d["token"][0].update(set={"mean_hu": "yes"})),
+        ("labels.unknown-value", lambda d: d["token"][0].update(set={"density": "high"})),
+        ("labels.unknown-value", lambda d: d["token"][0].update(set={"density": "unknown"})),
+        ("labels.unknown-value", lambda d: d["roi"]["default"].update(SEG="maybe")),
+        (
+            "labels.token-twice",
+            lambda d: d["token"].append({"words": ["TYPICAL"], "set": {"density": "other"}}),
+        ),
+        ("labels.code-twice", lambda d: d["code"].append(dict(d["code"][0]))),
+        ("labels.wrong-type", lambda d: d["code"][0].update(value=7)),
+        ("labels.token-twice", lambda d: d["grammar"]["doubt"].append("typical")),
+        ("labels.token-twice", lambda d: d["grammar"]["neutral"].append("not")),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(code: str, change: Change, label_data: dict[str, Any]) -> None:
+    data = deepcopy(label_data)
+    data.setdefault("policy", {})
+    change(data)
+    with pytest.raises(SetupError) as refused:
+        parse_label_rules(data)
+    assert refused.value.code == code
+
+
+def test_the_refusal_names_the_place_and_what_is_known(label_data: dict[str, Any]) -> None:
+    data = deepcopy(label_data)
+    data["token"][0]["set"] = {"density": "high"}
+    with pytest.raises(SetupError, match=r"token.set.density is 'high'; expected one of 'sclerotic'"):
+        parse_label_rules(data)
+
+
+def test_a_policy_is_found_by_its_ae_title_then_by_the_star(label_data: dict[str, Any]) -> None:
+    data = deepcopy(label_data)
+    data["policy"] = {
+        "BONE": {"all_rois_are_marks": True, "attested": {"symptoms": "no", "density": "sclerotic"}},
+        "*": {"attested": {"age": "adult"}},
+    }
+    rules = parse_label_rules(data)
+    bone = rules.policy_for(" BONE ")
+    assert bone.all_rois_are_marks
+    assert bone.answers.symptoms.value is Answer.NO
+    assert bone.answers.density.value is Density.SCLEROTIC
+    assert bone.answers.density.provenance is Provenance.SITE_POLICY
+    assert "BONE" in bone.answers.density.where
+    other = rules.policy_for("ELSEWHERE")
+    assert not other.all_rois_are_marks
+    assert other.answers.age.value.value == "adult"
+
+
+def test_the_shipped_file_attests_nothing(rules: LabelRules) -> None:
+    assert not rules.policies
+    assert rules.policy_for("ANY").answers.symptoms.value is Answer.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("pattern", "label", "holds"),
+    [
+        ("bi", "tibia", False),
+        ("bi", "BI, typical", True),
+        ("bone island*", "Bone-Islands left", True),
+        ("bone island", "bone of island", False),
+        ("t1[0-2]", "T13", False),
+        ("t1[0-2]", "T12_body", True),
+        ("läsion", "LASION", True),
+        ("*om", "Karzinom links", True),
+    ],
+)
+def test_patterns_match_whole_words(pattern: str, label: str, holds: bool) -> None:
+    assert WordPattern(pattern).within(words_of(label)) is holds

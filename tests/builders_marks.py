@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,8 +29,11 @@ def image_uid(number: int) -> str:
 
 def item(**elements: object) -> Dataset:
     ds = Dataset()
-    for keyword, value in elements.items():
-        setattr(ds, keyword, value)
+    with warnings.catch_warnings():
+        # Viewers write values that the standard does not allow; pydicom only warns.
+        warnings.simplefilter("ignore")
+        for keyword, value in elements.items():
+            setattr(ds, keyword, value)
     return ds
 
 
@@ -162,8 +166,12 @@ def content(
     return ds
 
 
-def image_item(number: int = 1, **more: object) -> Dataset:
-    return content("IMAGE", relationship="SELECTED FROM", ReferencedSOPSequence=[reference(number, **more)])
+def image_item(number: int = 1, *, sop_class_uid: str = CT, **more: object) -> Dataset:
+    return content(
+        "IMAGE",
+        relationship="SELECTED FROM",
+        ReferencedSOPSequence=[reference(number, sop_class_uid=sop_class_uid, **more)],
+    )
 
 
 def scoord(

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from osteoscribe.app.gather import Placed
+from osteoscribe.core.geometry import FloatArray
 from osteoscribe.core.intensity import IntensityReference, reference
 from osteoscribe.core.marks import InstanceRef
-from osteoscribe.core.placement import outline_on_ct
-from osteoscribe.core.geometry import FloatArray
 from osteoscribe.core.region import Outline, Region
 from osteoscribe.core.series import ReadBytes, SeriesIndex
-from osteoscribe.core.size import NotMeasurable, Size, measure_size
+from osteoscribe.core.size import NotMeasurable, Size, measure_size, outline_on_ct
 from osteoscribe.readers.ct import read_box
 
 
@@ -48,14 +47,14 @@ def measure(placed: Placed, index: SeriesIndex, read: ReadBytes) -> Measured:
     """
     placement = placed.placement
     size = measure_size(placement.measured, slice_thickness_mm=index.acquisition.slice_thickness_mm)
-    k, outline = outline_on_ct(placement, size)
+    outline = outline_on_ct(placement, size if isinstance(size, Size) else None)
     region = placement.on_ct
     box = read_box(index, region.box, read) if region.mask.size else None
     return Measured(
         placed=placed,
         size=size,
         intensity=None if box is None else reference(region, box),
-        k=k,
+        k=region.offset[0] if outline is None else outline.k,
         outline=outline,
     )
 
@@ -100,7 +99,9 @@ def _centre(region: Region) -> FloatArray:
     else:
         points = np.vstack(
             [
-                region.grid.to_patient(np.column_stack([np.full(len(line.points_rc), line.k), line.points_rc]))
+                region.grid.to_patient(
+                    np.column_stack([np.full(len(line.points_rc), line.k), line.points_rc])
+                )
                 for line in region.outlines
             ]
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from pydicom import Dataset
@@ -22,7 +22,8 @@ from osteoscribe.app.gather import (
     where_of,
 )
 from osteoscribe.app.measure import Measured, measure, same_shape
-from osteoscribe.app.word import MeasuredSeries, Practice, findings_of
+from osteoscribe.app.practice import Practice
+from osteoscribe.app.word import MeasuredSeries, findings_of
 from osteoscribe.app.write import Written, write_report
 from osteoscribe.core.labels import LeftOut, select
 from osteoscribe.core.marks import IgnoredMark, RoiMark, UnreadableMark
@@ -178,14 +179,10 @@ def _sort(request: Request, tally: _Tally) -> tuple[list[MarkObject], SeriesShel
     return sorted(objects, key=lambda one: one.age_key), shelve(ct, other)
 
 
-def _open(
-    instance: StoredInstance, read: ReadBytes, objects: list[MarkObject], tally: _Tally
-) -> None:
+def _open(instance: StoredInstance, read: ReadBytes, objects: list[MarkObject], tally: _Tally) -> None:
     blob, header = instance.blob, instance.header
     try:
-        dataset = read_dataset(
-            read(blob, 0, blob.length), transfer_syntax_uid=header.transfer_syntax_uid
-        )
+        dataset = read_dataset(read(blob, 0, blob.length), transfer_syntax_uid=header.transfer_syntax_uid)
     except InputError as error:
         tally.problems[""].append(
             Problem(code=error.code, message=error.message, where=header.sop_instance_uid)
@@ -355,7 +352,7 @@ def _report_all(
             ignored=tuple(tally.ignored.get(uid, ())),
             software_version=__version__,
             accepted_at=accepted_at,
-            table_id=practice.table.table_id,
+            table_id=practice.table.id,
             table_version=practice.table.version,
             table_sha256=practice.table.sha256,
             predecessor=request.predecessors.get(uid),

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pydicom import Dataset
 
-from osteoscribe.app.gather import MarkObject
 from osteoscribe.app.measure import Measured, same_place
+from osteoscribe.app.practice import Practice
 from osteoscribe.core.answers import Answers, Conflict
-from osteoscribe.core.facts import FactSheet, facts_for
+from osteoscribe.core.facts import facts_for
 from osteoscribe.core.labels import (
-    LabelRules,
     answers_from_codes,
     answers_from_label,
     merge_answers,
@@ -22,34 +21,11 @@ from osteoscribe.core.marks import RoiMark
 from osteoscribe.core.phrase import PhraseValues, word
 from osteoscribe.core.report import Finding, Lesion
 from osteoscribe.core.rules.decide import decide
-from osteoscribe.core.rules.table import RuleTable, Scope
+from osteoscribe.core.rules.table import Scope
 from osteoscribe.core.series import SeriesIndex
 from osteoscribe.core.size import Doubt, NotMeasurable, Size
 from osteoscribe.readers.context import answers_from_attributes
-from osteoscribe.writers.profiles import STANDARD, Profile
 from osteoscribe.writers.uids import tracking_uids
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Practice:
-    """What a site decides about marks, rules and words.
-
-    Parameters
-    ----------
-    table
-        The rule table.
-    labels
-        Which ROIs are marks, what labels and codes say, the policy for each calling AE.
-    profile
-        The form of what is written.
-    site_in_phrase
-        Whether the sentence names the anatomical site and side.
-    """
-
-    table: RuleTable
-    labels: LabelRules
-    profile: Profile = STANDARD
-    site_in_phrase: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -129,7 +105,7 @@ def _answers(
     """Answers of all sources made one, what disagreed, and what is to be said about them."""
     label = answers_from_label(mark.label, practice.labels)
     codes = answers_from_codes(mark.property_codes, practice.labels)
-    attributes = answers_from_attributes(context)
+    attributes = answers_from_attributes(context, practice.malignancies)
     policy = practice.labels.policy_for(calling_ae)
     answers, conflicts = merge_answers(
         label.answers, codes.answers, mark.answers, attributes.answers, policy.answers
@@ -138,7 +114,8 @@ def _answers(
     if label.unknown_tokens:
         words = ", ".join(f"'{token}'" for token in label.unknown_tokens)
         remarks.append(f"Words of the label that are not defined here, so not used: {words}.")
-    return answers, (*label.conflicts, *codes.conflicts, *conflicts), tuple(remarks)
+    said = (*label.conflicts, *codes.conflicts, *attributes.conflicts, *conflicts)
+    return answers, said, tuple(remarks)
 
 
 def _lesion(
@@ -168,10 +145,9 @@ def _image_label(instance_number: int | None, frame_number: int | None) -> str:
 
 
 def _values(size: Size | NotMeasurable, mark: RoiMark | None) -> PhraseValues:
-    measurable = isinstance(size, Size)
     return PhraseValues(
-        whole_mm=size.whole_mm if measurable else None,
-        largest_unrounded_borderline=measurable and Doubt.BORDERLINE in size.doubts,
+        whole_mm=size.whole_mm if isinstance(size, Size) else None,
+        largest_unrounded_borderline=isinstance(size, Size) and Doubt.BORDERLINE in size.doubts,
         site=mark.finding_site.meaning if mark and mark.finding_site else "",
         laterality=mark.laterality.meaning if mark and mark.laterality else "",
     )

@@ -11,8 +11,6 @@ from osteoscribe.app.gather import CtSeries, MarkObject
 from osteoscribe.core.report import Report
 from osteoscribe.writers.companion import build_companion
 from osteoscribe.writers.document import EvidenceRef, encode
-from osteoscribe.writers.gate import check
-from osteoscribe.writers.notice import build_notice
 from osteoscribe.writers.profiles import STANDARD, Profile
 from osteoscribe.writers.sr import build_sr
 
@@ -27,6 +25,8 @@ class WrittenObject:
     role: str
     sop_class_uid: str
     sop_instance_uid: str
+    series_instance_uid: str
+    instance_number: int
     encoded: bytes
 
 
@@ -66,26 +66,23 @@ def write_report(
             built.append(("sr", build_sr(report, context, evidence, profile)))
         if profile.text_companion:
             built.append(("text", build_companion(report, context, evidence, profile)))
-    elif profile.notice:
-        built.append(("notice", build_notice(report, context, evidence, profile)))
     written = []
     for role, dataset in built:
         encoded = encode(dataset)
-        check(encoded, report, context, evidence, profile)
         written.append(
             WrittenObject(
                 role=role,
                 sop_class_uid=str(dataset.SOPClassUID),
                 sop_instance_uid=str(dataset.SOPInstanceUID),
+                series_instance_uid=str(dataset.SeriesInstanceUID),
+                instance_number=int(dataset.InstanceNumber),
                 encoded=encoded,
             )
         )
     return Written(report=report, objects=tuple(written))
 
 
-def _evidence(
-    report: Report, series: CtSeries, objects: Sequence[MarkObject]
-) -> tuple[EvidenceRef, ...]:
+def _evidence(report: Report, series: CtSeries, objects: Sequence[MarkObject]) -> tuple[EvidenceRef, ...]:
     """Every CT instance of the series, and the objects that the report speaks of."""
     spoken_of = {
         *(finding.lesion.mark.source.sop_instance_uid for finding in report.findings),
@@ -93,11 +90,7 @@ def _evidence(
         *(problem.where.split(" ")[0] for problem in report.problems),
     }
     headers = [one.header for one in series.instances]
-    headers += [
-        one.instance.header
-        for one in objects
-        if one.instance.header.sop_instance_uid in spoken_of
-    ]
+    headers += [one.instance.header for one in objects if one.instance.header.sop_instance_uid in spoken_of]
     return tuple(
         EvidenceRef(
             sop_class_uid=header.sop_class_uid,

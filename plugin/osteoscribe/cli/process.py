@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from osteoscribe.app.pipeline import Outcome, Written
+    from osteoscribe.app.pipeline import Outcome
+    from osteoscribe.app.write import Written
 
 DESCRIPTION = """\
 Find every mark and the CT series it refers to, measure it, apply the rules, and write one structured
@@ -56,9 +57,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="take the ROIs of this label as marks, whatever the settings say; '*' takes all; repeatable",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings of a site (TOML)")
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON document instead of tables"
-    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     parser.set_defaults(run=run)
 
 
@@ -140,7 +139,15 @@ def _print_tables(outcome: Outcome, written: list[tuple[Written, Path]]) -> None
 
 def _findings_table(findings: list[dict[str, Any]]) -> Table:
     table = Table(show_edge=False, header_style="bold")
-    for name in ("lesion", "label", "from", "long x short (mm)", "volume (mm³)", "HU, reference only", "rule"):
+    for name in (
+        "lesion",
+        "label",
+        "from",
+        "long x short (mm)",
+        "volume (mm³)",
+        "HU, reference only",
+        "rule",
+    ):
         table.add_column(name)
     for finding in findings:
         size, intensity = finding["size"], finding["intensity"]
@@ -164,9 +171,7 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
-def _print_problems(
-    console: Console, problems: list[dict[str, str]], ignored: list[dict[str, str]]
-) -> None:
+def _print_problems(console: Console, problems: list[dict[str, str]], ignored: list[dict[str, str]]) -> None:
     for problem in problems:
         console.print(Text(f"problem {problem['code']}: {problem['message']}", style="red"))
         console.print(Text(f"  at {problem['where']}", style="dim"))

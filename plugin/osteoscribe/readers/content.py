@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 
 from osteoscribe.core.codes import Code
 from osteoscribe.errors import InputError
-from osteoscribe.readers.elements import code, items, numbers, text
+from osteoscribe.readers.attributes import code, items, numbers, text
 
 MAX_DEPTH = 48
 """Deeper nesting than this is no report that a person or template made."""

@@ -24,7 +24,7 @@ from osteoscribe.core.marks import (
 )
 from osteoscribe.errors import InputError
 from osteoscribe.readers.content import Node, referenced
-from osteoscribe.readers.elements import image_refs, items, numbers, text, uid
+from osteoscribe.readers.attributes import image_refs, items, numbers, text, uid
 from osteoscribe.readers.outlines import (
     circle,
     ellipse,

@@ -1,244 +1,309 @@
-"""Elements of a received data set as plain values: what is absent or broken is None, never an exception."""
+"""A bounded walk over an encoded data set: where each element lies, nothing decoded.
+
+Received bytes are hostile. The walk never recurses, never allocates by a length it was told, and stops at
+stated limits of depth and number. It is what both the header reader and the check before a full parse use.
+"""
 
 from __future__ import annotations
 
-import re
 import struct
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+from typing import NamedTuple
 
-import numpy as np
-from pydicom.datadict import tag_for_keyword
-from pydicom.dataelem import RawDataElement
-from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
-from pydicom.sequence import Sequence
-from pydicom.sr._snomed_dict import mapping as snomed_mapping
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
-from osteoscribe.core.codes import Code
-from osteoscribe.core.geometry import FloatArray
-from osteoscribe.core.marks import InstanceRef
+from osteoscribe.errors import InputError
 
-UNREADABLE = (
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    NotImplementedError,
-    ArithmeticError,
-    RecursionError,
-    EOFError,
-    OSError,
-    AssertionError,
-    struct.error,
+Encoded = bytes | memoryview
+
+MAX_DEPTH = 64
+"""Sequences inside each other; content trees of real reports stay below 20."""
+MAX_ELEMENTS = 2_000_000
+"""Elements and items of one data set; a segmentation of 5000 frames has about 250 000."""
+
+UNDEFINED = 0xFFFFFFFF
+ITEM = 0xFFFEE000
+ITEM_DELIMITER = 0xFFFEE00D
+SEQUENCE_DELIMITER = 0xFFFEE0DD
+PIXEL_DATA = 0x7FE00010
+_PIXELS = frozenset({0x7FE00008, 0x7FE00009, PIXEL_DATA})
+
+_LONG_FORM = frozenset(
+    {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 )
-"""What pydicom raises, as seen by fuzzing, when the bytes of an element do not mean what its VR says."""
+_SHORT_FORM = frozenset(
+    {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL",
+     b"SS", b"ST", b"TM", b"UI", b"UL", b"US"}
+)  # fmt: skip
+_ANY_VR = _LONG_FORM | _SHORT_FORM
 
-MAX_TEXT = 1024
-"""Longer text than this is cut: a label is read by people."""
 
-SINGLE_FRAME_CLASSES = frozenset(
-    (
-        "1.2.840.10008.5.1.4.1.1.2",
-        "1.2.840.10008.5.1.4.1.1.4",
-        "1.2.840.10008.5.1.4.1.1.7",
-        "1.2.840.10008.5.1.4.1.1.128",
+class Kind(IntEnum):
+    """What an event of the walk is."""
+
+    ELEMENT = 0
+    """An element with a value."""
+    SEQUENCE = 1
+    """A sequence begins."""
+    SEQUENCE_END = 2
+    """It ends."""
+    ITEM = 3
+    """An item of the sequence begins."""
+    ITEM_END = 4
+    """It ends."""
+    PIXELS = 5
+    """Pixel data of the data set itself; the value's `stop` is not checked, or -1 where undefined."""
+
+
+class Event(NamedTuple):
+    """One event: its value lies at [start, stop) of the buffer; `vr` is the dictionary's where implicit."""
+
+    kind: Kind
+    tag: int
+    vr: bytes
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How elements are written (PS3.5 section 7.1)."""
+
+    implicit: bool
+    little: bool
+
+
+class _Open(NamedTuple):
+    """A sequence, item or run of fragments that the walk is inside of."""
+
+    kind: Kind
+    tag: int
+    end: int
+    limit: int
+    implicit: bool
+
+
+def malformed(position: int, why: str) -> InputError:
+    """Make the error for bytes that are no DICOM elements."""
+    return InputError(
+        "instance.malformed",
+        f"at byte {position} of the data set: {why}; expected DICOM elements in the stated transfer syntax",
     )
-)
-"""CT, MR, Secondary Capture and PET Image Storage: a frame number given for them means nothing."""
-
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
-_DECIMALS = re.compile(rb"[0-9eE+.\-\\ \x00]*")
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep pydicom's warnings to itself: received values may be odd, we check what we use."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+def encoding_of(transfer_syntax_uid: str, data: Encoded) -> Encoding:
+    """How the elements of a data set are written.
 
+    Some writers name explicit VR and write implicit, or the other way round; the first element tells.
 
-def value(ds: Dataset, keyword: str) -> object:
-    """Value of an element, or None where it is absent, empty or cannot be decoded."""
-    try:
-        return ds.get(keyword)
-    except UNREADABLE:
-        return None
-
-
-def items(ds: Dataset, keyword: str) -> tuple[Dataset, ...]:
-    """Items of a sequence element; empty where it is absent or no sequence."""
-    found = value(ds, keyword)
-    return tuple(found) if isinstance(found, Sequence) else ()
-
-
-def first(ds: Dataset, keyword: str) -> Dataset:
-    """First item of a sequence element, or an empty data set."""
-    found = items(ds, keyword)
-    return found[0] if found else Dataset()
-
-
-def text(ds: Dataset, keyword: str) -> str:
-    """Text of an element without padding, or an empty string; several values are joined with a backslash.
-
-    Some writers (OHIF) write UTF-8 without saying so. Text that pydicom took for Latin-1 and whose bytes are
-    valid UTF-8 is read as UTF-8: real Latin-1 text practically never is.
-    """
-    found = value(ds, keyword)
-    if found is None or isinstance(found, Sequence | bytes):
-        return ""
-    parts = found if isinstance(found, MultiValue | list | tuple) else (found,)
-    joined = "\\".join(str(part) for part in parts)[:MAX_TEXT]
-    with suppress(UnicodeError):
-        joined = joined.encode("latin-1").decode("utf-8")
-    return joined.replace("\x00", "").strip()
-
-
-def uid(ds: Dataset, keyword: str) -> str | None:
-    """A well-formed UID (PS3.5 section 9.1, leading zeros tolerated), or None."""
-    found = text(ds, keyword)
-    return found if len(found) <= 64 and _UID.fullmatch(found) else None
-
-
-def integer(ds: Dataset, keyword: str) -> int | None:
-    """One whole number, or None."""
-    found = value(ds, keyword)
-    if isinstance(found, MultiValue | list):
-        found = found[0] if len(found) == 1 else None
-    try:
-        return None if found is None else int(str(found))
-    except ValueError:
-        return None
-
-
-def number(ds: Dataset, keyword: str) -> float | None:
-    """One finite number, or None."""
-    found = numbers(ds, keyword)
-    return float(found[0]) if found is not None and found.size == 1 and np.isfinite(found[0]) else None
-
-
-def numbers(ds: Dataset, keyword: str) -> FloatArray | None:
-    """Numbers of an element as (n,) float64, or None where it is absent or holds anything else.
-
-    Decimal strings are parsed from their bytes at once: an RTSTRUCT holds hundreds of thousands of them.
-    """
-    raw = _raw_decimals(ds, keyword)
-    if raw is not None:
-        if not _DECIMALS.fullmatch(raw):
-            return None
-        parts = raw.replace(b"\x00", b" ").strip().split(b"\\")
-        try:
-            return np.array([float(part) for part in parts], dtype=np.float64)
-        except ValueError:
-            return None
-    found = value(ds, keyword)
-    if found is None or isinstance(found, Sequence | bytes | str):
-        return None
-    try:
-        return np.atleast_1d(np.asarray(found, dtype=np.float64)).ravel()
-    except UNREADABLE:
-        return None
-
-
-def _raw_decimals(ds: Dataset, keyword: str) -> bytes | None:
-    tag = tag_for_keyword(keyword)
-    try:
-        element = None if tag is None or tag not in ds else ds.get_item(tag)
-    except UNREADABLE:
-        return None
-    if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
-        return None
-    decimal = element.VR == "DS" or (element.VR is None and keyword in _IMPLICIT_DECIMALS)
-    return element.value if decimal else None
-
-
-_IMPLICIT_DECIMALS = frozenset(("ContourData",))
-
-
-def code(ds: Dataset, keyword: str) -> Code | None:
-    """The code of a code sequence, or None. SNOMED-RT codes (SRT) come as their SNOMED CT successors (SCT).
+    Parameters
+    ----------
+    transfer_syntax_uid
+        As negotiated, or from the file meta group.
+    data
+        The encoded (inflated) data set; its first 6 bytes are looked at.
 
     References
     ----------
-    PS3.3 section 8.8; PS3.16 annex O (SNOMED-RT to SNOMED CT)
+    PS3.5 annex A
     """
-    return code_of(first(ds, keyword))
+    little = transfer_syntax_uid != "1.2.840.10008.1.2.2"
+    implicit = transfer_syntax_uid == "1.2.840.10008.1.2"
+    if len(data) >= 8:
+        explicit_here = bytes(data[4:6]) in _ANY_VR
+        if little and implicit == explicit_here:
+            implicit = not explicit_here
+    return Encoding(implicit, little)
 
 
-def codes(ds: Dataset, keyword: str) -> tuple[Code, ...]:
-    """All codes of a code sequence, in order."""
-    return tuple(found for item in items(ds, keyword) if (found := code_of(item)) is not None)
+def walk(
+    data: Encoded,
+    encoding: Encoding,
+    *,
+    descend: frozenset[int] | None = None,
+    stop_at_pixels: bool = True,
+) -> Iterator[Event]:
+    """Where the elements of a data set lie, in order of writing.
 
-
-def code_of(item: Dataset) -> Code | None:
-    """The code that one item of a code sequence holds, or None."""
-    value_ = text(item, "CodeValue") or text(item, "LongCodeValue") or text(item, "URNCodeValue")
-    scheme = text(item, "CodingSchemeDesignator")
-    if not value_:
-        return None
-    if scheme in ("SRT", "SNM3", "99SDM"):
-        successor = snomed_mapping["SRT"].get(value_)
-        if successor is not None:
-            value_, scheme = successor, "SCT"
-    return Code(value_, scheme, text(item, "CodeMeaning"))
-
-
-def image_ref(item: Dataset) -> InstanceRef | None:
-    """The instance that an item of a referenced image sequence names, or None."""
-    found = image_refs(item)
-    return found[0] if found else None
-
-
-def image_refs(item: Dataset) -> tuple[InstanceRef, ...]:
-    """The instance that an item names: one reference for each frame number that it gives.
-
-    Old dwv leaves the SOP class empty; the instance is named nevertheless.
-    """
-    sop_class_uid = uid(item, "ReferencedSOPClassUID") or ""
-    sop_instance_uid = uid(item, "ReferencedSOPInstanceUID")
-    if sop_instance_uid is None:
-        return ()
-    frames: tuple[int | None, ...] = ()
-    if sop_class_uid not in SINGLE_FRAME_CLASSES:
-        found = numbers(item, "ReferencedFrameNumber")
-        frames = () if found is None else tuple(int(n) for n in found if 1 <= n < 2**31)
-    return tuple(
-        InstanceRef(sop_class_uid=sop_class_uid, sop_instance_uid=sop_instance_uid, frame_number=frame)
-        for frame in (frames or (None,))
-    )
-
-
-def source_of(ds: Dataset) -> InstanceRef:
-    """The instance that a data set is. Missing UIDs are empty: the store refuses such an instance before."""
-    return InstanceRef(
-        sop_class_uid=uid(ds, "SOPClassUID") or "", sop_instance_uid=uid(ds, "SOPInstanceUID") or ""
-    )
-
-
-def person(ds: Dataset, keyword: str) -> str | None:
-    """A person's name as written, or None where it is empty or says unknown."""
-    name = text(ds, keyword)
-    known = [part for part in re.split(r"[\^= ]+", name) if part and part.lower() != "unknown"]
-    return name if known else None
-
-
-def evidence_series(ds: Dataset, sop_instance_uids: frozenset[str]) -> str | None:
-    """The one series that the object's reference lists name for these instances, or None.
-
-    References
+    Parameters
     ----------
-    PS3.3 C.17.2 (evidence sequences), C.11.11 and C.8.20.2 (referenced series)
+    data
+        The encoded, inflated data set.
+    encoding
+        How its elements are written.
+    descend
+        Tags of the sequences of the data set itself that are entered; None enters all. What lies inside an
+        entered sequence is always entered.
+    stop_at_pixels
+        End with the `PIXELS` event, whatever follows.
+
+    Yields
+    ------
+    Event
+        Elements, and the begin and end of each entered sequence and item.
+
+    Raises
+    ------
+    InputError
+        ``instance.truncated``, ``instance.malformed``, ``instance.nested-too-deep`` or
+        ``instance.too-many-elements``.
     """
-    series = list(items(ds, "ReferencedSeriesSequence"))
-    for keyword in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence"):
-        for study in items(ds, keyword):
-            series.extend(items(study, "ReferencedSeriesSequence"))
-    found = set()
-    for item in series:
-        references = (*items(item, "ReferencedInstanceSequence"), *items(item, "ReferencedSOPSequence"),
-                      *items(item, "ReferencedImageSequence"))  # fmt: skip
-        if any(uid(reference, "ReferencedSOPInstanceUID") in sop_instance_uids for reference in references):
-            found.add(uid(item, "SeriesInstanceUID"))
-    return found.pop() if len(found) == 1 else None
+    return _Walk(data, encoding, descend, stop_at_pixels).events()
+
+
+class _Walk:
+    """The state of one walk: the position, and the containers it is inside of."""
+
+    __slots__ = (
+        "_data",
+        "_descend",
+        "_head",
+        "_implicit",
+        "_length",
+        "_open",
+        "_position",
+        "_stop_at_pixels",
+    )
+
+    def __init__(
+        self, data: Encoded, encoding: Encoding, descend: frozenset[int] | None, stop_at_pixels: bool
+    ) -> None:
+        order = "<" if encoding.little else ">"
+        self._data = data
+        self._head = struct.Struct(order + "HH2sH").unpack_from
+        self._length = struct.Struct(order + "L").unpack_from
+        self._implicit = encoding.implicit
+        self._descend = descend
+        self._stop_at_pixels = stop_at_pixels
+        self._open: list[_Open] = []
+        self._position = 0
+
+    @property
+    def _limit(self) -> int:
+        return self._open[-1].limit if self._open else len(self._data)
+
+    def events(self) -> Iterator[Event]:
+        """Walk, one event after the other."""
+        stack = self._open
+        size = len(self._data)
+        for _ in range(MAX_ELEMENTS):
+            while stack and stack[-1].end == self._position:
+                yield self._close()
+            if not stack and self._position == size:
+                return
+            if self._position + 8 > self._limit:
+                raise self._too_long("an item ends inside an element")
+            group, element, vr, short = self._head(self._data, self._position)
+            if group == 0xFFFE:
+                event = self._item(group << 16 | element)
+            elif stack and stack[-1].kind is not Kind.ITEM:
+                raise malformed(self._position, "an element where an item was expected")
+            else:
+                event = self._element(group << 16 | element, vr, short)
+            if event is not None:
+                yield event
+                if event.kind is Kind.PIXELS and self._stop_at_pixels:
+                    return
+        raise InputError(
+            "instance.too-many-elements",
+            f"the data set has more than {MAX_ELEMENTS} elements; expected an image or a mark object",
+        )
+
+    def _item(self, tag: int) -> Event | None:
+        """Take an item or a delimiter."""
+        length = self._length(self._data, self._position + 4)[0]
+        inside = self._open[-1] if self._open else None
+        start = self._position + 8
+        if tag == ITEM and inside is not None and inside.kind is not Kind.ITEM:
+            end = -1 if length == UNDEFINED else start + length
+            if end > inside.limit:
+                raise self._too_long("an item is longer than its sequence")
+            if inside.kind is Kind.ELEMENT:  # a fragment: its content is no elements
+                if end < 0:
+                    raise malformed(self._position, "a fragment without a length")
+                self._position = end
+                return None
+            self._position = start
+            self._open.append(
+                _Open(Kind.ITEM, inside.tag, end, inside.limit if end < 0 else end, self._implicit)
+            )
+            return Event(Kind.ITEM, inside.tag, b"", start, end)
+        if length or tag == ITEM:
+            raise malformed(self._position, "an item outside a sequence")
+        self._position = start
+        expected = ITEM_DELIMITER if inside is not None and inside.kind is Kind.ITEM else SEQUENCE_DELIMITER
+        if inside is not None and inside.end < 0 and tag == expected:
+            return self._close()
+        return None  # a stray delimiter without length, as several writers leave behind
+
+    def _element(self, tag: int, vr: bytes, short: int) -> Event | None:
+        """Take an element; enter it where it is a sequence."""
+        position, limit = self._position, self._limit
+        start = position + 8
+        if self._implicit or not (vr in _ANY_VR or vr.isalpha()):
+            vr = _dictionary_vr(tag)
+            length = self._length(self._data, position + 4)[0]
+            if length == UNDEFINED and tag not in _PIXELS:
+                vr = b"SQ"
+        elif vr in _SHORT_FORM:
+            length = short
+        else:
+            start = position + 12
+            if start > limit:
+                raise self._too_long("an item ends inside an element")
+            length = self._length(self._data, position + 8)[0]
+        stop = -1 if length == UNDEFINED else start + length
+        if tag in _PIXELS and not self._open and self._stop_at_pixels:
+            return Event(Kind.PIXELS, tag, vr, start, stop)
+        if stop > limit:
+            raise self._too_long("an element is longer than its item")
+        if stop < 0 and vr not in (b"SQ", b"UN"):
+            self._position = start
+            self._open.append(_Open(Kind.ELEMENT, tag, -1, limit, self._implicit))
+            return None
+        if stop < 0 or vr == b"SQ":
+            return self._enter(tag, vr, start, stop)
+        self._position = stop
+        return Event(Kind.ELEMENT, tag, vr, start, stop)
+
+    def _enter(self, tag: int, vr: bytes, start: int, stop: int) -> Event | None:
+        """Enter a sequence, or jump over it."""
+        if stop >= 0 and not self._open and self._descend is not None and tag not in self._descend:
+            self._position = stop
+            return None
+        if len(self._open) >= 2 * MAX_DEPTH:
+            raise InputError(
+                "instance.nested-too-deep",
+                f"sequences lie more than {MAX_DEPTH} deep; expected an image or a mark object",
+            )
+        limit = self._limit if stop < 0 else stop
+        self._open.append(_Open(Kind.SEQUENCE, tag, stop, limit, self._implicit))
+        # the items of a sequence of unknown VR and undefined length are implicit (PS3.5 6.2.2)
+        self._implicit = self._implicit or vr == b"UN"
+        self._position = start
+        return Event(Kind.SEQUENCE, tag, vr, start, stop)
+
+    def _close(self) -> Event:
+        closed = self._open.pop()
+        self._implicit = closed.implicit
+        if closed.kind is Kind.ELEMENT:
+            return Event(Kind.ELEMENT, closed.tag, b"OB", self._position, self._position)
+        kind = Kind.ITEM_END if closed.kind is Kind.ITEM else Kind.SEQUENCE_END
+        return Event(kind, closed.tag, b"", self._position, self._position)
+
+    def _too_long(self, why: str) -> InputError:
+        if self._limit == len(self._data):
+            return InputError(
+                "instance.truncated",
+                f"the data set ends inside the element at byte {self._position}; "
+                "the object is incomplete, please send it again",
+            )
+        return malformed(self._position, why)
+
+
+@lru_cache(maxsize=4096)
+def _dictionary_vr(tag: int) -> bytes:
+    return dictionary_VR(tag).encode("ascii") if dictionary_has_tag(tag) else b"UN"

@@ -31,7 +31,7 @@ from pydicom.uid import (
 )
 
 from osteoscribe.errors import InputError
-from osteoscribe.readers.elements import UNREADABLE, integer, text, value
+from osteoscribe.readers.attributes import UNREADABLE, integer, text, value
 
 PixelArray = npt.NDArray[Any]
 """(rows, columns) of uint8 or uint16."""

@@ -10,7 +10,7 @@ from osteoscribe.core.codes import OSTEOSCRIBE_SCHEME
 from osteoscribe.core.marks import IgnoredMark, RoiMark, UnreadableMark
 from osteoscribe.errors import InputError
 from osteoscribe.readers import rtstruct, seg, sr
-from osteoscribe.readers.elements import UNREADABLE, items, quiet, source_of, text, uid
+from osteoscribe.readers.attributes import UNREADABLE, items, quiet, source_of, text, uid
 
 Mark = RoiMark | UnreadableMark | IgnoredMark
 

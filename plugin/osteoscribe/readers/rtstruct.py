@@ -24,7 +24,7 @@ from osteoscribe.core.marks import (
     UnreadableMark,
 )
 from osteoscribe.errors import InputError
-from osteoscribe.readers.elements import (
+from osteoscribe.readers.attributes import (
     code,
     codes,
     image_ref,

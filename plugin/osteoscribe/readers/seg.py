@@ -18,7 +18,7 @@ from osteoscribe.core.codes import Code
 from osteoscribe.core.geometry import STEP_TOLERANCE_MM, FloatArray, Grid
 from osteoscribe.core.marks import InstanceRef, MaskShape, RoiMark, UnreadableMark
 from osteoscribe.errors import InputError
-from osteoscribe.readers.elements import (
+from osteoscribe.readers.attributes import (
     code,
     codes,
     evidence_series,

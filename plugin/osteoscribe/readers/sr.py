@@ -20,7 +20,7 @@ from osteoscribe.core.marks import IgnoredMark, InstanceRef, RoiMark, Unreadable
 from osteoscribe.errors import InputError
 from osteoscribe.readers.content import Node, below, walk
 from osteoscribe.readers.coordinates import Drawing, drawing, images_of, shape_of
-from osteoscribe.readers.elements import (
+from osteoscribe.readers.attributes import (
     code,
     evidence_series,
     image_refs,

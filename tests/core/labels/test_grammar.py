@@ -130,7 +130,22 @@ def test_an_undefined_word_is_reported_back_and_records_nothing(rules: LabelRule
     assert values(found.answers) == {"density": "sclerotic", "malignancy_history": "no"}
 
 
-@pytest.mark.parametrize("label", ["", "   ", "Lesion 1", "lesion, 5 mm left ilium", "ROI-1", "12mm"])
+@pytest.mark.parametrize(
+    "label",
+    [
+        "",
+        "   ",
+        "Lesion 1",
+        "lesion, 5 mm left ilium",
+        "ROI-1",
+        "12mm",
+        "T12",
+        "Rib 7",
+        "Segment_2",
+        "ca. 5 mm",
+        "ca 12mm",
+    ],
+)
 def test_ordinary_names_record_nothing_and_report_nothing(label: str, rules: LabelRules) -> None:
     assert answers_from_label(label, rules) == LabelAnswers()
 

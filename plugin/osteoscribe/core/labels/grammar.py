@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -14,9 +13,6 @@ from osteoscribe.core.labels.words import SEGMENT_ENDS, Words, words_of
 
 LONGEST_LABEL = 1024
 """Characters; a longer text is prose, not a label (the limit of DICOM's LT is 10,240)."""
-
-SIZE = re.compile(r"[0-9]+(mm|cm)?")
-"""A number or size in a label: expected, and no answer (the size is measured)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +76,7 @@ def _read(segment: str, rules: LabelRules) -> tuple[list[Token], list[str]]:
     for piece, token in _pieces(words, rules):
         if piece in rules.doubt:
             return [], [" ".join(words)]
-        if token is None and piece not in rules.neutral and not SIZE.fullmatch(piece[0]):
+        if token is None and not rules.is_neutral(piece):
             run += piece
             continue
         if run:
@@ -109,7 +105,7 @@ def _pieces(words: Words, rules: LabelRules) -> Iterator[tuple[Words, Token | No
 
 
 def _known(piece: Words, rules: LabelRules) -> bool:
-    return piece in rules.tokens or piece in rules.doubt or piece in rules.neutral
+    return piece in rules.tokens or piece in rules.doubt or rules.is_neutral(piece)
 
 
 def answers_from_codes(codes: Sequence[Code], rules: LabelRules) -> LabelAnswers:

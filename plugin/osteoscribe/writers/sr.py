@@ -333,5 +333,5 @@ def _qualitative_evaluations(report: Report) -> Dataset:
     if report.ignored:
         left_out = "\n".join(wording.ignored_line(ignored) for ignored in report.ignored)
         items.append(content.text(codes.LEFT_OUT, left_out))
-    items.append(content.text(codes.COMMENT, f"{wording.DISCLAIMER} {wording.READER_ERROR}"))
+    items += [content.text(codes.COMMENT, note) for note in (wording.READER_ERROR, wording.DISCLAIMER)]
     return content.container(codes.QUALITATIVE_EVALUATIONS, items)

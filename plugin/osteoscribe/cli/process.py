@@ -63,7 +63,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(options: argparse.Namespace) -> int:
     """Process the paths; returns the exit code."""
-    from osteoscribe import bootstrap
+    from osteoscribe.bootstrap.files import process_paths
 
     missing = [path for path in options.paths if not path.exists()]
     if missing:
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
         def show(stage: str, done: int, total: int) -> None:
             progress.update(task, description=stage, completed=done, total=total)
 
-        outcome = bootstrap.process_paths(
+        outcome = process_paths(
             options.paths, config=options.config, label_patterns=options.label, show=show
         )
     written = [(one, _write(one, options.out)) for one in outcome.written]

@@ -236,10 +236,10 @@ def run_worker(settings: Settings, number: int, control: Connection) -> None:
         # Steps under way are left where they are: the engine resumes them at the next start.
         engine.stop()
     except OsteoscribeError as error:
-        LOGGER.error("worker cannot work: %s", error)  # noqa: TRY400
+        LOGGER.error("worker cannot work: %s", error)
         os._exit(1)
     except Exception as error:  # noqa: BLE001  the edge of the worker process
-        LOGGER.error("worker failed: %s", trace_of(error))  # noqa: TRY400
+        LOGGER.error("worker failed: %s", trace_of(error))
         os._exit(1)
     os._exit(0)
 
@@ -306,5 +306,5 @@ def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine
 
 
 def utc_now() -> datetime:
-    """The time, with zone."""
+    """Return the time, with zone."""
     return datetime.now(UTC)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from osteoscribe.app.gather import Placed
+from osteoscribe.core.geometry import FloatArray
 from osteoscribe.core.intensity import IntensityReference, reference
 from osteoscribe.core.marks import InstanceRef
-from osteoscribe.core.geometry import FloatArray
 from osteoscribe.core.region import Outline, Region
 from osteoscribe.core.series import ReadBytes, SeriesIndex
 from osteoscribe.core.size import NotMeasurable, Size, measure_size, outline_on_ct

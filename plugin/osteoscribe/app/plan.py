@@ -1,7 +1,8 @@
 """Which jobs are ready: CT series and the mark objects that refer to them.
 
-A job is a set of CT series bound together by mark objects; nearly always one series. It begins when the images
-that its marks refer to are there and its series have been quiet for a moment, or when waiting was in vain.
+A job is a set of CT series bound together by mark objects; nearly always one series. It begins when the
+images that its marks refer to are there and its series have been quiet for a moment, or when waiting was
+in vain.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ def job_key(series: Iterable[str], digests: Iterable[str], missing: Iterable[str
 
 
 def _bound_together(ledger: PlanLedger, mark: MarkObject) -> tuple[tuple[MarkObject, ...], tuple[str, ...]]:
-    """The mark objects and CT series that belong into one job with this mark object."""
+    """Collect the mark objects and CT series that belong into one job with this mark object."""
     marks = {mark.instance_id: mark}
     series: set[str] = set()
     fresh: list[MarkObject] = [mark]

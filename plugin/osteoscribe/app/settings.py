@@ -1,4 +1,7 @@
-"""Settings of a site: frozen dataclasses, parsed from one TOML file. Each is explained in ``config/osteoscribe.toml``."""
+"""Settings of a site: frozen dataclasses, parsed from one TOML file.
+
+Each is explained in ``config/osteoscribe.toml``.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +109,7 @@ class Settings:
     peer: tuple[PeerSettings, ...] = ()
 
     def destinations_for(self, calling_ae: str) -> tuple[Destination, ...]:
-        """Where the report of a mark from this sender goes: the configured places, else back to the sender."""
+        """Where reports on marks of this sender go: the configured places, else back to the sender."""
         if self.delivery.destinations or not self.delivery.back_to_sender:
             return self.delivery.destinations
         return tuple(
@@ -117,7 +120,7 @@ class Settings:
 
 
 def load_settings(path: Path) -> Settings:
-    """Settings of a TOML file.
+    """Read the settings of a TOML file.
 
     Raises
     ------
@@ -136,7 +139,7 @@ def load_settings(path: Path) -> Settings:
 
 
 def parse_settings(plain: Mapping[str, Any]) -> Settings:
-    """Settings of plain data, as a TOML file gives it.
+    """Make settings of plain data, as a TOML file gives it.
 
     Raises
     ------
@@ -148,7 +151,7 @@ def parse_settings(plain: Mapping[str, Any]) -> Settings:
     >>> parse_settings({"node": {"port": 104}}).node.port
     104
     """
-    settings = _parse(Settings, plain, "")
+    settings: Settings = _parse(Settings, plain, "")
     check_settings(settings)
     return settings
 

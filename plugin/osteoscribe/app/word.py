@@ -11,7 +11,7 @@ from pydicom import Dataset
 from osteoscribe.app.measure import Measured, same_place
 from osteoscribe.app.practice import Practice
 from osteoscribe.core.answers import Answers, Conflict
-from osteoscribe.core.facts import FactSheet, facts_for
+from osteoscribe.core.facts import facts_for
 from osteoscribe.core.labels import (
     answers_from_codes,
     answers_from_label,

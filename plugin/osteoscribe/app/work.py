@@ -124,7 +124,7 @@ def deliver(
         LOGGER.warning("delivery postponed key=%s code=%s", key[:12], error.code)
         return STORE_PAUSE_S
     except Exception as error:  # noqa: BLE001  a bug parks this delivery and leaves the others alone
-        LOGGER.error("delivery failed key=%s bug=%s", key[:12], trace_of(error))  # noqa: TRY400
+        LOGGER.error("delivery failed key=%s bug=%s", key[:12], trace_of(error))
         message = f"found a fault of this software ({trace_of(error)}); report it"
         delivery = ledger.delivery(key, destination)
         ledger.update_delivery(_parked(delivery, "delivery.bug", message), now())

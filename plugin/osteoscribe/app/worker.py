@@ -78,15 +78,13 @@ class Rounds:
         plan(self._plans, self._settings, now)
         before = len(self._submitted)
         for key, run in self._jobs.ready():
-            self._once(("job", key, str(run)), lambda key=key, run=run: self._engine.submit_job(key, run))
+            name: tuple[str, ...] = ("job", key, str(run))
+            if name not in self._submitted:
+                self._engine.submit_job(key, run)
+                self._submitted.add(name)
         for one in self._jobs.due_deliveries():
-            self._once(
-                ("delivery", one.job_key, one.destination, str(one.round)),
-                lambda one=one: self._engine.submit_delivery(one.job_key, one.destination, one.round),
-            )
+            name = ("delivery", one.job_key, one.destination, str(one.round))
+            if name not in self._submitted:
+                self._engine.submit_delivery(one.job_key, one.destination, one.round)
+                self._submitted.add(name)
         return len(self._submitted) - before
-
-    def _once(self, name: tuple[str, ...], submit: Callable[[], None]) -> None:
-        if name not in self._submitted:
-            submit()
-            self._submitted.add(name)

@@ -9,8 +9,8 @@ from pathlib import Path
 from osteoscribe.app.settings import Settings, check_settings, load_settings, parse_destination
 
 DESCRIPTION = """\
-Run a DICOM node: receive CT series and marks, measure each marked series, and send the structured report back.
-It runs until it is told to stop (Ctrl-C or SIGTERM). For research use, not for diagnostic use."""
+Run a DICOM node: receive CT series and marks, measure each marked series, and send the structured report
+back. It runs until it is told to stop (Ctrl-C or SIGTERM). For research use, not for diagnostic use."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
-    """Settings of the file, overridden by the flags.
+    """Take the settings of the file, overridden by the flags.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Durable work on DBOS Transact: measure a job, deliver its reports; resumed after a crash.
 
-The ledger says what is to be done, the engine sees to it that it is done: payloads are keys only. Steps may run
-twice after a crash and are made so that this changes nothing.
+The ledger says what is to be done, the engine sees to it that it is done: payloads are keys only. Steps may
+run twice after a crash and are made so that this changes nothing.
 
 References
 ----------

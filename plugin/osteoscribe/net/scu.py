@@ -81,9 +81,7 @@ class StoreSender:
         ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = self._timeout_s
         for one in objects:
             fallbacks = (EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN)
-            ae.add_requested_context(
-                one.sop_class_uid, list(dict.fromkeys((one.transfer_syntax_uid, *fallbacks)))
-            )
+            ae.add_requested_context(one.sop_class_uid, _distinct(one.transfer_syntax_uid, *fallbacks))
         try:
             association = ae.associate(
                 peer.host,
@@ -107,8 +105,8 @@ class StoreSender:
                 sop_instance_uid=one.sop_instance_uid,
                 status=None,
                 code="peer.no-context",
-                message=f"found SOP Class {one.sop_class_uid} not accepted by {peer}, expected a presentation "
-                "context for it; enable it there, then run osteoscribe jobs retry",
+                message=f"found SOP Class {one.sop_class_uid} not accepted by {peer}, expected a "
+                "presentation context for it; enable it there, then run osteoscribe jobs retry",
             )
         except RuntimeError as error:
             raise PeerError(
@@ -126,6 +124,10 @@ def _on_connection(event: Event) -> None:
     connection = event.assoc.dul.socket
     if connection is not None and connection.socket is not None:
         connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _distinct(*values: str) -> list[str]:
+    return list(dict.fromkeys(values))
 
 
 def _decode(one: EncodedObject) -> Dataset:
@@ -149,14 +151,14 @@ def _not_established(association: Association, peer: Destination) -> PeerError:
         if answer.result == _PERMANENT:
             return RefusedError(
                 "peer.rejected-permanently",
-                f"found the association rejected by {peer}: {reason}; correct the AE titles on one side, then "
-                "run osteoscribe jobs retry",
+                f"found the association rejected by {peer}: {reason}; correct the AE titles on one side, "
+                "then run osteoscribe jobs retry",
             )
         return PeerError("peer.rejected", f"found the association rejected by {peer}: {reason}; tried again")
     if association.acceptor.primitive is not None and not association.accepted_contexts:
         return RefusedError(
             "peer.no-context",
-            f"found no SOP Class accepted by {peer}, expected those of structured reports; enable them there, "
-            "then run osteoscribe jobs retry",
+            f"found no SOP Class accepted by {peer}, expected those of structured reports; enable them "
+            "there, then run osteoscribe jobs retry",
         )
     return _unreachable(peer)

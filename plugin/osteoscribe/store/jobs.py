@@ -164,7 +164,7 @@ class JobTable:
             _settle(connection, delivery.job_key, now)
 
     def objects(self, key: str) -> tuple[StoredObject, ...]:
-        """The report objects of a job, in the order of their making."""
+        """Return the report objects of a job, in the order of their making."""
         query = sa.select(*REPORTS.c).where(REPORTS.c.job_key == key).order_by(REPORTS.c.id)
         with self._reads.begin() as connection:
             return tuple(_stored_object(row) for row in connection.execute(query).mappings())

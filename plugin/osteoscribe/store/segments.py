@@ -119,7 +119,7 @@ class SegmentStore:
         return (self.folder / name).stat().st_size
 
     def scan(self, name: str, start: int = 0) -> Iterator[Record]:
-        """Records of a segment from a byte offset on; a torn tail ends it.
+        """Yield the records of a segment from a byte offset on; a torn tail ends it.
 
         Parameters
         ----------

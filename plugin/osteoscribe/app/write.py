@@ -11,6 +11,8 @@ from osteoscribe.app.gather import CtSeries, MarkObject
 from osteoscribe.core.report import Report
 from osteoscribe.writers.companion import build_companion
 from osteoscribe.writers.document import EvidenceRef, encode
+from osteoscribe.writers.gate import check
+from osteoscribe.writers.notice import build_notice
 from osteoscribe.writers.profiles import STANDARD, Profile
 from osteoscribe.writers.sr import build_sr
 
@@ -66,9 +68,12 @@ def write_report(
             built.append(("sr", build_sr(report, context, evidence, profile)))
         if profile.text_companion:
             built.append(("text", build_companion(report, context, evidence, profile)))
+    elif profile.notice:
+        built.append(("notice", build_notice(report, context, evidence, profile)))
     written = []
     for role, dataset in built:
         encoded = encode(dataset)
+        check(encoded, report, context, evidence, profile)
         written.append(
             WrittenObject(
                 role=role,

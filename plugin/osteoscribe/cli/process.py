@@ -83,9 +83,7 @@ def run(options: argparse.Namespace) -> int:
         def show(stage: str, done: int, total: int) -> None:
             progress.update(task, description=stage, completed=done, total=total)
 
-        outcome = process_paths(
-            options.paths, config=options.config, label_patterns=options.label, show=show
-        )
+        outcome = process_paths(options.paths, config=options.config, label_patterns=options.label, show=show)
     written = [(one, _write(one, options.out)) for one in outcome.written]
     if options.json:
         json.dump(_document(outcome, written), sys.stdout, indent=2, ensure_ascii=False)

@@ -117,7 +117,42 @@ class PointMark:
     point_px: FloatArray
 
 
-Shape = PatientContours | ImageContours | Caliper | MaskShape | PointMark
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PatientCaliper:
+    """A length drawn in patient space, or two for a bidirectional measurement.
+
+    Parameters
+    ----------
+    long_axis_lps_mm
+        (2, 3), its ends in LPS mm.
+    short_axis_lps_mm
+        (2, 3) likewise, or None.
+    image
+        The image its writer named, or None.
+    """
+
+    long_axis_lps_mm: FloatArray
+    short_axis_lps_mm: FloatArray | None = None
+    image: InstanceRef | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PatientPoint:
+    """A single point in patient space: it has a place but no size.
+
+    Parameters
+    ----------
+    point_lps_mm
+        (3,), LPS mm.
+    image
+        The image its writer named, or None.
+    """
+
+    point_lps_mm: FloatArray
+    image: InstanceRef | None = None
+
+
+Shape = PatientContours | ImageContours | Caliper | MaskShape | PointMark | PatientCaliper | PatientPoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +165,17 @@ class UnreadableMark:
     dialect: str
     code: str
     message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IgnoredMark:
+    """What a mark object holds that is no mark to measure, and that is no fault: listed with its reason."""
+
+    label: str
+    source: InstanceRef
+    item: str
+    dialect: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -36,6 +36,29 @@ ReadBytes = Callable[[BlobRef, int, int], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PixelLayout:
+    """How the stored values of one slice are written (PS3.5 section 8.1).
+
+    Parameters
+    ----------
+    offset
+        Byte offset of the Pixel Data's value in the data set; None where it is compressed or deflated.
+    modality_lut
+        Whether a Modality LUT Sequence leads to HU instead of slope and intercept.
+    frames
+        Number of frames in the instance.
+    """
+
+    offset: int | None
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    signed: bool
+    modality_lut: bool = False
+    frames: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SliceSource:
     """Where the pixels of one slice lie.
 
@@ -51,6 +74,10 @@ class SliceSource:
         InstanceNumber (0020,0013), or None.
     slope, intercept
         Modality LUT: HU = stored value x slope + intercept (PS3.3 C.11.1).
+    layout
+        How the stored values are written.
+    not_hounsfield
+        Why the values of this slice are no HU, in words; empty where they are.
     """
 
     ref: InstanceRef
@@ -59,6 +86,8 @@ class SliceSource:
     instance_number: int | None
     slope: float
     intercept: float
+    layout: PixelLayout | None = None
+    not_hounsfield: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,39 @@
-"""Longest and perpendicular diameter, volume; never sees voxel values."""
+"""Longest and perpendicular diameter, volume; never sees voxel values.
+
+What is measured on masks, contours and calipers, and how well, is told in ``docs/measurement.md``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from osteoscribe.core.geometry import FloatArray
-from osteoscribe.core.units import CubicMillimetre, Millimetre, WholeMillimetre
+import numpy as np
+import numpy.typing as npt
+
+from osteoscribe.core.coverage import GAP
+from osteoscribe.core.diameter import Diameters, of_mask, of_points
+from osteoscribe.core.geometry import FloatArray, Grid
+from osteoscribe.core.mesh import longest_3d, mesh_volume
+from osteoscribe.core.polygon import TIE, outlines
+from osteoscribe.core.region import Outline, Placement, Region, RegionKind
+from osteoscribe.core.units import CubicMillimetre, Millimetre, WholeMillimetre, round_half_up
+
+MINIMUM_PIXELS = 2.0
+"""A mark that measures less than this many pixels across has no size."""
+FEW_PIXELS = 3.0
+"""A mark that measures less than this many pixels across is doubtful."""
+BORDERLINE_MM = (5.0, 6.0)
+"""Unrounded long axes in [5.0, 6.0) mm lie around the limit of the 5 mm rules."""
+
+METHODS = {
+    RegionKind.MASK: "longest in-plane diameter of the pixel mask, corrected for digitisation, and longest "
+    "perpendicular to it",
+    RegionKind.CONTOUR: "longest in-plane diameter from contour vertex to contour vertex, and longest "
+    "perpendicular to it",
+    RegionKind.CALIPER: "length of the caliper as drawn",
+}
 
 
 class Doubt(Enum):
@@ -72,3 +99,217 @@ class NotMeasurable:
 
     code: str
     reason: str
+
+
+def measure_size(region: Region, slice_thickness_mm: float | None = None) -> Size | NotMeasurable:
+    """Size of a mark laid on a grid.
+
+    Parameters
+    ----------
+    region
+        The mark on the grid that it is measured on.
+    slice_thickness_mm
+        SliceThickness of the CT, where it is known; else the slice spacing of the grid stands for it.
+
+    Returns
+    -------
+    Size or NotMeasurable
+        `NotMeasurable` for points, for marks under two pixels across and without pixel spacing.
+    """
+    grid = region.grid
+    spacing = max(grid.row_spacing_mm, grid.column_spacing_mm)
+    if region.kind is RegionKind.POINT:
+        return NotMeasurable(
+            code="roi.no-size",
+            reason="The mark is a point: it has a place but no size. Mark the lesion with a contour, a "
+            "segmentation or a length.",
+        )
+    if not (np.isfinite(spacing) and spacing > 0):
+        return NotMeasurable(
+            code="ct.no-pixel-spacing",
+            reason="The image has no pixel spacing: lengths in mm cannot be known. Measure by hand.",
+        )
+    found = _longest_slice(region)
+    if found is None or found[1].long_mm < MINIMUM_PIXELS * spacing:
+        across = found[1].long_mm / spacing if found else 0.0
+        return NotMeasurable(
+            code="roi.too-small",
+            reason=f"The mark is {across:.1f} pixels across; at least {MINIMUM_PIXELS:.0f} are needed for a "
+            "size. Measure by hand.",
+        )
+    return _size(region, *found, slice_thickness_mm or grid.slice_spacing_mm)
+
+
+def _size(region: Region, k: int, diameters: Diameters, thickness_mm: float) -> Size:
+    grid = region.grid
+    origin, basis = _plane(grid, k)
+    long_axis = _clean(diameters.long_mm)
+    solid = region.kind is not RegionKind.CALIPER and region.mask.any()
+    heights = _layer_heights(region) if solid else None
+    volume = _volume(region, heights) if heights is not None else None
+    mesh = (
+        mesh_volume(region.mask, pixel_area=_pixel_area(grid), layer_heights=heights)
+        if heights is not None
+        else None
+    )
+    return Size(
+        long_axis_mm=Millimetre(long_axis),
+        short_axis_mm=None if diameters.short_mm is None else Millimetre(_clean(diameters.short_mm)),
+        maximum_3d_diameter_mm=Millimetre(max(long_axis, _longest_3d(region))) if solid else None,
+        volume_mm3=None if volume is None else CubicMillimetre(_clean(volume)),
+        mesh_volume_mm3=None if mesh is None else CubicMillimetre(_clean(mesh)),
+        whole_mm=round_half_up(long_axis),
+        k=k,
+        endpoints_lps_mm=origin + diameters.long_ends @ basis,
+        short_endpoints_lps_mm=None
+        if diameters.short_ends is None
+        else origin + diameters.short_ends @ basis,
+        method=METHODS[region.kind],
+        uncertainty_mm=None,
+        doubts=tuple(_doubts(region, long_axis, thickness_mm)),
+    )
+
+
+def _clean(number: float) -> float:
+    """Without the noise of the last float digits, which depends on how the patient lay."""
+    return round(number, 9)
+
+
+def _plane(grid: Grid, k: int) -> tuple[FloatArray, FloatArray]:
+    """Origin (3,) of a slice and two orthogonal unit vectors (2, 3) in it: along a row, and down."""
+    right = grid.column_step_lps_mm / grid.column_spacing_mm
+    return grid.origins_lps_mm[k], np.array([right, np.cross(grid.normal, right)])
+
+
+def _to_plane(grid: Grid, k: int, points_rc: npt.ArrayLike) -> FloatArray:
+    """Index coordinates (n, 2) of a slice in the mm axes of `_plane`."""
+    _, basis = _plane(grid, k)
+    return np.asarray(points_rc, dtype=np.float64) @ _steps_mm(grid, basis)
+
+
+def _steps_mm(grid: Grid, basis: FloatArray) -> FloatArray:
+    return np.array([grid.row_step_lps_mm @ basis.T, grid.column_step_lps_mm @ basis.T])
+
+
+def _longest_slice(region: Region) -> tuple[int, Diameters] | None:
+    """Slice and diameters of the longest in-plane diameter; of equally long ones the broadest."""
+    best: tuple[int, Diameters] | None = None
+    for k, diameters in _by_slice(region):
+        if best is None or _longer(diameters, best[1]):
+            best = (k, diameters)
+    return best
+
+
+def _longer(one: Diameters, other: Diameters) -> bool:
+    if abs(one.long_mm - other.long_mm) > TIE:
+        return one.long_mm > other.long_mm
+    return (one.short_mm or 0.0) > (other.short_mm or 0.0) + TIE
+
+
+def _by_slice(region: Region) -> Iterator[tuple[int, Diameters]]:
+    grid = region.grid
+    if region.kind is RegionKind.CALIPER:
+        lines = [_to_plane(grid, line.k, line.points_rc) for line in region.outlines]
+        yield region.outlines[0].k, Diameters.of_lines(*lines)
+    elif region.kind is RegionKind.CONTOUR:
+        for k in sorted({outline.k for outline in region.outlines}):
+            points = [_to_plane(grid, k, line.points_rc) for line in region.outlines if line.k == k]
+            yield k, of_points(np.concatenate(points))
+    else:
+        first_k, first_r, first_c = region.offset
+        for k in np.flatnonzero(region.mask.any(axis=(1, 2))).tolist():
+            _, basis = _plane(grid, first_k + k)
+            yield first_k + k, of_mask(region.mask[k], _steps_mm(grid, basis), (first_r, first_c))
+
+
+def _pixel_area(grid: Grid) -> float:
+    return float(np.linalg.norm(np.cross(grid.row_step_lps_mm, grid.column_step_lps_mm)))
+
+
+def _layer_heights(region: Region) -> FloatArray | None:
+    """(slices + 1,) distance in mm from each slice of the mask to the one before it; None without a spacing.
+
+    Beside the mark, and across a gap in its slices, the spacing of its other slices counts.
+    """
+    usual = region.grid.slice_spacing_mm
+    steps = np.abs(np.diff(region.grid.plane_positions_mm[region.box[0]]))
+    near = steps[steps <= GAP * usual] if usual > 0 else steps
+    local = float(np.median(near)) if len(near) else usual
+    if not local > 0:
+        return None
+    inner = np.where(steps > GAP * local, local, steps)
+    ends = inner if len(inner) else np.array([local])
+    return np.concatenate([ends[:1], inner, ends[-1:]])
+
+
+def _volume(region: Region, layer_heights: FloatArray) -> float:
+    """Voxels counted, each as high as half way to the next slice on either side."""
+    counts = region.mask.sum(axis=(1, 2))
+    heights = (layer_heights[:-1] + layer_heights[1:]) / 2
+    return float(counts @ heights) * _pixel_area(region.grid)
+
+
+def _longest_3d(region: Region) -> float:
+    grid = region.grid
+    positions = grid.origins_lps_mm[region.box[0]]
+    heights = _layer_heights(region)
+    scale = 1.0 if heights is None else float(np.median(heights)) / grid.slice_spacing_mm
+    steps = np.array([grid.slice_step_lps_mm * scale, grid.row_step_lps_mm, grid.column_step_lps_mm])
+    return _clean(longest_3d(region.mask, positions_mm=positions, steps_mm=steps))
+
+
+def _doubts(region: Region, long_axis_mm: float, thickness_mm: float) -> Iterator[Doubt]:
+    if BORDERLINE_MM[0] <= long_axis_mm < BORDERLINE_MM[1]:
+        yield Doubt.BORDERLINE
+    if thickness_mm > long_axis_mm / 2:
+        yield Doubt.THICK_SLICES
+    if long_axis_mm < FEW_PIXELS * max(region.grid.row_spacing_mm, region.grid.column_spacing_mm):
+        yield Doubt.FEW_PIXELS
+    if region.uneven:
+        yield Doubt.UNEVEN_SLICES
+
+
+def outline_on_ct(placement: Placement, size: Size | None) -> Outline | None:
+    """Choose the outline to draw on the CT: on the slice of the long axis, or the nearest with a mark.
+
+    Parameters
+    ----------
+    placement
+        The mark on the CT's grid.
+    size
+        Its size, or None where it is not measurable: then the slice with the largest outline is taken.
+
+    Returns
+    -------
+    Outline or None
+        The largest closed outline of that slice, the line of a caliper's long axis or the place of a point;
+        None where no pixel centre of the CT lies inside the mark.
+    """
+    region = placement.on_ct
+    lines = tuple(_traced(region)) if region.kind is RegionKind.MASK else region.outlines
+    if not lines:
+        return None
+    if size is None:
+        return max(lines, key=_enclosed)
+    at = float(np.mean(size.endpoints_lps_mm @ region.grid.normal))
+    positions = region.grid.plane_positions_mm
+    nearest = min({line.k for line in lines}, key=lambda k: (round(abs(float(positions[k]) - at), 6), k))
+    if region.kind is RegionKind.CALIPER:
+        return lines[0]
+    return max((line for line in lines if line.k == nearest), key=_enclosed)
+
+
+def _traced(region: Region) -> Iterator[Outline]:
+    first_k, first_r, first_c = region.offset
+    for k in np.flatnonzero(region.mask.any(axis=(1, 2))).tolist():
+        loops, _ = outlines(region.mask[k])
+        for loop in loops:
+            yield Outline(k=first_k + k, points_rc=loop + np.array([first_r, first_c]))
+
+
+def _enclosed(line: Outline) -> float:
+    """Enclosed area in pixels."""
+    following = np.roll(line.points_rc, -1, axis=0)
+    return float(
+        abs(np.sum(line.points_rc[:, 0] * following[:, 1] - line.points_rc[:, 1] * following[:, 0])) / 2
+    )

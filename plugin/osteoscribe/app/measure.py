@@ -1,0 +1,108 @@
+"""One placed mark to one measured lesion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from osteoscribe.app.gather import Placed
+from osteoscribe.core.geometry import FloatArray
+from osteoscribe.core.intensity import IntensityReference, reference
+from osteoscribe.core.marks import InstanceRef
+from osteoscribe.core.region import Outline, Region
+from osteoscribe.core.series import ReadBytes, SeriesIndex
+from osteoscribe.core.size import NotMeasurable, Size, measure_size, outline_on_ct
+from osteoscribe.readers.ct import read_box
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Measured:
+    """A placed mark with its size, and its HU for reference.
+
+    Parameters
+    ----------
+    k
+        Slice of the series that carries the outline.
+    """
+
+    placed: Placed
+    size: Size | NotMeasurable
+    intensity: IntensityReference | None
+    k: int
+    outline: Outline | None
+
+    def image(self, index: SeriesIndex) -> InstanceRef:
+        """The CT image that carries the outline."""
+        return index.slices[self.k].ref
+
+
+def measure(placed: Placed, index: SeriesIndex, read: ReadBytes) -> Measured:
+    """Size of a mark, and HU of its voxels; only the slices that it touches are read.
+
+    Raises
+    ------
+    InputError
+        Where the pixels of a touched slice cannot be decoded.
+    """
+    placement = placed.placement
+    size = measure_size(placement.measured, slice_thickness_mm=index.acquisition.slice_thickness_mm)
+    outline = outline_on_ct(placement, size if isinstance(size, Size) else None)
+    region = placement.on_ct
+    box = read_box(index, region.box, read) if region.mask.size else None
+    return Measured(
+        placed=placed,
+        size=size,
+        intensity=None if box is None else reference(region, box),
+        k=region.offset[0] if outline is None else outline.k,
+        outline=outline,
+    )
+
+
+def same_shape(one: Measured, other: Measured) -> bool:
+    """Whether two marks are drawn alike, to 0.01 mm: the same mark, saved twice."""
+    a, b = one.placed.placement.on_ct, other.placed.placement.on_ct
+    if a.kind is not b.kind or a.offset != b.offset or a.mask.shape != b.mask.shape:
+        return False
+    if len(a.outlines) != len(b.outlines) or not np.array_equal(a.mask, b.mask):
+        return False
+    return all(
+        x.k == y.k
+        and x.points_rc.shape == y.points_rc.shape
+        and np.allclose(x.points_rc, y.points_rc, rtol=0, atol=0.01 / a.grid.row_spacing_mm)
+        for x, y in zip(a.outlines, b.outlines, strict=True)
+    )
+
+
+def same_place(one: Measured, other: Measured) -> bool:
+    """Whether two marks mark the same lesion: their centres closer than half the smaller long axis.
+
+    Only marks in one frame of reference can be compared; others count as two lesions, which never makes
+    the advice less urgent.
+    """
+    a, b = one.placed.placement.measured, other.placed.placement.measured
+    if a.grid.frame_of_reference_uid != b.grid.frame_of_reference_uid:
+        return False
+    reach = min(_reach_mm(one.size), _reach_mm(other.size))
+    return float(np.linalg.norm(_centre(a) - _centre(b))) < reach
+
+
+def _reach_mm(size: Size | NotMeasurable) -> float:
+    return size.long_axis_mm / 2 if isinstance(size, Size) else 0.0
+
+
+def _centre(region: Region) -> FloatArray:
+    """(3,), middle of a region's mask, or of its lines where it has none, in LPS mm."""
+    inside = np.argwhere(region.mask)
+    if inside.size:
+        points = region.grid.to_patient(inside + np.array(region.offset))
+    else:
+        points = np.vstack(
+            [
+                region.grid.to_patient(
+                    np.column_stack([np.full(len(line.points_rc), line.k), line.points_rc])
+                )
+                for line in region.outlines
+            ]
+        )
+    return np.asarray(points.mean(axis=0))

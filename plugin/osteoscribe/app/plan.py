@@ -1,0 +1,213 @@
+"""Which jobs are ready: CT series and the mark objects that refer to them.
+
+A job is a set of CT series bound together by mark objects; nearly always one series. It begins when the
+images that its marks refer to are there and its series have been quiet for a moment, or when waiting was
+in vain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from osteoscribe.app.settings import JobSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkObject:
+    """A received mark object and what it refers to.
+
+    Parameters
+    ----------
+    instance_id
+        Its row in the ledger.
+    references
+        SOP Instance UIDs that it names.
+    series_instance_uid
+        The series that it names, or None.
+    frame_of_reference_uid
+        Its frame of reference, or None.
+    """
+
+    instance_id: int
+    sop_instance_uid: str
+    sha256: str
+    study_instance_uid: str
+    references: tuple[str, ...]
+    series_instance_uid: str | None
+    frame_of_reference_uid: str | None
+    received_at: datetime
+    calling_ae: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedJob:
+    """A job that can begin.
+
+    Parameters
+    ----------
+    missing
+        Images that its marks name and that never came.
+    accepted_at
+        When the newest of its mark objects came.
+    """
+
+    key: str
+    marks: tuple[MarkObject, ...]
+    series: tuple[str, ...]
+    missing: Mapping[int, tuple[str, ...]]
+    accepted_at: datetime
+    calling_ae: str
+
+
+class PlanLedger(Protocol):
+    """What planning asks of the ledger."""
+
+    def open_marks(self) -> tuple[MarkObject, ...]:
+        """Mark objects that stand in no job yet."""
+        ...
+
+    def ct_series_of(self, sop_instance_uids: Sequence[str]) -> Mapping[str, str]:
+        """CT Series Instance UID of each of these instances that is there as CT."""
+        ...
+
+    def present(self, sop_instance_uids: Sequence[str]) -> frozenset[str]:
+        """Those of these instances that are there, CT or not."""
+        ...
+
+    def fitting_ct_series(self, mark: MarkObject) -> tuple[str, ...]:
+        """CT series that a mark object without image references may mean."""
+        ...
+
+    def link(self, instance_id: int, series: Sequence[str]) -> None:
+        """Record the CT series of a mark object."""
+        ...
+
+    def marks_on(self, series: Sequence[str]) -> tuple[MarkObject, ...]:
+        """All current mark objects that are linked to any of these series."""
+        ...
+
+    def linked_series(self, instance_ids: Sequence[int]) -> frozenset[str]:
+        """CT series that these mark objects are linked to."""
+        ...
+
+    def last_received(self, series: Sequence[str]) -> datetime | None:
+        """When the last instance of these CT series came."""
+        ...
+
+    def busy(self, series: Sequence[str]) -> bool:
+        """Whether an earlier job of any of these series is not measured yet."""
+        ...
+
+    def add_job(self, job: PlannedJob, now: datetime) -> bool:
+        """Record the job and take its marks off the open ones; False where it was there already."""
+        ...
+
+
+def plan(ledger: PlanLedger, settings: JobSettings, now: datetime) -> tuple[str, ...]:
+    """Record every job that can begin now; returns their keys.
+
+    Parameters
+    ----------
+    now
+        The time, with zone.
+    """
+    planned: list[str] = []
+    done: set[int] = set()
+    open_marks = ledger.open_marks()
+    for mark in open_marks:
+        ledger.link(mark.instance_id, _series_of(ledger, mark))
+    for mark in open_marks:
+        if mark.instance_id in done:
+            continue
+        marks, series = _bound_together(ledger, mark)
+        done.update(one.instance_id for one in marks)
+        missing = _missing(ledger, marks)
+        if _must_wait(ledger, settings, now, marks, series, bool(missing) or not series):
+            continue
+        job = _job(marks, series or _fitting(ledger, marks), missing)
+        if ledger.add_job(job, now):
+            planned.append(job.key)
+    return tuple(planned)
+
+
+def job_key(series: Iterable[str], digests: Iterable[str], missing: Iterable[str]) -> str:
+    """SHA-256 over what a job is made of, whatever order it came in.
+
+    Examples
+    --------
+    >>> job_key(["1.2"], ["a", "b"], []) == job_key(["1.2"], ["b", "a"], [])
+    True
+    >>> job_key(["1.2"], ["a"], []) == job_key(["1.2"], ["a"], ["1.3"])
+    False
+    """
+    parts = [("series", series), ("mark", digests), ("missing", missing)]
+    lines = [f"{name} {one}" for name, values in parts for one in sorted(set(values))]
+    return hashlib.sha256("\n".join(lines).encode("ascii")).hexdigest()
+
+
+def _bound_together(ledger: PlanLedger, mark: MarkObject) -> tuple[tuple[MarkObject, ...], tuple[str, ...]]:
+    """Collect the mark objects and CT series that belong into one job with this mark object."""
+    marks = {mark.instance_id: mark}
+    series: set[str] = set()
+    fresh: list[MarkObject] = [mark]
+    while fresh:
+        new_series = ledger.linked_series([one.instance_id for one in fresh]) - series
+        series |= new_series
+        fresh = [one for one in ledger.marks_on(sorted(new_series)) if one.instance_id not in marks]
+        marks.update({one.instance_id: one for one in fresh})
+    return tuple(marks[key] for key in sorted(marks)), tuple(sorted(series))
+
+
+def _series_of(ledger: PlanLedger, mark: MarkObject) -> tuple[str, ...]:
+    if not mark.references:
+        return _fitting(ledger, [mark])
+    return tuple(sorted(set(ledger.ct_series_of(mark.references).values())))
+
+
+def _fitting(ledger: PlanLedger, marks: Sequence[MarkObject]) -> tuple[str, ...]:
+    return tuple(sorted({uid for mark in marks for uid in ledger.fitting_ct_series(mark)}))
+
+
+def _missing(ledger: PlanLedger, marks: Sequence[MarkObject]) -> dict[int, tuple[str, ...]]:
+    missing: dict[int, tuple[str, ...]] = {}
+    for mark in marks:
+        absent = set(mark.references) - ledger.present(mark.references)
+        if absent:
+            missing[mark.instance_id] = tuple(sorted(absent))
+    return missing
+
+
+def _must_wait(
+    ledger: PlanLedger,
+    settings: JobSettings,
+    now: datetime,
+    marks: Sequence[MarkObject],
+    series: Sequence[str],
+    incomplete: bool,
+) -> bool:
+    newest_mark = max(mark.received_at for mark in marks)
+    if incomplete and now - newest_mark < timedelta(seconds=settings.give_up_after_s):
+        return True
+    last = max(newest_mark, ledger.last_received(series) or newest_mark)
+    # A clock that was set back must not make a job wait for the future.
+    quiet = now - last >= timedelta(seconds=settings.quiet_s) or last > now
+    return not quiet or ledger.busy(series)
+
+
+def _job(
+    marks: Sequence[MarkObject], series: tuple[str, ...], missing: Mapping[int, tuple[str, ...]]
+) -> PlannedJob:
+    newest = max(marks, key=lambda mark: (mark.received_at, mark.instance_id))
+    absent = [uid for uids in missing.values() for uid in uids]
+    return PlannedJob(
+        key=job_key(series, (mark.sha256 for mark in marks), absent),
+        marks=tuple(marks),
+        series=series,
+        missing=missing,
+        accepted_at=newest.received_at,
+        calling_ae=newest.calling_ae,
+    )

@@ -1,0 +1,271 @@
+"""What the use cases need from the outside, as protocols, and the plain values that cross those seams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from osteoscribe.core.report import Predecessor, Problem
+from osteoscribe.core.series import BlobRef
+from osteoscribe.readers.headers import InstanceHeader, StoredInstance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """What a peer said about the bytes it sent.
+
+    Parameters
+    ----------
+    calling_ae
+        AE title of the sender, cleaned of control characters.
+    received_at
+        When the last byte came, with time zone.
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    calling_ae: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedObject:
+    """One encoded data set without preamble and file meta group, as it travels in C-STORE.
+
+    Parameters
+    ----------
+    role
+        ``sr``, ``text`` or ``notice``; empty where it was received.
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    encoded: bytes
+    role: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeReport:
+    """What the pipeline made of one CT series.
+
+    Parameters
+    ----------
+    study_instance_uid, ct_series_instance_uid
+        The CT series that was measured, and its study.
+    series_instance_uid, instance_number
+        The series that the SR lies in, and its number there: what a successor names as its predecessor.
+    objects
+        What is sent, the SR first.
+    findings
+        How many findings it states.
+    summary
+        JSON values for the faces; no patient data.
+    """
+
+    study_instance_uid: str
+    ct_series_instance_uid: str
+    series_instance_uid: str
+    instance_number: int
+    objects: tuple[EncodedObject, ...]
+    findings: int = 0
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """What a job came to: its reports, and all problems of it."""
+
+    reports: tuple[MadeReport, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest:
+    """One job: the mark objects and the images of the CT series that they refer to.
+
+    Parameters
+    ----------
+    key
+        SHA-256 over the CT series, the digests of the mark objects, and what is missing.
+    instances
+        Mark objects and CT instances together, the newest version of each.
+    accepted_at
+        When the newest mark object came: the only time a report contains.
+    calling_ae
+        Who sent the newest mark object.
+    predecessors
+        The latest earlier report of each CT series that has one, by Series Instance UID.
+    """
+
+    key: str
+    instances: tuple[StoredInstance, ...]
+    accepted_at: datetime
+    calling_ae: str
+    predecessors: Mapping[str, Predecessor] = field(default_factory=dict)
+
+
+Pipeline = Callable[[JobRequest], JobResult]
+"""Marks and images in, reports out; joined with settings and rule table in ``bootstrap``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """An accepted instance as the ledger takes it."""
+
+    header: InstanceHeader
+    blob: BlobRef
+    sha256: str
+    envelope: Envelope
+    is_mark: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """A report object and where its bytes are."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    blob: BlobRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One job's reports on their way to one destination.
+
+    Parameters
+    ----------
+    destination
+        ``AE@HOST:PORT``.
+    state
+        Value of `core.delivery.DeliveryState`.
+    round
+        Raised each time a person asks for another delivery.
+    tries, refusals
+        Failed tries of this round, and those of them in which the destination refused an object.
+    code, message
+        The reason of the last failure.
+    """
+
+    job_key: str
+    destination: str
+    state: str
+    round: int
+    tries: int
+    refusals: int
+    queued_at: datetime
+    due_at: datetime | None = None
+    code: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreReply:
+    """A destination's answer to one object; ``status`` is None where none was possible."""
+
+    sop_instance_uid: str
+    status: int | None
+    code: str = ""
+    message: str = ""
+
+
+class Sender(Protocol):
+    """Sends objects to a destination."""
+
+    def send(self, destination: str, objects: Sequence[EncodedObject]) -> tuple[StoreReply, ...]:
+        """Send the objects over one association; one reply for each.
+
+        Raises
+        ------
+        PeerError
+            The destination cannot be reached now; nothing is known of the objects.
+        RefusedError
+            It refuses us for good.
+        """
+        ...
+
+
+class JobLedger(Protocol):
+    """What measuring and delivering ask of the ledger."""
+
+    def state(self, key: str) -> str:
+        """State of a job; empty where there is none of that key."""
+        ...
+
+    def request(self, key: str) -> JobRequest:
+        """Everything a job is made from."""
+        ...
+
+    def record(
+        self,
+        key: str,
+        result: JobResult,
+        blobs: Mapping[str, BlobRef],
+        destinations: Sequence[str],
+        now: datetime,
+    ) -> None:
+        """Record what a job came to, and queue its delivery, in one transaction."""
+        ...
+
+    def fail(self, key: str, problem: Problem, now: datetime) -> None:
+        """Park a job that cannot be measured, with its reason."""
+        ...
+
+    def delivery(self, key: str, destination: str) -> Delivery:
+        """One delivery."""
+        ...
+
+    def update_delivery(self, delivery: Delivery, now: datetime) -> None:
+        """Record how far a delivery is."""
+        ...
+
+    def objects(self, key: str) -> tuple[StoredObject, ...]:
+        """Return the report objects of a job."""
+        ...
+
+    def is_made(self, sop_instance_uid: str) -> bool:
+        """Whether a report object of this UID is recorded."""
+        ...
+
+
+class StoredRecord(Protocol):
+    """A record of a segment, as it describes itself."""
+
+    @property
+    def envelope(self) -> Envelope:
+        """What its sender said about it."""
+        ...
+
+    @property
+    def blob(self) -> BlobRef:
+        """Where its bytes are."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Digest of its bytes, in hexadecimal."""
+        ...
+
+
+class SegmentAppender(Protocol):
+    """Where the bytes of one association go."""
+
+    def append(self, encoded: Sequence[bytes | memoryview], envelope: Envelope, sha256: bytes) -> BlobRef:
+        """Store the bytes; they are on disk when this returns."""
+        ...
+
+
+class InstanceLedger(Protocol):
+    """The part of the ledger that the receiver needs."""
+
+    def has_instance(self, sop_instance_uid: str, sha256: str) -> bool:
+        """Whether these very bytes are known under this UID."""
+        ...
+
+    def add(self, stored: Sequence[Stored]) -> None:
+        """Record instances in one transaction; known ones are left as they are."""
+        ...

@@ -1,0 +1,262 @@
+"""Settings of a site: frozen dataclasses, parsed from one TOML file.
+
+Each is explained in ``config/osteoscribe.toml``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import tomllib
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from osteoscribe.errors import SetupError
+
+_AE_TITLE = re.compile(r"[!-\[\]-~](?:[ -\[\]-~]{0,14}[!-\[\]-~])?")
+_ADDRESS = re.compile(r"(?P<ae>[^@]+)@(?P<host>[^@]+):(?P<port>[0-9]{1,5})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """Where reports are sent: an application entity and its address."""
+
+    ae_title: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.ae_title}@{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    """How the node is called and where it listens."""
+
+    ae_title: str = "OSTEOSCRIBE"
+    host: str = "127.0.0.1"
+    port: int = 11112
+    check_called_ae: bool = False
+    allowed_calling_aes: tuple[str, ...] = ()
+    allowed_addresses: tuple[str, ...] = ()
+    max_associations: int = 32
+    idle_timeout_s: float = 60.0
+    largest_object_mb: float = 4096.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """Where received instances and the ledger are kept."""
+
+    folder: Path = Path("data")
+    ledger_url: str = ""
+    reserve_mb: float = 1024.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSettings:
+    """When a job begins and how many run at a time."""
+
+    quiet_s: float = 1.0
+    give_up_after_s: float = 900.0
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverySettings:
+    """Where reports go and how often it is tried."""
+
+    destinations: tuple[Destination, ...] = ()
+    back_to_sender: bool = True
+    timeout_s: float = 30.0
+    first_pause_s: float = 5.0
+    longest_pause_s: float = 600.0
+    give_up_after_h: float = 168.0
+    refusals: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerSettings:
+    """A sender whose address is known, so that reports can go back to it."""
+
+    ae_title: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PracticeSettings:
+    """What a site decides about marks, rules and words; an empty path takes the file that comes with us."""
+
+    rule_table: str = ""
+    labels: str = ""
+    site_in_phrase: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings of a node."""
+
+    node: NodeSettings = field(default_factory=NodeSettings)
+    store: StoreSettings = field(default_factory=StoreSettings)
+    jobs: JobSettings = field(default_factory=JobSettings)
+    delivery: DeliverySettings = field(default_factory=DeliverySettings)
+    practice: PracticeSettings = field(default_factory=PracticeSettings)
+    peer: tuple[PeerSettings, ...] = ()
+
+    def destinations_for(self, calling_ae: str) -> tuple[Destination, ...]:
+        """Where reports on marks of this sender go: the configured places, else back to the sender."""
+        if self.delivery.destinations or not self.delivery.back_to_sender:
+            return self.delivery.destinations
+        return tuple(
+            Destination(ae_title=peer.ae_title, host=peer.host, port=peer.port)
+            for peer in self.peer
+            if peer.ae_title == calling_ae
+        )
+
+
+def load_settings(path: Path) -> Settings:
+    """Read the settings of a TOML file.
+
+    Raises
+    ------
+    SetupError
+        ``settings.unreadable``, ``settings.unknown-key``, ``settings.wrong-value``.
+    """
+    try:
+        plain = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SetupError(
+            "settings.unreadable", f"found no readable settings file (error {error.errno}); check --config"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SetupError("settings.unreadable", f"found settings that are no TOML: {error}") from error
+    return parse_settings(plain)
+
+
+def parse_settings(plain: Mapping[str, Any]) -> Settings:
+    """Make settings of plain data, as a TOML file gives it.
+
+    Raises
+    ------
+    SetupError
+        ``settings.unknown-key`` names the nearest known key; ``settings.wrong-value`` what was expected.
+
+    Examples
+    --------
+    >>> parse_settings({"node": {"port": 104}}).node.port
+    104
+    """
+    settings: Settings = _parse(Settings, plain, "")
+    check_settings(settings)
+    return settings
+
+
+def parse_destination(text: str) -> Destination:
+    """Destination of ``AE@HOST:PORT``.
+
+    Raises
+    ------
+    SetupError
+        ``settings.wrong-value``.
+
+    Examples
+    --------
+    >>> parse_destination("PACS@10.0.0.5:104").port
+    104
+    """
+    parts = _ADDRESS.fullmatch(text.strip())
+    if parts is None or not 0 < int(parts["port"]) < 65536:
+        raise SetupError("settings.wrong-value", f"found destination {text!r}, expected AE@HOST:PORT")
+    _check_ae_title(parts["ae"], "destination")
+    return Destination(ae_title=parts["ae"], host=parts["host"].strip("[]"), port=int(parts["port"]))
+
+
+def _parse(kind: type[Any], plain: object, where: str) -> Any:
+    if not isinstance(plain, Mapping):
+        raise _wrong(where, plain, "a table")
+    hints = get_type_hints(kind)
+    for key in plain:
+        if key not in hints:
+            near = difflib.get_close_matches(str(key), hints, n=1, cutoff=0.0)
+            raise SetupError(
+                "settings.unknown-key",
+                f"found unknown key {_join(where, str(key))!r}; the nearest known key is "
+                f"{_join(where, near[0])!r}; correct or remove it",
+            )
+    for known in dataclasses.fields(kind):
+        required = known.default is dataclasses.MISSING and known.default_factory is dataclasses.MISSING
+        if required and known.name not in plain:
+            raise SetupError("settings.wrong-value", f"found no {_join(where, known.name)!r}; add it")
+    return kind(**{key: _value(hints[key], value, _join(where, key)) for key, value in plain.items()})
+
+
+def _join(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key
+
+
+def _wrong(where: str, value: object, expected: str) -> SetupError:
+    return SetupError("settings.wrong-value", f"found {value!r} for {where!r}, expected {expected}")
+
+
+def _value(hint: Any, value: object, where: str) -> Any:
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            raise _wrong(where, value, "a list")
+        return tuple(_value(get_args(hint)[0], one, f"{where}[{n}]") for n, one in enumerate(value))
+    if get_origin(hint) is types.UnionType:
+        (hint,) = (one for one in get_args(hint) if one is not types.NoneType)
+    if hint is Destination:
+        return parse_destination(_plain(str, value, where))
+    if dataclasses.is_dataclass(hint):
+        return _parse(hint, value, where)  # type: ignore[arg-type]
+    if hint is Path:
+        return Path(_plain(str, value, where))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return _plain(hint, value, where)
+
+
+_NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def _plain(hint: type[Any], value: object, where: str) -> Any:
+    if type(value) is not hint:
+        raise _wrong(where, value, _NAMES[hint])
+    return value
+
+
+def check_settings(settings: Settings) -> None:
+    """Refuse values that have the right type but cannot be meant.
+
+    Raises
+    ------
+    SetupError
+        ``settings.wrong-value``.
+    """
+    _check_ae_title(settings.node.ae_title, "node.ae_title")
+    for peer in settings.peer:
+        _check_ae_title(peer.ae_title, "peer.ae_title")
+        _check_range(peer.port, 1, 65535, "peer.port")
+    _check_range(settings.node.port, 0, 65535, "node.port")
+    _check_range(settings.node.max_associations, 1, 1000, "node.max_associations")
+    _check_range(settings.jobs.workers, 1, 64, "jobs.workers")
+    for section in (settings.node, settings.store, settings.jobs, settings.delivery):
+        for name in (one.name for one in dataclasses.fields(section)):
+            value = getattr(section, name)
+            if isinstance(value, float) and not 0 <= value < 1e9:
+                raise _wrong(name, value, "a number from 0 to 1e9")
+
+
+def _check_range(value: int, lowest: int, highest: int, where: str) -> None:
+    if not lowest <= value <= highest:
+        raise _wrong(where, value, f"a number from {lowest} to {highest}")
+
+
+def _check_ae_title(text: str, where: str) -> None:
+    if not _AE_TITLE.fullmatch(text):
+        raise _wrong(where, text, "an AE title: 1 to 16 printable characters without backslash")

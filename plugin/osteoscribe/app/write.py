@@ -1,0 +1,102 @@
+"""One report to the encoded objects that are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydicom import Dataset
+
+from osteoscribe.app.gather import CtSeries, MarkObject
+from osteoscribe.core.report import Report
+from osteoscribe.writers.companion import build_companion
+from osteoscribe.writers.document import EvidenceRef, encode
+from osteoscribe.writers.profiles import STANDARD, Profile
+from osteoscribe.writers.sr import build_sr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenObject:
+    """One encoded DICOM object of a report, as a Part 10 file.
+
+    ``role`` is ``sr``, ``text`` or ``notice``.
+    """
+
+    role: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    instance_number: int
+    encoded: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Written:
+    """A report and the objects it was written as, the one that carries the result first."""
+
+    report: Report
+    objects: tuple[WrittenObject, ...]
+
+
+def write_report(
+    report: Report,
+    series: CtSeries,
+    context: Dataset,
+    objects: Sequence[MarkObject],
+    profile: Profile = STANDARD,
+) -> Written:
+    """Build and check the objects of one report.
+
+    Parameters
+    ----------
+    context
+        Header of one CT instance of the series.
+    objects
+        The mark objects of the request; those that the report speaks of are its evidence.
+
+    Raises
+    ------
+    InputError
+        ``gate.*`` where what was written does not say what was measured; nothing of it may be sent.
+    """
+    evidence = _evidence(report, series, objects)
+    built: list[tuple[str, Dataset]] = []
+    if report.findings:
+        if profile.measurement_report:
+            built.append(("sr", build_sr(report, context, evidence, profile)))
+        if profile.text_companion:
+            built.append(("text", build_companion(report, context, evidence, profile)))
+    written = []
+    for role, dataset in built:
+        encoded = encode(dataset)
+        written.append(
+            WrittenObject(
+                role=role,
+                sop_class_uid=str(dataset.SOPClassUID),
+                sop_instance_uid=str(dataset.SOPInstanceUID),
+                series_instance_uid=str(dataset.SeriesInstanceUID),
+                instance_number=int(dataset.InstanceNumber),
+                encoded=encoded,
+            )
+        )
+    return Written(report=report, objects=tuple(written))
+
+
+def _evidence(report: Report, series: CtSeries, objects: Sequence[MarkObject]) -> tuple[EvidenceRef, ...]:
+    """Every CT instance of the series, and the objects that the report speaks of."""
+    spoken_of = {
+        *(finding.lesion.mark.source.sop_instance_uid for finding in report.findings),
+        *(ignored.source.sop_instance_uid for ignored in report.ignored),
+        *(problem.where.split(" ")[0] for problem in report.problems),
+    }
+    headers = [one.header for one in series.instances]
+    headers += [one.instance.header for one in objects if one.instance.header.sop_instance_uid in spoken_of]
+    return tuple(
+        EvidenceRef(
+            sop_class_uid=header.sop_class_uid,
+            sop_instance_uid=header.sop_instance_uid,
+            series_instance_uid=header.series_instance_uid,
+            study_instance_uid=header.study_instance_uid,
+        )
+        for header in headers
+    )

@@ -1,0 +1,240 @@
+"""Polygons and pixel masks in a plane: raster, outline, convex hull, longest and perpendicular diameter.
+
+Plain geometry on arrays; it knows neither marks nor patients. Index coordinates are (row, column) with 0.0
+at the centre of the first pixel; plane coordinates are any two orthogonal axes in one unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from osteoscribe.core.geometry import FloatArray
+
+BoolArray = npt.NDArray[np.bool_]
+
+SNAP = 1e-6
+"""Vertices are rounded to this part of a pixel before rasterising, so that float noise decides nothing."""
+TIE = 1e-6
+"""Two diameters closer than this (in the unit of the plane) are equally long."""
+_RIGHT, _DOWN, _LEFT, _UP = (0, 1), (1, 0), (0, -1), (-1, 0)
+
+
+def rasterise(
+    contours_rc: Sequence[npt.ArrayLike], *, rows: int, columns: int, first: tuple[int, int] = (0, 0)
+) -> BoolArray:
+    """Pixels whose centre lies inside an odd number of closed contours.
+
+    A centre exactly on an edge is inside where the contour lies to the right or below, so contours that share
+    an edge share no pixel. Holes may be contours of their own or keyholes.
+
+    Parameters
+    ----------
+    contours_rc
+        Each (n, 2), (row, column) index coordinates, without the first point repeated.
+    rows, columns
+        Shape of the mask.
+    first
+        (row, column) of the first pixel of the mask.
+
+    Returns
+    -------
+    BoolArray
+        (rows, columns).
+
+    Examples
+    --------
+    >>> square = [(0.5, 0.5), (0.5, 2.5), (2.5, 2.5), (2.5, 0.5)]
+    >>> rasterise([square], rows=4, columns=4).astype(int).sum(axis=1)
+    array([0, 2, 2, 0])
+    """
+    toggles = np.zeros((rows, columns + 1), dtype=np.int64)
+    for contour in contours_rc:
+        points = np.round((np.asarray(contour, dtype=np.float64) - first) / SNAP) * SNAP
+        row, column = _crossings(points, rows)
+        np.add.at(toggles, (row, np.clip(np.ceil(column), 0, columns).astype(np.intp)), 1)
+    return np.asarray(np.cumsum(toggles[:, :columns], axis=1) % 2 == 1)
+
+
+def _crossings(points: FloatArray, rows: int) -> tuple[npt.NDArray[np.intp], FloatArray]:
+    """Where the edges cross the centre lines of the rows: row numbers and column coordinates."""
+    ends = np.roll(points, -1, axis=0)
+    upward = points[:, :1] > ends[:, :1]
+    top, bottom = np.where(upward, ends, points), np.where(upward, points, ends)
+    first = np.clip(np.ceil(top[:, 0]), 0, rows).astype(np.intp)
+    count = np.clip(np.ceil(bottom[:, 0]), 0, rows).astype(np.intp) - first
+    edge = np.repeat(np.arange(len(points)), count)
+    row = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + first[edge]
+    slope = (bottom[edge, 1] - top[edge, 1]) / (bottom[edge, 0] - top[edge, 0])
+    return row, top[edge, 1] + (row - top[edge, 0]) * slope
+
+
+def outlines(mask: npt.ArrayLike) -> tuple[tuple[FloatArray, ...], int]:
+    """Outer outlines of a pixel mask, half way between the pixels inside and outside.
+
+    Parameters
+    ----------
+    mask
+        (rows, columns) bool.
+
+    Returns
+    -------
+    tuple
+        The closed outlines, each (n, 2) (row, column) index coordinates without the first point repeated, the
+        one that encloses most first; pixels that meet at a corner only have outlines of their own. Then the
+        number of holes, which have no outline here.
+
+    Examples
+    --------
+    >>> found, holes = outlines([[0, 0, 0], [0, 1, 0], [0, 0, 0]])
+    >>> found[0].tolist(), holes
+    ([[0.5, 1.0], [1.0, 1.5], [1.5, 1.0], [1.0, 0.5]], 0)
+    """
+    loops = _crack_loops(np.pad(np.asarray(mask, dtype=bool), 1))
+    outer = [loop for loop in loops if _signed_area(loop) > 0]
+    outer.sort(key=lambda loop: (-_signed_area(loop), tuple(loop[0])))
+    middles = tuple((loop + np.roll(loop, -1, axis=0)) / 2 - 1.5 for loop in outer)
+    return middles, len(loops) - len(outer)
+
+
+def _crack_loops(padded: BoolArray) -> list[FloatArray]:
+    """Walk along pixel edges with the mask on the right; closed paths in corner coordinates, unit steps."""
+    inside = padded.astype(np.int8)
+    across, along = np.diff(inside, axis=0), np.diff(inside, axis=1)
+    heads: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for r, c in np.argwhere(across).tolist():
+        start, step = ((r + 1, c), _RIGHT) if across[r, c] > 0 else ((r + 1, c + 1), _LEFT)
+        heads.setdefault(start, []).append(step)
+    for r, c in np.argwhere(along).tolist():
+        start, step = ((r, c + 1), _DOWN) if along[r, c] < 0 else ((r + 1, c + 1), _UP)
+        heads.setdefault(start, []).append(step)
+    loops = []
+    for start in sorted(heads):
+        while heads[start]:
+            loops.append(_walk(heads, start))
+    return loops
+
+
+def _walk(heads: dict[tuple[int, int], list[tuple[int, int]]], start: tuple[int, int]) -> FloatArray:
+    """Follow one loop from a corner, using its edges up; at a crossing turn right, so stay on the pixel."""
+    path, at, step = [], start, heads[start].pop(0)
+    while True:
+        path.append(at)
+        at = (at[0] + step[0], at[1] + step[1])
+        if at == start:
+            return np.array(path, dtype=np.float64)
+        right = (step[1], -step[0])
+        choices = heads[at]
+        step = choices.pop(choices.index(right) if right in choices else 0)
+
+
+def _signed_area(loop: FloatArray) -> float:
+    """Enclosed area, positive where (row, column) turn clockwise on the screen."""
+    nxt = np.roll(loop, -1, axis=0)
+    return float(np.sum(loop[:, 1] * nxt[:, 0] - nxt[:, 1] * loop[:, 0]) / 2)
+
+
+def row_ends(mask: npt.ArrayLike) -> FloatArray:
+    """First and last pixel of each row of a mask: all that its convex hull can need.
+
+    Parameters
+    ----------
+    mask
+        (rows, columns) bool.
+
+    Returns
+    -------
+    FloatArray
+        (n, 2), (row, column).
+    """
+    inside = np.asarray(mask, dtype=bool)
+    rows = np.flatnonzero(inside.any(axis=1))
+    first = inside[rows].argmax(axis=1)
+    last = inside.shape[1] - 1 - inside[rows, ::-1].argmax(axis=1)
+    return np.concatenate([np.column_stack([rows, first]), np.column_stack([rows, last])]).astype(np.float64)
+
+
+def convex_hull(points: npt.ArrayLike) -> FloatArray:
+    """Corners of the convex hull, in order (Andrew's monotone chain).
+
+    Parameters
+    ----------
+    points
+        (n, 2), n >= 1.
+
+    Returns
+    -------
+    FloatArray
+        (m, 2), m >= 1.
+    """
+    unique = np.unique(np.asarray(points, dtype=np.float64), axis=0).tolist()
+    if len(unique) < 3:
+        return np.array(unique, dtype=np.float64)
+    lower, upper = _chain(unique), _chain(unique[::-1])
+    return np.array(lower[:-1] + upper[:-1], dtype=np.float64)
+
+
+def _chain(points: list[list[float]]) -> list[list[float]]:
+    chain: list[list[float]] = []
+    for x, y in points:
+        while len(chain) > 1:
+            (x0, y0), (x1, y1) = chain[-2:]
+            if (x1 - x0) * (y - y0) - (y1 - y0) * (x - x0) > 0:
+                break
+            chain.pop()
+        chain.append([x, y])
+    return chain
+
+
+def longest(points: npt.ArrayLike) -> list[FloatArray]:
+    """Pairs of points that lie farthest apart.
+
+    Parameters
+    ----------
+    points
+        (n, 2), n >= 1; corners of a convex hull suffice.
+
+    Returns
+    -------
+    list of FloatArray
+        Each (2, 2); more than one where pairs are equally far apart (within `TIE`).
+    """
+    p = np.asarray(points, dtype=np.float64)
+    distance = np.hypot(*(p[:, None, :] - p[None, :, :]).transpose(2, 0, 1))
+    i, j = np.nonzero(np.triu(distance >= distance.max() - TIE))
+    return [p[[a, b]] for a, b in zip(i.tolist(), j.tolist(), strict=True)]
+
+
+def across(hull: npt.ArrayLike, direction: npt.ArrayLike) -> FloatArray:
+    """Find the longest chord of a convex polygon along a direction.
+
+    Parameters
+    ----------
+    hull
+        (n, 2), corners in order.
+    direction
+        (2,), any length but zero.
+
+    Returns
+    -------
+    FloatArray
+        (2, 2), its ends; the same point twice where the polygon has no width.
+    """
+    u = np.asarray(direction, dtype=np.float64)
+    u = u / np.hypot(*u)
+    frame = np.array([u, [u[1], -u[0]]])
+    corners = np.asarray(hull, dtype=np.float64) @ frame.T
+    ends = np.roll(corners, -1, axis=0)
+    at = corners[:, 1][:, None]
+    run = (ends[:, 1] - corners[:, 1])[None, :]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        part = (at - corners[None, :, 1]) / run
+    crossed = (part >= 0) & (part <= 1)
+    along = np.where(crossed, corners[None, :, 0] + part * (ends[:, 0] - corners[:, 0])[None, :], np.nan)
+    along = np.column_stack([along, corners[:, 0]])
+    low, high = np.nanmin(along, axis=1), np.nanmax(along, axis=1)
+    best = int(np.argmax(high - low))
+    chord = np.array([[low[best], corners[best, 1]], [high[best], corners[best, 1]]])
+    return np.asarray(chord @ frame)

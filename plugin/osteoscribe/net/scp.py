@@ -1,0 +1,251 @@
+"""The listener: associations, C-ECHO and C-STORE. Nothing is done here but receiving."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from pynetdicom import AE, _config, evt
+from pynetdicom.events import Event
+
+from osteoscribe.app.bugs import trace_of
+from osteoscribe.app.ports import Envelope
+from osteoscribe.app.settings import NodeSettings
+from osteoscribe.errors import PROCESSING_FAILURE, OsteoscribeError, SetupError
+
+LOGGER = logging.getLogger(__name__)
+
+SUCCESS = 0x0000
+"""PS3.7 C.1.1."""
+
+LARGEST_PDU = 131072
+"""Bytes; DCMTK never sends more, and an unlimited PDU invites huge allocations."""
+
+VERIFICATION = "1.2.840.10008.1.1"
+STORED_SOP_CLASSES = (
+    "1.2.840.10008.5.1.4.1.1.2",  # CT Image
+    "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT Image
+    "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT Image
+    "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
+    "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation
+    "1.2.840.10008.5.1.4.1.1.481.3",  # RT Structure Set
+    "1.2.840.10008.5.1.4.1.1.88.11",  # Basic Text SR
+    "1.2.840.10008.5.1.4.1.1.88.22",  # Enhanced SR
+    "1.2.840.10008.5.1.4.1.1.88.33",  # Comprehensive SR
+    "1.2.840.10008.5.1.4.1.1.88.34",  # Comprehensive 3D SR
+    "1.2.840.10008.5.1.4.1.1.88.59",  # Key Object Selection Document
+    "1.2.840.10008.5.1.4.1.1.11.1",  # Grayscale Softcopy Presentation State
+    "1.2.840.10008.5.1.4.1.1.11.2",  # Color Softcopy Presentation State
+    "1.2.840.10008.5.1.4.1.1.11.3",  # Pseudo-Color Softcopy Presentation State
+    "1.2.840.10008.5.1.4.1.1.11.4",  # Blending Softcopy Presentation State
+)
+"""Storage SOP Classes that are accepted (PS3.4 B.5); others are refused at negotiation."""
+
+UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
+
+
+class Reception(Protocol):
+    """Takes the instances of one association."""
+
+    def accept(self, encoded: memoryview, envelope: Envelope) -> None:
+        """Store one instance; it is on disk when this returns."""
+        ...
+
+    def close(self) -> None:
+        """Stop; the association has ended."""
+        ...
+
+
+@dataclass(slots=True)
+class _Caller:
+    """What is kept of one open association."""
+
+    reception: Reception
+    lock: threading.Lock
+    stored: int = 0
+    refused: int = 0
+
+
+class Listener:
+    """A DICOM node that receives.
+
+    Parameters
+    ----------
+    settings
+        How it is called and where it listens.
+    transfer_syntaxes
+        Transfer syntaxes that are accepted, in order of preference.
+    open_reception
+        Called once for each association that stores something, with the time.
+    """
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        *,
+        transfer_syntaxes: tuple[str, ...],
+        open_reception: Callable[[datetime], Reception],
+    ) -> None:
+        self._settings = settings
+        self._open_reception = open_reception
+        self._callers: dict[Any, _Caller] = {}
+        self._callers_lock = threading.Lock()
+        self._ae = _entity(settings, transfer_syntaxes)
+        self._server: Any = None
+
+    def start(self) -> int:
+        """Listen; returns the port.
+
+        Raises
+        ------
+        SetupError
+            ``net.port-taken``: another program listens there. ``net.no-such-address``.
+        """
+        address = (self._settings.host, self._settings.port)
+        handlers: list[Any] = [
+            (evt.EVT_C_ECHO, lambda _event: SUCCESS),
+            (evt.EVT_C_STORE, self._on_c_store),
+            (evt.EVT_CONN_OPEN, _on_connection),
+            (evt.EVT_ACCEPTED, _on_accepted),
+            (evt.EVT_RELEASED, self._on_end, ["released"]),
+            (evt.EVT_ABORTED, self._on_end, ["aborted"]),
+            (evt.EVT_CONN_CLOSE, self._on_end, ["closed"]),
+        ]
+        try:
+            self._server = self._ae.start_server(address, block=False, evt_handlers=handlers)
+        except OSError as error:
+            raise SetupError(
+                "net.port-taken",
+                f"found {address[0]}:{address[1]} not free to listen on (error {error.errno}); "
+                "stop the program that uses it, or choose another with --host and --port",
+            ) from error
+        return int(self._server.socket.getsockname()[1])
+
+    def stop(self, patience_s: float) -> None:
+        """Take no more associations, let the open ones end for a while, then abort the rest."""
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        open_associations = server.active_associations
+        server.shutdown()
+        deadline = time.monotonic() + patience_s
+        for association in open_associations:
+            association.join(max(deadline - time.monotonic(), 0.0))
+        self._ae.shutdown()
+        with self._callers_lock:
+            callers, self._callers = list(self._callers.values()), {}
+        for caller in callers:
+            with caller.lock:
+                caller.reception.close()
+
+    def _on_c_store(self, event: Event) -> int:
+        caller = self._caller(event)
+        try:
+            request: Any = event.request
+            with caller.lock:
+                caller.reception.accept(request.DataSet.getbuffer(), _envelope(event))
+        except OsteoscribeError as error:
+            caller.refused += 1
+            LOGGER.warning(
+                "refused instance calling=%s sop_class=%s code=%s status=0x%04X",
+                _calling_ae(event.assoc),
+                _printable(str(getattr(event.request, "AffectedSOPClassUID", "")), 64),
+                error.code,
+                error.dimse_status,
+            )
+            return error.dimse_status
+        except Exception as error:  # noqa: BLE001  a bug must not end the association
+            caller.refused += 1
+            LOGGER.error("bug while receiving: %s", trace_of(error))
+            return PROCESSING_FAILURE
+        caller.stored += 1
+        return SUCCESS
+
+    def _caller(self, event: Event) -> _Caller:
+        with self._callers_lock:
+            if event.assoc not in self._callers:
+                reception = self._open_reception(datetime.now(UTC))
+                self._callers[event.assoc] = _Caller(reception=reception, lock=threading.Lock())
+            return self._callers[event.assoc]
+
+    def _on_end(self, event: Event, how: str) -> None:
+        with self._callers_lock:
+            caller = self._callers.pop(event.assoc, None)
+        if caller is None:
+            return
+        with caller.lock:
+            caller.reception.close()
+        LOGGER.info(
+            "association %s calling=%s stored=%d refused=%d",
+            how,
+            _calling_ae(event.assoc),
+            caller.stored,
+            caller.refused,
+        )
+
+
+def _entity(settings: NodeSettings, transfer_syntaxes: tuple[str, ...]) -> AE:
+    # The library's own log lines quote received text, and cost time for every message.
+    _config.LOG_HANDLER_LEVEL = "none"
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+    ae = AE(ae_title=settings.ae_title)
+    ae.maximum_pdu_size = LARGEST_PDU
+    ae.maximum_associations = settings.max_associations
+    ae.network_timeout = settings.idle_timeout_s
+    ae.dimse_timeout = settings.idle_timeout_s
+    ae.require_called_aet = settings.check_called_ae
+    ae.add_supported_context(VERIFICATION, list(UNCOMPRESSED[:2]))
+    for sop_class in STORED_SOP_CLASSES:
+        ae.add_supported_context(sop_class, list(transfer_syntaxes))
+    return ae
+
+
+def _on_connection(event: Event) -> None:
+    connection = event.assoc.dul.socket
+    if connection is not None and connection.socket is not None:
+        # Without it each answer to a peer that delays its acknowledgements costs 40 ms.
+        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _on_accepted(event: Event) -> None:
+    refused = event.assoc.rejected_contexts
+    LOGGER.info(
+        "association accepted calling=%s address=%s contexts=%d",
+        _calling_ae(event.assoc),
+        _printable(str(event.assoc.requestor.address), 45),
+        len(event.assoc.accepted_contexts),
+    )
+    unknown = sorted({_printable(str(context.abstract_syntax), 64) for context in refused})
+    if unknown:
+        LOGGER.info(
+            "net.sop-class-refused calling=%s found=%s expected=CT, SEG, RTSTRUCT, SR, presentation states "
+            "in a readable transfer syntax; leave the others out of the routing rule",
+            _calling_ae(event.assoc),
+            ",".join(unknown[:20]),
+        )
+
+
+def _envelope(event: Event) -> Envelope:
+    request: Any = event.request
+    return Envelope(
+        sop_class_uid=str(request.AffectedSOPClassUID),
+        sop_instance_uid=str(request.AffectedSOPInstanceUID),
+        transfer_syntax_uid=str(event.context.transfer_syntax),
+        calling_ae=_calling_ae(event.assoc),
+        received_at=datetime.now(UTC),
+    )
+
+
+def _calling_ae(association: Any) -> str:
+    return _printable(str(association.requestor.ae_title), 16)
+
+
+def _printable(text: str, longest: int) -> str:
+    """Received text for a log line or a column: printable ASCII only, cut to a length."""
+    return "".join(one if " " <= one <= "~" else "?" for one in text.strip())[:longest]

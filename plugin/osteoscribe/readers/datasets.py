@@ -1,0 +1,167 @@
+"""A whole data set of a mark object, parsed by pydicom after a bounded check.
+
+pydicom reads sequences recursively, keeps every value as objects, and quotes values in its warnings. So the
+bytes are walked first, every value is converted here, and what cannot be converted is as absent.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+import warnings
+from io import BytesIO
+
+from pydicom import config
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.errors import BytesLengthException
+from pydicom.filereader import read_dataset as parse
+from pydicom.tag import BaseTag
+from pydicom.uid import UID
+
+from osteoscribe.errors import InputError
+from osteoscribe.readers.elements import Encoded, Encoding, Kind, encoding_of, walk
+from osteoscribe.readers.values import DEFLATED_SYNTAXES, inflate
+
+# pydicom's messages quote the values they are about, and those can be a patient's
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+
+MAX_BYTES = 1 << 28
+"""Largest mark object, inflated; a fractional segmentation of 500 frames has 131 MB."""
+MAX_PARTS = 400_000
+"""Elements and items of a mark object; pydicom needs about 1 kB for each."""
+MAX_NUMBERS = 8_000_000
+"""Decimal numbers of a mark object; a large structure set has 4 million."""
+
+_SPECIFIC_CHARACTER_SET = 0x00080005
+_CONTOUR_DATA = 0x30060050
+_TEXT = frozenset({b"LO", b"LT", b"PN", b"SH", b"ST", b"UC", b"UT"})
+_UNREADABLE = (
+    ValueError, TypeError, LookupError, AttributeError, NotImplementedError, OverflowError, EOFError,
+    struct.error, BytesLengthException, RecursionError,
+)  # fmt: skip
+"""What pydicom raises over values that are not what their VR says."""
+
+
+def read_dataset(encoded: Encoded, *, transfer_syntax_uid: str, max_bytes: int = MAX_BYTES) -> Dataset:
+    """Parse the data set of a mark object.
+
+    Values that cannot be converted are absent from the result. ContourData is a list of float. Text without
+    a Specific Character Set is UTF-8 where it is valid UTF-8, as several viewers write it, else Latin-1.
+
+    Parameters
+    ----------
+    encoded
+        The encoded data set, without file meta group.
+    transfer_syntax_uid
+        As negotiated, or from the file meta group; it stands in the result's ``file_meta``.
+    max_bytes
+        Largest size, inflated.
+
+    Raises
+    ------
+    InputError
+        ``instance.too-large``, ``instance.too-many-elements``, ``instance.nested-too-deep``,
+        ``instance.truncated``, ``instance.malformed``, ``instance.bad-deflate``.
+    """
+    data = _inflated(encoded, transfer_syntax_uid, max_bytes)
+    return _parse(data, encoding_of(transfer_syntax_uid, data), transfer_syntax_uid)
+
+
+def read_context(encoded: Encoded, *, transfer_syntax_uid: str) -> Dataset:
+    """Parse the header of an image: all that stands before its pixel data.
+
+    Parameters and errors as for `read_dataset`; text likewise.
+    """
+    data = _inflated(encoded, transfer_syntax_uid, MAX_BYTES)
+    encoding = encoding_of(transfer_syntax_uid, data)
+    for event in walk(data, encoding):
+        if event.kind is Kind.PIXELS:
+            # PS3.5 section 7.1: tag and length take 8 bytes before the value, with an explicit VR 12
+            data = data[: event.start - (8 if encoding.implicit else 12)]
+    return _parse(data, encoding, transfer_syntax_uid)
+
+
+def _inflated(encoded: Encoded, transfer_syntax_uid: str, max_bytes: int) -> bytes:
+    if transfer_syntax_uid in DEFLATED_SYNTAXES:
+        data, complete = inflate(encoded, max_bytes=max_bytes)
+    else:
+        data, complete = bytes(encoded[:max_bytes]), len(encoded) <= max_bytes
+    if not complete:
+        raise InputError(
+            "instance.too-large", f"the object is larger than {max_bytes} bytes; expected a mark object"
+        )
+    return data
+
+
+def _parse(data: bytes, encoding: Encoding, transfer_syntax_uid: str) -> Dataset:
+    """Parse elements after a bounded check of their structure."""
+    character_set = _check(data, encoding)
+    with warnings.catch_warnings(), config.disable_value_validation():
+        warnings.simplefilter("ignore")
+        try:
+            ds = parse(BytesIO(data), encoding.implicit, encoding.little, parent_encoding=character_set)
+        except _UNREADABLE as error:
+            raise InputError(
+                "instance.malformed", f"the data set cannot be parsed ({type(error).__name__})"
+            ) from None
+        _convert(ds)
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = UID(transfer_syntax_uid)
+    return ds
+
+
+def _check(data: bytes, encoding: Encoding) -> str:
+    """Check the structure against the limits; give the encoding of text that names none."""
+    parts = numbers = 0
+    named, utf8 = False, True
+    for event in walk(data, encoding, stop_at_pixels=False):
+        parts += event.kind in (Kind.ELEMENT, Kind.ITEM)
+        if event.kind is not Kind.ELEMENT:
+            continue
+        if event.tag == _SPECIFIC_CHARACTER_SET and event.stop > event.start:
+            named = True
+        elif event.vr in (b"DS", b"IS"):
+            numbers += data.count(b"\\", event.start, event.stop)
+        elif event.vr in _TEXT and utf8 and not named:
+            utf8 = _is_utf8(data[event.start : event.stop])
+    if parts > MAX_PARTS or numbers > MAX_NUMBERS:
+        raise InputError(
+            "instance.too-many-elements",
+            f"the data set has {parts} elements and {numbers} numbers; expected at most {MAX_PARTS} "
+            f"and {MAX_NUMBERS}",
+        )
+    return "utf8" if utf8 and not named else "iso8859"
+
+
+def _is_utf8(text: bytes) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _convert(ds: Dataset) -> None:
+    """Convert every value in place; drop those that cannot be."""
+    waiting = [ds]
+    while waiting:
+        item = waiting.pop()
+        for tag in list(item.keys()):
+            try:
+                if tag == _CONTOUR_DATA:
+                    item[tag] = _contour(item.get_item(tag))
+                elif item[tag].VR == "SQ":
+                    waiting.extend(item[tag].value)
+            except _UNREADABLE:
+                del item[tag]
+
+
+def _contour(element: RawDataElement | DataElement | None) -> DataElement:
+    """Make a list of float of contour coordinates; pydicom's own numbers take ten times the space."""
+    if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
+        raise TypeError("no raw value")
+    numbers = [float(number) for number in element.value.strip(b" \0").split(b"\\")]
+    return DataElement(BaseTag(_CONTOUR_DATA), "DS", numbers, already_converted=True)

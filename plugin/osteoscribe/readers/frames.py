@@ -1,0 +1,258 @@
+"""Frames of a segmentation's pixel data, one at a time, never larger than what was received can hold.
+
+The encodings that matter for masks are decoded here or by pydicom; what cannot be decoded to exactly the
+right number of pixels is refused: a wrong mask is worse than none.
+
+References
+----------
+PS3.5 section 8.1.1 and annexes A.4, D (1-bit pixels), G (RLE); PS3.5 A.4.13 (deflated image frames)
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import (
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from osteoscribe.errors import InputError
+from osteoscribe.readers.attributes import UNREADABLE, integer, text, value
+
+PixelArray = npt.NDArray[Any]
+"""(rows, columns) of uint8 or uint16."""
+
+DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
+"""Deflated Image Frame Compression, PS3.5 A.4.13; unknown to pydicom 3.0."""
+NATIVE = frozenset(
+    ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
+)
+BY_PYDICOM = frozenset((JPEG2000Lossless, HTJ2KLossless, HTJ2KLosslessRPCL, JPEGLSLossless))
+SUPPORTED = NATIVE | BY_PYDICOM | {RLELossless, DEFLATED_IMAGE_FRAME}
+
+MAX_FRAME_PIXELS = 1 << 26
+"""8192 x 8192 pixels: no CT has larger slices, and a header must not make us allocate more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameLayout:
+    """Size and depth of the frames of a pixel data element."""
+
+    rows: int
+    columns: int
+    number_of_frames: int
+    bits_allocated: int
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of one frame."""
+        return self.rows * self.columns
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame on its own."""
+        return (self.pixels * self.bits_allocated + 7) // 8
+
+
+def frame_layout(ds: Dataset) -> FrameLayout:
+    """Layout of the pixel data, checked before anything is allocated.
+
+    Raises
+    ------
+    InputError
+        `pixels.layout` where rows, columns, frames or depth are absent or absurd.
+    """
+    rows, columns = integer(ds, "Rows") or 0, integer(ds, "Columns") or 0
+    bits = integer(ds, "BitsAllocated") or 0
+    frames = integer(ds, "NumberOfFrames")
+    frames = 1 if frames is None else frames
+    samples = integer(ds, "SamplesPerPixel") or 1
+    sound = rows > 0 and columns > 0 and frames > 0 and samples == 1 and bits in (1, 8, 16)
+    if not sound or rows * columns > MAX_FRAME_PIXELS:
+        raise InputError(
+            "pixels.layout",
+            f"found {rows} rows, {columns} columns, {frames} frames, {samples} samples of {bits} bits;"
+            f" expected frames of 1 sample of 1, 8 or 16 bits and at most {MAX_FRAME_PIXELS} pixels;"
+            " please export the mark again",
+        )
+    return FrameLayout(rows=rows, columns=columns, number_of_frames=frames, bits_allocated=bits)
+
+
+def iter_frames(ds: Dataset, layout: FrameLayout) -> Iterator[PixelArray]:
+    """Each frame as (rows, columns), in order; 1-bit pixels as 0 and 1.
+
+    Raises
+    ------
+    InputError
+        `pixels.missing`, `pixels.short`, `pixels.encoding-unsupported`, `pixels.undecodable`.
+    """
+    syntax = _transfer_syntax(ds)
+    if syntax not in SUPPORTED:
+        raise InputError(
+            "pixels.encoding-unsupported",
+            f"found pixel data in transfer syntax {syntax}; expected an uncompressed mask,"
+            " or one in RLE, JPEG 2000 lossless, JPEG-LS lossless or deflated frames;"
+            " please send it uncompressed",
+        )
+    data = value(ds, "PixelData")
+    if not isinstance(data, bytes) or not data:
+        raise InputError("pixels.missing", "found no pixel data in the mask; please export the mark again")
+    if syntax in NATIVE:
+        return _native(ds, data, layout)
+    return _encapsulated(ds, data, layout, syntax)
+
+
+def _transfer_syntax(ds: Dataset) -> str:
+    meta = getattr(ds, "file_meta", None)
+    found = text(meta, "TransferSyntaxUID") if isinstance(meta, Dataset) else ""
+    return found or "1.2.840.10008.1.2.1"
+
+
+def _native(ds: Dataset, data: bytes, layout: FrameLayout) -> Iterator[PixelArray]:
+    needed = (layout.pixels * layout.number_of_frames * layout.bits_allocated + 7) // 8
+    if len(data) < needed:
+        raise InputError(
+            "pixels.short",
+            f"found {len(data)} bytes of pixel data, expected {needed} for {layout.number_of_frames} frames"
+            f" of {layout.rows} x {layout.columns}; the file is cut off, please send it again",
+        )
+    big_endian = _transfer_syntax(ds) == "1.2.840.10008.1.2.2"
+    if layout.bits_allocated == 1:
+        if big_endian and _pixel_vr(ds) == "OW":
+            data = np.frombuffer(data[: len(data) // 2 * 2], dtype=">u2").astype("<u2").tobytes()
+        return _native_bits(data, layout)
+    word = "u1" if layout.bits_allocated == 8 else (">u2" if big_endian else "<u2")
+    return _native_words(data, layout, word)
+
+
+def _pixel_vr(ds: Dataset) -> str:
+    return str(ds["PixelData"].VR)
+
+
+def _native_bits(data: bytes, layout: FrameLayout) -> Iterator[PixelArray]:
+    packed = np.frombuffer(data, dtype=np.uint8)
+    for frame in range(layout.number_of_frames):
+        # Frames follow each other without padding, so one may start inside a byte (PS3.5 8.1.1).
+        start = frame * layout.pixels
+        last = (start + layout.pixels + 7) // 8
+        bits = np.unpackbits(packed[start // 8 : last], bitorder="little")
+        yield bits[start % 8 : start % 8 + layout.pixels].reshape(layout.rows, layout.columns)
+
+
+def _native_words(data: bytes, layout: FrameLayout, word: str) -> Iterator[PixelArray]:
+    for frame in range(layout.number_of_frames):
+        offset = frame * layout.frame_bytes
+        words = np.frombuffer(data, dtype=word, count=layout.pixels, offset=offset)
+        native = np.uint8 if layout.bits_allocated == 8 else np.uint16
+        yield words.astype(native).reshape(layout.rows, layout.columns)
+
+
+def _encapsulated(ds: Dataset, data: bytes, layout: FrameLayout, syntax: str) -> Iterator[PixelArray]:
+    table = value(ds, "ExtendedOffsetTable"), value(ds, "ExtendedOffsetTableLengths")
+    extended = (table[0], table[1]) if isinstance(table[0], bytes) and isinstance(table[1], bytes) else None
+    count = 0
+    try:
+        encoded = generate_frames(data, number_of_frames=layout.number_of_frames, extended_offsets=extended)
+        for frame in encoded:
+            if count == layout.number_of_frames:
+                break
+            yield _decoded(ds, frame, count, layout, syntax)
+            count += 1
+    except (*UNREADABLE, RuntimeError, zlib.error) as error:
+        raise _undecodable(f"frame {count + 1}: {type(error).__name__}") from error
+    if count < layout.number_of_frames:
+        raise _undecodable(f"only {count} of {layout.number_of_frames} frames")
+
+
+def _undecodable(found: str) -> InputError:
+    return InputError(
+        "pixels.undecodable",
+        f"the compressed pixel data of the mask cannot be decoded ({found}); please send it uncompressed",
+    )
+
+
+def _decoded(ds: Dataset, frame: bytes, index: int, layout: FrameLayout, syntax: str) -> PixelArray:
+    shape = (layout.rows, layout.columns)
+    if syntax in BY_PYDICOM:
+        if _encoded_size(frame) != shape:
+            raise _undecodable(f"frame {index + 1} is not {layout.rows} x {layout.columns}")
+        array, _ = get_decoder(syntax).as_array(ds, index=index, raw=True)
+        if array.shape != shape or array.dtype.kind != "u":
+            raise _undecodable(f"frame {index + 1} has shape {array.shape}")
+        return array.astype(np.uint16 if layout.bits_allocated == 16 else np.uint8)
+    if syntax == RLELossless:
+        return _from_bytes(_rle_planes(frame, layout), layout)
+    raw = zlib.decompressobj(wbits=-15).decompress(frame, layout.frame_bytes + 2)
+    # A frame of an odd number of bytes may be padded to even length before deflating.
+    return _from_bytes(raw[: layout.frame_bytes] if len(raw) == layout.frame_bytes + 1 else raw, layout)
+
+
+def _from_bytes(raw: bytes, layout: FrameLayout) -> PixelArray:
+    if len(raw) != layout.frame_bytes:
+        raise _undecodable(f"a frame of {len(raw)} bytes where {layout.frame_bytes} are expected")
+    if layout.bits_allocated == 1:
+        bits = np.unpackbits(np.frombuffer(raw, dtype=np.uint8), bitorder="little")
+        return bits[: layout.pixels].reshape(layout.rows, layout.columns)
+    if layout.bits_allocated == 8:
+        return np.frombuffer(raw, dtype=np.uint8).reshape(layout.rows, layout.columns)
+    return np.frombuffer(raw, dtype="<u2").astype(np.uint16).reshape(layout.rows, layout.columns)
+
+
+def _rle_planes(frame: bytes, layout: FrameLayout) -> bytes:
+    """Bytes of an RLE frame: one segment for each byte of a pixel, most significant first (PS3.5 G.2)."""
+    depth = 2 if layout.bits_allocated == 16 else 1
+    header = struct.unpack("<16L", frame[:64])
+    if header[0] != depth:
+        raise _undecodable(f"{header[0]} RLE segments where {depth} are expected")
+    bounds = [*header[1 : 1 + depth], len(frame)]
+    plane_bytes = layout.frame_bytes // depth
+    planes = [_unpack_rle(frame[start:stop], plane_bytes) for start, stop in pairwise(bounds)]
+    if depth == 1:
+        return planes[0]
+    if {len(plane) for plane in planes} != {plane_bytes}:
+        raise _undecodable("RLE segments of unequal length")
+    return b"".join(bytes(pair) for pair in zip(planes[1], planes[0], strict=True))
+
+
+def _unpack_rle(segment: bytes, expected: int) -> bytes:
+    """PackBits (PS3.5 G.3.1), stopping as soon as there is more than expected, which the caller refuses."""
+    out = bytearray()
+    at = 0
+    while at + 1 < len(segment) and len(out) <= expected:
+        head = segment[at]
+        if head < 128:
+            out += segment[at + 1 : at + 2 + head]
+            at += head + 2
+        elif head > 128:
+            out += segment[at + 1 : at + 2] * (257 - head)
+            at += 2
+        else:
+            at += 1
+    return bytes(out)
+
+
+def _encoded_size(frame: bytes) -> tuple[int, int] | None:
+    """Rows and columns that a JPEG 2000 or JPEG-LS stream says of itself, before it is decoded."""
+    siz = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
+    if siz >= 0 and len(frame) >= siz + 24:
+        x, y, x_offset, y_offset = struct.unpack_from(">4L", frame, siz + 8)
+        return (y - y_offset, x - x_offset)
+    sof = frame.find(b"\xff\xf7", 0, 4096)
+    if frame[:2] == b"\xff\xd8" and sof >= 0 and len(frame) >= sof + 9:
+        rows, columns = struct.unpack_from(">2H", frame, sof + 5)
+        return (rows, columns)
+    return None

@@ -1,0 +1,90 @@
+"""Picks the reader of a mark object by its SOP Class UID: the only list of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pydicom.dataset import Dataset
+
+from osteoscribe.core.codes import OSTEOSCRIBE_SCHEME
+from osteoscribe.core.marks import IgnoredMark, RoiMark, UnreadableMark
+from osteoscribe.errors import InputError
+from osteoscribe.readers import gsps, rtstruct, seg, sr
+from osteoscribe.readers.attributes import UNREADABLE, items, quiet, source_of, text, uid
+
+Mark = RoiMark | UnreadableMark | IgnoredMark
+
+KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
+"""Key Object Selection Document Storage: names images, marks nothing on them."""
+
+
+def _key_objects(ds: Dataset) -> tuple[Mark, ...]:
+    return (
+        _ignored(ds, "key object selection", "a key object selection names images and marks nothing on them"),
+    )
+
+
+def _ignored(ds: Dataset, dialect: str, reason: str) -> IgnoredMark:
+    return IgnoredMark(label="", source=source_of(ds), item="object", dialect=dialect, reason=reason)
+
+
+_READERS: dict[str, Callable[[Dataset], tuple[Mark, ...]]] = {
+    **dict.fromkeys(seg.SOP_CLASSES, seg.read),
+    **dict.fromkeys(rtstruct.SOP_CLASSES, rtstruct.read),
+    **dict.fromkeys(sr.SOP_CLASSES, sr.read),
+    **dict.fromkeys(gsps.SOP_CLASSES, gsps.read),
+    KEY_OBJECT_SELECTION: _key_objects,
+}
+
+MARK_SOP_CLASSES = frozenset(_READERS)
+"""SOP classes of objects that can hold marks."""
+
+SUPPORTED = (
+    "SEG (binary, fractional, label map), RT Structure Set, SR with spatial coordinates"
+    " or presentation state with graphics"
+)
+
+
+def read_marks(ds: Dataset) -> tuple[Mark, ...]:
+    """The marks of one object, in its own order.
+
+    Our own reports are no marks: they give an `IgnoredMark`.
+
+    Raises
+    ------
+    InputError
+        `mark.unsupported` where no reader knows the SOP class; what the readers raise where an object as a
+        whole is unusable; `mark.damaged` where its elements contradict the standard in an unforeseen way.
+    """
+    with quiet():
+        sop_class_uid = uid(ds, "SOPClassUID") or ""
+        reader = _READERS.get(sop_class_uid)
+        if reader is None:
+            raise InputError(
+                "mark.unsupported",
+                f"found an object of SOP class {sop_class_uid or 'unknown'}; expected a mark as {SUPPORTED};"
+                " please export the mark as one of them",
+            )
+        if is_own_report(ds):
+            return (_ignored(ds, "Osteoscribe report", "a report of Osteoscribe itself"),)
+        try:
+            return reader(ds)
+        except UNREADABLE as error:
+            raise InputError(
+                "mark.damaged",
+                f"the object cannot be read ({type(error).__name__}); it does not follow the DICOM standard,"
+                " please export the mark again",
+            ) from error
+
+
+def is_own_report(ds: Dataset) -> bool:
+    """Whether Osteoscribe wrote this object: such reports come back from archives and are never marks."""
+    with quiet():
+        if OSTEOSCRIBE_SCHEME in (
+            text(item, "CodingSchemeDesignator").upper()
+            for item in items(ds, "CodingSchemeIdentificationSequence")
+        ):
+            return True
+        return "osteoscribe" in (
+            text(ds, keyword).lower() for keyword in ("Manufacturer", "ManufacturerModelName")
+        )

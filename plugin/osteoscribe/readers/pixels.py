@@ -1,0 +1,257 @@
+"""The HU voxels of a box of a CT series: only the slices it touches, and of native pixels only the rows."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate, get_frame
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import apply_modality_lut
+from pydicom.uid import UID
+
+from osteoscribe.core.region import Box
+from osteoscribe.core.series import BlobRef, CtBox, PixelLayout, ReadBytes, SeriesIndex, SliceSource
+from osteoscribe.errors import InputError
+from osteoscribe.readers.codestream import check_frame
+from osteoscribe.readers.datasets import MAX_BYTES, read_dataset
+from osteoscribe.readers.elements import Kind, encoding_of, walk
+from osteoscribe.readers.jpeg12 import decode_jpeg12
+from osteoscribe.readers.values import DEFLATED_SYNTAXES, inflate
+
+_IMPLICIT, _EXPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_RLE = "1.2.840.10008.1.2.5"
+_DECODER = {
+    _RLE: "pylibjpeg",  # pylibjpeg-rle
+    "1.2.840.10008.1.2.4.50": "gdcm",  # JPEG Baseline
+    "1.2.840.10008.1.2.4.51": "gdcm",  # JPEG Extended; of 12 bits by jpeg12
+    "1.2.840.10008.1.2.4.53": "",  # JPEG Spectral Selection, retired, by jpeg12
+    "1.2.840.10008.1.2.4.55": "",  # JPEG Full Progression, retired, by jpeg12
+    "1.2.840.10008.1.2.4.57": "gdcm",  # JPEG Lossless
+    "1.2.840.10008.1.2.4.70": "gdcm",  # JPEG Lossless, first-order prediction
+    "1.2.840.10008.1.2.4.80": "pyjpegls",  # JPEG-LS Lossless
+    "1.2.840.10008.1.2.4.81": "pyjpegls",  # JPEG-LS Near-Lossless
+    "1.2.840.10008.1.2.4.90": "pylibjpeg",  # JPEG 2000 Lossless, pylibjpeg-openjpeg
+    "1.2.840.10008.1.2.4.91": "pylibjpeg",  # JPEG 2000
+}
+"""pydicom's name of the decoder for each compressed syntax; named, so that no other one is ever taken."""
+
+_LOSSY_JPEG = frozenset({"1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.53", "1.2.840.10008.1.2.4.55"})
+
+READABLE_TRANSFER_SYNTAXES = (_EXPLICIT, _IMPLICIT, _BIG_ENDIAN, _DEFLATED, *_DECODER)
+"""Transfer syntaxes whose CT pixels can be decoded here."""
+
+MAX_BOX_VOXELS = 1 << 25
+"""Largest box; a lesion of 100 mm at 0.3 mm has 3.7 million voxels in its box."""
+
+_DECODER_ERRORS = (
+    RuntimeError, ValueError, TypeError, LookupError, AttributeError, NotImplementedError, OverflowError,
+    EOFError, struct.error,
+)  # fmt: skip
+
+
+def read_box(index: SeriesIndex, box: Box, read: ReadBytes) -> CtBox:
+    """Read the HU of a box.
+
+    Parameters
+    ----------
+    index
+        The series.
+    box
+        Index ranges (k, r, c) in the series' grid; what lies outside the grid is cut off.
+    read
+        Gives stored bytes.
+
+    Returns
+    -------
+    CtBox
+        Padding values stay what they are.
+
+    Raises
+    ------
+    InputError
+        ``ct.not-hounsfield``, ``ct.cannot-decode`` or ``ct.box-too-large``; `where` is the image.
+
+    References
+    ----------
+    PS3.5 section 8, PS3.3 C.11.1
+    """
+    (k0, k1), (r0, r1), (c0, c1) = (
+        (part.indices(size)[0], max(part.indices(size)[:2]))
+        for part, size in zip(box, index.grid.shape, strict=True)
+    )
+    shape = (k1 - k0, r1 - r0, c1 - c0)
+    if shape[0] * shape[1] * shape[2] > MAX_BOX_VOXELS:
+        raise InputError(
+            "ct.box-too-large",
+            f"the box of the mark has {shape[0]} x {shape[1]} x {shape[2]} voxels; "
+            f"expected at most {MAX_BOX_VOXELS}",
+        )
+    voxels = np.empty(shape, dtype=np.float64)
+    frames = _Frames(index.grid.shape[1:], read)
+    for k in range(k0, k1):
+        source = index.slices[k]
+        try:
+            voxels[k - k0] = frames.hounsfield(source, r0, r1)[:, c0:c1]
+        except InputError as error:
+            uid = source.ref.sop_instance_uid
+            raise InputError(error.code, f"image {uid}: {error.message}", where=uid) from None
+    return CtBox(offset=(k0, r0, c0), voxels_hu=voxels)
+
+
+class _Frames:
+    """Reads frames; keeps the bytes of the last instance, for the next frame of the same."""
+
+    def __init__(self, matrix: tuple[int, int], read: ReadBytes) -> None:
+        self._rows, self._columns = matrix
+        self._read = read
+        self._blob: BlobRef | None = None
+        self._pixels = b""
+
+    def hounsfield(self, source: SliceSource, r0: int, r1: int) -> npt.NDArray[np.float64]:
+        """Give the HU of rows [r0, r1) of a slice."""
+        if source.not_hounsfield or source.layout is None:
+            why = source.not_hounsfield or "its header does not say how its pixels are written"
+            raise InputError("ct.not-hounsfield", f"{why}; its values cannot be shown as HU")
+        if source.transfer_syntax_uid not in READABLE_TRANSFER_SYNTAXES:
+            raise InputError(
+                "ct.cannot-decode",
+                f"its transfer syntax {source.transfer_syntax_uid} is not decoded here; send it uncompressed",
+            )
+        stored = self._stored(source, source.layout, r0, r1)
+        if source.layout.modality_lut:
+            return self._through_lut(source, stored)
+        return np.asarray(stored * source.slope + source.intercept, dtype=np.float64)
+
+    def _stored(self, source: SliceSource, layout: PixelLayout, r0: int, r1: int) -> npt.NDArray[np.int64]:
+        """Give the stored values of rows [r0, r1)."""
+        if source.transfer_syntax_uid in _DECODER:
+            frame = self._decoded(source, layout)
+            shift = layout.high_bit + 1 - layout.bits_stored if source.transfer_syntax_uid == _RLE else 0
+            return stored_values(frame[r0:r1], layout, shift)
+        big = source.transfer_syntax_uid == _BIG_ENDIAN
+        row = self._columns * layout.bits_allocated // 8
+        first = ((source.ref.frame_number or 1) - 1) * self._rows * row
+        start, stop = first + r0 * row, first + r1 * row
+        if layout.offset is None:
+            values = self._pixel_bytes(source)[start:stop]
+        else:
+            values = self._read(source.blob, layout.offset + start, layout.offset + stop)
+        if len(values) != stop - start:
+            raise InputError("ct.cannot-decode", "its pixel data is shorter than its matrix; send it again")
+        unsigned = np.dtype(f"{'>' if big else '<'}u{layout.bits_allocated // 8}")
+        raw = np.frombuffer(values, dtype=unsigned).reshape(r1 - r0, self._columns)
+        return stored_values(raw, layout, layout.high_bit + 1 - layout.bits_stored)
+
+    def _pixel_bytes(self, source: SliceSource) -> bytes:
+        """Give all bytes from the pixel data's value on; of a compressed or deflated instance."""
+        if self._blob == source.blob:
+            return self._pixels
+        data = self._whole(source)
+        encoding = encoding_of(source.transfer_syntax_uid, data)
+        start = next(
+            (e.start for e in walk(data, encoding, descend=frozenset()) if e.kind is Kind.PIXELS), None
+        )
+        if start is None:
+            raise InputError("ct.cannot-decode", "it has no pixel data")
+        self._blob, self._pixels = source.blob, data[start:]
+        return self._pixels
+
+    def _whole(self, source: SliceSource) -> bytes:
+        if source.blob.length > MAX_BYTES:
+            raise InputError("ct.cannot-decode", f"it is larger than {MAX_BYTES} bytes; send it uncompressed")
+        data = self._read(source.blob, 0, source.blob.length)
+        if source.transfer_syntax_uid in DEFLATED_SYNTAXES:
+            data, complete = inflate(data, max_bytes=MAX_BYTES)
+            if not complete:
+                raise InputError("ct.cannot-decode", f"it inflates to more than {MAX_BYTES} bytes")
+        return data
+
+    def _decoded(self, source: SliceSource, layout: PixelLayout) -> npt.NDArray[np.integer]:
+        """Decode one compressed frame."""
+        syntax = source.transfer_syntax_uid
+        pixels = self._pixel_bytes(source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                frame = get_frame(pixels, (source.ref.frame_number or 1) - 1, number_of_frames=layout.frames)
+                check_frame(frame, transfer_syntax_uid=syntax, rows=self._rows, columns=self._columns)
+                if syntax in _LOSSY_JPEG and layout.bits_stored > 8:
+                    return decode_jpeg12(
+                        frame,
+                        transfer_syntax_uid=syntax,
+                        rows=self._rows,
+                        columns=self._columns,
+                        bits_stored=layout.bits_stored,
+                    )
+                ds = _image_of(frame, syntax, layout, self._rows, self._columns)
+                array, _ = get_decoder(UID(syntax)).as_array(
+                    ds, index=0, raw=True, decoding_plugin=_DECODER[syntax]
+                )
+            except _DECODER_ERRORS as error:
+                raise InputError(
+                    "ct.cannot-decode", f"its pixel data is damaged ({type(error).__name__}); send it again"
+                ) from None
+        return np.asarray(array)
+
+    def _through_lut(self, source: SliceSource, stored: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Apply the Modality LUT Sequence (PS3.3 C.11.1.1)."""
+        ds = read_dataset(
+            self._read(source.blob, 0, source.blob.length), transfer_syntax_uid=source.transfer_syntax_uid
+        )
+        try:
+            if ds.ModalityLUTSequence[0].ModalityLUTType not in ("HU", "US"):
+                raise InputError("ct.not-hounsfield", "its modality LUT does not lead to HU")
+            return np.asarray(apply_modality_lut(stored, ds), dtype=np.float64)
+        except _DECODER_ERRORS as error:
+            raise InputError(
+                "ct.not-hounsfield", f"its modality LUT cannot be read ({type(error).__name__})"
+            ) from None
+
+
+def _image_of(frame: bytes, syntax: str, layout: PixelLayout, rows: int, columns: int) -> Dataset:
+    """Wrap one compressed frame, with what a decoder needs to know."""
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = UID(syntax)
+    ds.Rows, ds.Columns = rows, columns
+    ds.SamplesPerPixel = 1
+    ds.PhotometricInterpretation = "MONOCHROME2"
+    ds.BitsAllocated, ds.BitsStored = layout.bits_allocated, layout.bits_stored
+    ds.HighBit = layout.high_bit
+    ds.PixelRepresentation = int(layout.signed)
+    ds.PixelData = encapsulate([frame], has_bot=False)
+    return ds
+
+
+def stored_values(raw: npt.NDArray[np.integer], layout: PixelLayout, shift: int) -> npt.NDArray[np.int64]:
+    """Take the stored values out of their cells: without overlay bits above, sign-extended.
+
+    Parameters
+    ----------
+    raw
+        The cells, any integer type of `bits_allocated` bits.
+    layout
+        How values lie in them.
+    shift
+        Unused bits below the values.
+
+    References
+    ----------
+    PS3.5 8.1.1
+
+    Examples
+    --------
+    >>> layout = PixelLayout(offset=0, bits_allocated=16, bits_stored=12, high_bit=11, signed=True)
+    >>> stored_values(np.array([0x0FFF, 0xF001], dtype=np.uint16), layout, 0).tolist()
+    [-1, 1]
+    """
+    values = (raw.astype(np.int64) >> shift) & ((1 << layout.bits_stored) - 1)
+    if layout.signed:
+        sign = 1 << (layout.bits_stored - 1)
+        values = (values ^ sign) - sign
+    return np.asarray(values)

@@ -1,0 +1,260 @@
+"""Structured reports: each measurement group with coordinates is one mark.
+
+Two forms are read: the region at group level (TID 1410), and coordinates that a number is INFERRED FROM
+(TID 300 and 1501, which OHIF and cornerstone write). Where a group has both, the region is preferred.
+
+References
+----------
+PS3.16 TID 1500, 1410, 1411, 1501, 300; PS3.3 C.18.6 (SCOORD), C.18.9 (SCOORD3D)
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pydicom.dataset import Dataset
+
+from osteoscribe.core.codes import Code
+from osteoscribe.core.marks import IgnoredMark, InstanceRef, RoiMark, UnreadableMark
+from osteoscribe.errors import InputError
+from osteoscribe.readers.attributes import (
+    code,
+    evidence_series,
+    image_refs,
+    items,
+    person,
+    quiet,
+    source_of,
+    text,
+    uid,
+)
+from osteoscribe.readers.content import Node, below, walk
+from osteoscribe.readers.coordinates import Drawing, drawing, images_of, shape_of
+
+SOP_CLASSES = frozenset(
+    (
+        "1.2.840.10008.5.1.4.1.1.88.11",
+        "1.2.840.10008.5.1.4.1.1.88.22",
+        "1.2.840.10008.5.1.4.1.1.88.33",
+        "1.2.840.10008.5.1.4.1.1.88.34",
+        "1.2.840.10008.5.1.4.1.1.88.35",
+    )
+)
+"""Basic Text, Enhanced, Comprehensive, Comprehensive 3D and Extensible SR Storage."""
+
+GROUP = "DCM:125007"
+TRACKING_IDENTIFIER = "DCM:112039"
+TRACKING_UID = "DCM:112040"
+FINDING = "DCM:121071"
+FINDING_CATEGORY = "SCT:276214006"
+FINDING_SITE = "SCT:363698007"
+LATERALITY = "SCT:272741003"
+COMMENT = "DCM:121106"
+SHORT_LABEL = "DCM:125309"
+OBSERVER = "DCM:121008"
+REFERENCED_SEGMENT = ("DCM:121191", "DCM:121214", "DCM:121231")
+"""Referenced Segment, Referenced Segmentation Frame, Segmented Surface."""
+NOT_ABOUT_THE_LESION = ("DCM:111701", "SCT:370129005", "DCM:121058")
+"""Processing type, measurement method, procedure reported: codes that say nothing about the lesion."""
+
+FREE_TEXT = frozenset(("CORNERSTONEFREETEXT",))
+TOOL_NAME = re.compile(r"cornerstone(3D)?Tools?@", re.IGNORECASE)
+"""A viewer's tool in place of a lesion's name."""
+PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+"""dwv's label templates, for example ``{surface}``."""
+OSIRIX_ROI = "99HUG"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Group:
+    """One measurement group and the items in it."""
+
+    ds: Dataset
+    source: InstanceRef
+    top: Node
+    nodes: tuple[Node, ...]
+    item: str
+    dialect: str
+
+    def said(self, *concepts: str) -> tuple[Node, ...]:
+        return tuple(node for node in self.nodes if node.has_concept(*concepts))
+
+    def text(self, *concepts: str) -> str:
+        return next((found for node in self.said(*concepts) if (found := text(node.ds, "TextValue"))), "")
+
+    def coded(self, *concepts: str) -> tuple[Code, ...]:
+        found = (code(node.ds, "ConceptCodeSequence") for node in self.said(*concepts))
+        return tuple(one for one in found if one is not None)
+
+
+def read(ds: Dataset) -> tuple[RoiMark | UnreadableMark | IgnoredMark, ...]:
+    """One mark for each measurement group of the report.
+
+    Raises
+    ------
+    InputError
+        `sr.too-large`; `sr.osirix-roi` for the archived ROIs of OsiriX and Horos.
+    """
+    with quiet():
+        source = source_of(ds)
+        title = code(ds, "ConceptNameCodeSequence")
+        if title is not None and title.scheme == OSIRIX_ROI:
+            raise InputError(
+                "sr.osirix-roi",
+                "found ROIs of OsiriX or Horos in their own archive format, which is not read; please export"
+                " the ROI as RT Structure Set or as DICOM SEG",
+            )
+        nodes = walk(ds)
+        tops = [node for node in nodes if node.has_concept(GROUP) and node.value_type == "CONTAINER"]
+        if not tops:
+            return (
+                IgnoredMark(
+                    label="",
+                    source=source,
+                    item="report",
+                    dialect="SR",
+                    reason="a report without measurement groups",
+                ),
+            )
+        observer = _observer(nodes)
+        return tuple(
+            _mark(_group(ds, source, nodes, top, number), nodes, observer)
+            for number, top in enumerate(tops, start=1)
+        )
+
+
+def _group(ds: Dataset, source: InstanceRef, nodes: tuple[Node, ...], top: Node, number: int) -> _Group:
+    inside = below(nodes, top)
+    nested = [node for node in inside if node.has_concept(GROUP)]
+    own = tuple(
+        node
+        for node in inside
+        if not any(node is one or any(above is one for above in node.ancestors) for one in nested)
+    )
+    return _Group(
+        ds=ds, source=source, top=top, nodes=own, item=f"group {number}", dialect=_dialect(nodes, own)
+    )
+
+
+def _dialect(nodes: tuple[Node, ...], own: tuple[Node, ...]) -> str:
+    template = text(
+        next(iter(items(nodes[0].ds, "ContentTemplateSequence")), Dataset()), "TemplateIdentifier"
+    )
+    name = "SR TID 1500" if template == "1500" or nodes[0].has_concept("DCM:126000") else "SR"
+    tracking = next((text(node.ds, "TextValue") for node in own if node.has_concept(TRACKING_IDENTIFIER)), "")
+    return f"{name} (OHIF)" if TOOL_NAME.match(tracking) else name
+
+
+def _mark(
+    group: _Group, nodes: tuple[Node, ...], observer: str | None
+) -> RoiMark | UnreadableMark | IgnoredMark:
+    label = _label(group)
+    if not any(node.value_type in ("SCOORD", "SCOORD3D") for node in group.nodes):
+        ignored = _segment_reference(group, label)
+        if ignored is not None:
+            return ignored
+    try:
+        drawings = _drawings(group, nodes)
+        shape, remarks = shape_of(drawings)
+    except InputError as error:
+        return UnreadableMark(
+            label=label,
+            source=group.source,
+            item=group.item,
+            dialect=group.dialect,
+            code=error.code,
+            message=error.message,
+        )
+    images = images_of(shape)
+    tracking_uid = next((found for n in group.said(TRACKING_UID) if (found := uid(n.ds, "UID"))), None)
+    return RoiMark(
+        tracking_uid=tracking_uid,
+        label=label,
+        shape=shape,
+        source=group.source,
+        item=group.item,
+        dialect=group.dialect,
+        referenced_images=images,
+        referenced_series_uid=evidence_series(
+            group.ds, frozenset(image.sop_instance_uid for image in images)
+        ),
+        frame_of_reference_uid=next(
+            (one.frame_of_reference_uid for one in drawings if one.frame_of_reference_uid), None
+        ),
+        observer_name=observer,
+        finding_site=next(iter(group.coded(FINDING_SITE)), None),
+        laterality=next(iter(group.coded(LATERALITY)), None),
+        property_codes=_property_codes(group),
+        remarks=remarks,
+    )
+
+
+def _drawings(group: _Group, nodes: tuple[Node, ...]) -> tuple[Drawing, ...]:
+    """The drawn regions of a group: those at its own level, else those that numbers are inferred from."""
+    found = [
+        drawing(node, nodes, group.nodes)
+        for node in group.nodes
+        if node.value_type in ("SCOORD", "SCOORD3D") and not _is_decoration(node)
+    ]
+    at_group_level = [one for one in found if one.node.parent is group.top]
+    areas = [one for one in at_group_level if one.encloses_area]
+    chosen = areas or at_group_level or found
+    unlike: dict[tuple[object, ...], Drawing] = {}
+    for one in chosen:
+        # Several numbers may be inferred from the same drawing, written again for each.
+        unlike.setdefault((one.graphic_type, one.image, one.points.tobytes()), one)
+    return tuple(unlike.values())
+
+
+def _is_decoration(node: Node) -> bool:
+    """Control points of a spline (cornerstone) and the place of a label (dwv) are not the mark."""
+    concept = node.concept
+    if concept is not None and (concept.scheme == "99CS3D" or node.has_concept("DCM:122438")):
+        return True
+    return node.parent is not None and node.parent.value_type == "TEXT"
+
+
+def _segment_reference(group: _Group, label: str) -> IgnoredMark | None:
+    """A group that only points to a segmentation: the segmentation itself is the mark, and is not doubled."""
+    for node in group.said(*REFERENCED_SEGMENT):
+        for reference in items(node.ds, "ReferencedSOPSequence"):
+            named = image_refs(reference)
+            target = named[0].sop_instance_uid if named else "unknown"
+            segment = text(reference, "ReferencedSegmentNumber") or "?"
+            return IgnoredMark(
+                label=label,
+                source=group.source,
+                item=group.item,
+                dialect=group.dialect,
+                reason=f"refers to segment {segment} of segmentation {target}: it is measured when that"
+                " object itself is sent",
+            )
+    return None
+
+
+def _label(group: _Group) -> str:
+    """The lesion's name as a person wrote it; a viewer's tool name or placeholder is none."""
+    free = (one.meaning for one in group.coded(FINDING) if one.value in FREE_TEXT)
+    tracking = group.text(TRACKING_IDENTIFIER)
+    coded = (one.meaning for one in group.coded(FINDING) if one.value not in FREE_TEXT)
+    candidates = (*free, group.text(COMMENT), group.text(SHORT_LABEL), tracking, *coded)
+    named = (one for one in candidates if one and not TOOL_NAME.match(one) and not PLACEHOLDER.fullmatch(one))
+    return next(named, "")
+
+
+def _property_codes(group: _Group) -> tuple[Code, ...]:
+    found = []
+    for node in group.nodes:
+        about = node.relationship == "CONTAINS" or node.has_concept(FINDING, FINDING_CATEGORY)
+        if node.value_type != "CODE" or not about or node.has_concept(*NOT_ABOUT_THE_LESION):
+            continue
+        one = code(node.ds, "ConceptCodeSequence")
+        if one is not None and one.value not in FREE_TEXT:
+            found.append(one)
+    return tuple(dict.fromkeys(found))
+
+
+def _observer(nodes: tuple[Node, ...]) -> str | None:
+    names = (person(node.ds, "PersonName") for node in nodes if node.has_concept(OBSERVER))
+    return next((name for name in names if name is not None), None)

@@ -1,0 +1,117 @@
+"""The data folder: what lies where, the lock against two nodes on one folder, and the disk reserve."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from osteoscribe.app.settings import StoreSettings
+from osteoscribe.errors import SetupError, StoreError
+
+MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFolder:
+    """Where a node keeps what it keeps."""
+
+    path: Path
+    ledger_url: str
+    reserve_bytes: int
+
+    @property
+    def segments(self) -> Path:
+        """Folder of the received bytes and of our reports."""
+        return self.path / "segments"
+
+    @property
+    def engine_url(self) -> str:
+        """Database of the durable engine."""
+        return f"sqlite:///{self.path / 'engine.sqlite'}"
+
+    def check_reserve(self, length: int = 0) -> None:
+        """Refuse to take more when the disk would fall below the reserve.
+
+        Parameters
+        ----------
+        length
+            Bytes that are about to be stored.
+
+        Raises
+        ------
+        StoreError
+            ``store.reserve-reached``.
+        """
+        free = shutil.disk_usage(self.path).free
+        if free - length < self.reserve_bytes:
+            raise StoreError(
+                "store.reserve-reached",
+                f"found {free // MEGABYTE} MB free, expected the reserve of "
+                f"{self.reserve_bytes // MEGABYTE} MB; free disk space, then send again",
+            )
+
+
+def open_folder(settings: StoreSettings) -> DataFolder:
+    """Make the data folder where it is absent.
+
+    Raises
+    ------
+    SetupError
+        ``store.unusable``: it cannot be made or written.
+    """
+    path = settings.folder.absolute()
+    try:
+        (path / "segments").mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise SetupError(
+            "store.unusable", f"found no way to make the data folder (error {error.errno}); check --data"
+        ) from error
+    return DataFolder(
+        path=path,
+        ledger_url=settings.ledger_url or f"sqlite:///{path / 'ledger.sqlite'}",
+        reserve_bytes=int(settings.reserve_mb * MEGABYTE),
+    )
+
+
+class FolderLock:
+    """Held by one process at a time; the system frees it when that process ends, however it ends.
+
+    Parameters
+    ----------
+    folder
+        The data folder.
+    name
+        What is locked, for example ``node`` or ``worker-0``.
+    patience_s
+        How long to wait for another process to let go.
+
+    Raises
+    ------
+    SetupError
+        ``store.in-use``: another process holds it.
+    """
+
+    def __init__(self, folder: DataFolder, name: str, *, patience_s: float = 0.0) -> None:
+        self._descriptor = os.open(folder.path / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = time.monotonic() + patience_s
+        while True:
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError as error:
+                if time.monotonic() >= deadline:
+                    os.close(self._descriptor)
+                    raise SetupError(
+                        "store.in-use",
+                        f"found the data folder in use by another {name} process; stop it, or choose another "
+                        "folder with --data",
+                    ) from error
+                time.sleep(0.05)
+
+    def close(self) -> None:
+        """Let go."""
+        os.close(self._descriptor)

@@ -1,0 +1,296 @@
+"""Jobs, reports and deliveries in the ledger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from osteoscribe.app.ports import Delivery, JobRequest, JobResult, StoredObject
+from osteoscribe.core.report import Predecessor, Problem
+from osteoscribe.core.series import BlobRef
+from osteoscribe.readers.headers import StoredInstance
+from osteoscribe.store.instances import stored_instance
+from osteoscribe.store.schema import (
+    DELIVERIES,
+    INSTANCES,
+    JOB_MARKS,
+    JOB_SERIES,
+    JOBS,
+    REPORTS,
+    from_us,
+    to_us,
+)
+
+
+class JobTable:
+    """Jobs and what became of them (`app.ports.JobLedger`).
+
+    Parameters
+    ----------
+    engine
+        An opened database.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._reads = engine.execution_options(reads=True)
+
+    def ready(self) -> tuple[tuple[str, int], ...]:
+        """Jobs that wait to be measured, oldest first: key and number of the run."""
+        query = sa.select(JOBS.c.key, JOBS.c.run).where(JOBS.c.state == "ready")
+        with self._reads.begin() as connection:
+            rows = connection.execute(query.order_by(JOBS.c.planned_us, JOBS.c.key))
+            return tuple((key, run) for key, run in rows)
+
+    def state(self, key: str) -> str:
+        """State of a job; empty where there is none of that key."""
+        with self._reads.begin() as connection:
+            return connection.execute(sa.select(JOBS.c.state).where(JOBS.c.key == key)).scalar() or ""
+
+    def request(self, key: str) -> JobRequest:
+        """Everything a job is made from."""
+        with self._reads.begin() as connection:
+            job = connection.execute(sa.select(*JOBS.c).where(JOBS.c.key == key)).mappings().one()
+            series = list(
+                connection.execute(
+                    sa.select(JOB_SERIES.c.series_instance_uid).where(JOB_SERIES.c.job_key == key)
+                ).scalars()
+            )
+            marks = connection.execute(
+                sa.select(*INSTANCES.c)
+                .join(JOB_MARKS, JOB_MARKS.c.instance_id == INSTANCES.c.id)
+                .where(JOB_MARKS.c.job_key == key)
+                .order_by(INSTANCES.c.id)
+            ).mappings()
+            images = _images(connection, series, job["through_id"])
+            return JobRequest(
+                key=key,
+                instances=(*(stored_instance(row) for row in marks), *images),
+                accepted_at=from_us(job["accepted_us"]),
+                calling_ae=job["calling_ae"],
+                predecessors=_predecessors(connection, key, series),
+            )
+
+    def record(
+        self,
+        key: str,
+        result: JobResult,
+        blobs: Mapping[str, BlobRef],
+        destinations: Sequence[str],
+        now: datetime,
+    ) -> None:
+        """Record what a job came to, and queue its delivery, in one transaction.
+
+        Parameters
+        ----------
+        blobs
+            Where the bytes of each report object lie, by SOP Instance UID.
+        destinations
+            Where the reports go.
+        """
+        with self._engine.begin() as connection:
+            state = connection.execute(sa.select(JOBS.c.state).where(JOBS.c.key == key)).scalar_one()
+            if state != "ready":
+                return
+            new = [_insert_report(connection, key, report, blobs) for report in result.reports]
+            for destination in destinations if any(new) else ():
+                _queue(connection, key, destination, now)
+            stranded = any(new) and not destinations
+            ended = not any(new)
+            connection.execute(
+                JOBS.update()
+                .where(JOBS.c.key == key)
+                .values(
+                    state="parked" if stranded else "done" if ended else "measured",
+                    measured_us=to_us(now),
+                    finished_us=to_us(now) if ended else None,
+                    findings=sum(report.findings for report in result.reports),
+                    problems=_problems_json(result.problems),
+                )
+            )
+
+    def fail(self, key: str, problem: Problem, now: datetime) -> None:
+        """Park a job that cannot be measured, with its reason."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                JOBS.update()
+                .where(JOBS.c.key == key, JOBS.c.state == "ready")
+                .values(state="failed", finished_us=to_us(now), problems=_problems_json([problem]))
+            )
+
+    def due_deliveries(self) -> tuple[Delivery, ...]:
+        """Deliveries that are not at an end, in the order of their jobs."""
+        query = (
+            sa.select(*DELIVERIES.c)
+            .join(JOBS, JOBS.c.key == DELIVERIES.c.job_key)
+            .where(DELIVERIES.c.state.in_(("queued", "waiting")))
+            .order_by(JOBS.c.measured_us, DELIVERIES.c.job_key)
+        )
+        with self._reads.begin() as connection:
+            return tuple(_delivery(row) for row in connection.execute(query).mappings())
+
+    def delivery(self, key: str, destination: str) -> Delivery:
+        """One delivery."""
+        query = sa.select(*DELIVERIES.c).where(
+            DELIVERIES.c.job_key == key, DELIVERIES.c.destination == destination
+        )
+        with self._reads.begin() as connection:
+            return _delivery(connection.execute(query).mappings().one())
+
+    def update_delivery(self, delivery: Delivery, now: datetime) -> None:
+        """Record how far a delivery is; ends its job with the last one."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                DELIVERIES.update()
+                .where(
+                    DELIVERIES.c.job_key == delivery.job_key,
+                    DELIVERIES.c.destination == delivery.destination,
+                    DELIVERIES.c.state != "cancelled",
+                )
+                .values(
+                    state=delivery.state,
+                    tries=delivery.tries,
+                    refusals=delivery.refusals,
+                    due_us=None if delivery.due_at is None else to_us(delivery.due_at),
+                    updated_us=to_us(now),
+                    code=delivery.code,
+                    message=delivery.message,
+                )
+            )
+            _settle(connection, delivery.job_key, now)
+
+    def objects(self, key: str) -> tuple[StoredObject, ...]:
+        """Return the report objects of a job, in the order of their making."""
+        query = sa.select(*REPORTS.c).where(REPORTS.c.job_key == key).order_by(REPORTS.c.id)
+        with self._reads.begin() as connection:
+            return tuple(_stored_object(row) for row in connection.execute(query).mappings())
+
+    def is_made(self, sop_instance_uid: str) -> bool:
+        """Whether a report object of this UID is recorded."""
+        query = sa.select(REPORTS.c.id).where(REPORTS.c.sop_instance_uid == sop_instance_uid)
+        with self._reads.begin() as connection:
+            return connection.execute(query).first() is not None
+
+
+def _images(connection: sa.Connection, series: Sequence[str], through_id: int) -> tuple[StoredInstance, ...]:
+    """Newest version of each instance of the series that was there when the job was planned."""
+    newest = (
+        sa.select(sa.func.max(INSTANCES.c.id))
+        .where(INSTANCES.c.series_instance_uid.in_(series), INSTANCES.c.id <= through_id)
+        .group_by(INSTANCES.c.series_instance_uid, INSTANCES.c.sop_instance_uid)
+    )
+    query = sa.select(*INSTANCES.c).where(INSTANCES.c.id.in_(newest)).order_by(INSTANCES.c.id)
+    return tuple(stored_instance(row) for row in connection.execute(query).mappings())
+
+
+def _predecessors(connection: sa.Connection, key: str, series: Sequence[str]) -> dict[str, Predecessor]:
+    query = (
+        sa.select(*REPORTS.c)
+        .where(REPORTS.c.ct_series_instance_uid.in_(series), REPORTS.c.job_key != key, REPORTS.c.role == "sr")
+        .order_by(REPORTS.c.id)
+    )
+    return {
+        row["ct_series_instance_uid"]: Predecessor(
+            sop_class_uid=row["sop_class_uid"],
+            sop_instance_uid=row["sop_instance_uid"],
+            series_instance_uid=row["series_instance_uid"],
+            study_instance_uid=row["study_instance_uid"],
+            instance_number=row["instance_number"],
+        )
+        for row in connection.execute(query).mappings()
+    }
+
+
+def _insert_report(connection: sa.Connection, key: str, report: Any, blobs: Mapping[str, BlobRef]) -> bool:
+    """Record one report; False where it was made before by another job."""
+    new = False
+    for one in report.objects:
+        known = sa.select(REPORTS.c.id).where(REPORTS.c.sop_instance_uid == one.sop_instance_uid)
+        if connection.execute(known).first() is not None:
+            continue
+        blob = blobs[one.sop_instance_uid]
+        connection.execute(
+            REPORTS.insert().values(
+                job_key=key,
+                sop_class_uid=one.sop_class_uid,
+                sop_instance_uid=one.sop_instance_uid,
+                transfer_syntax_uid=one.transfer_syntax_uid,
+                study_instance_uid=report.study_instance_uid,
+                ct_series_instance_uid=report.ct_series_instance_uid,
+                series_instance_uid=report.series_instance_uid,
+                instance_number=report.instance_number,
+                role=one.role,
+                segment=blob.segment,
+                offset=blob.offset,
+                length=blob.length,
+                summary=json.dumps(report.summary) if one.role == "sr" else "{}",
+            )
+        )
+        new = True
+    return new
+
+
+def _queue(connection: sa.Connection, key: str, destination: str, now: datetime) -> None:
+    connection.execute(
+        DELIVERIES.insert().values(
+            job_key=key,
+            destination=destination,
+            state="queued",
+            round=0,
+            tries=0,
+            refusals=0,
+            queued_us=to_us(now),
+            updated_us=to_us(now),
+            code="",
+            message="",
+        )
+    )
+
+
+def _settle(connection: sa.Connection, key: str, now: datetime) -> None:
+    states = set(
+        connection.execute(sa.select(DELIVERIES.c.state).where(DELIVERIES.c.job_key == key)).scalars()
+    )
+    if states & {"queued", "waiting"}:
+        state, finished = "measured", None
+    elif "parked" in states:
+        state, finished = "parked", None
+    else:
+        state, finished = "done", to_us(now)
+    connection.execute(
+        JOBS.update()
+        .where(JOBS.c.key == key, JOBS.c.state.in_(("measured", "parked", "done")))
+        .values(state=state, finished_us=finished)
+    )
+
+
+def _problems_json(problems: Sequence[Problem]) -> str:
+    return json.dumps([{"code": one.code, "message": one.message, "where": one.where} for one in problems])
+
+
+def _delivery(row: sa.RowMapping) -> Delivery:
+    return Delivery(
+        job_key=row["job_key"],
+        destination=row["destination"],
+        state=row["state"],
+        round=row["round"],
+        tries=row["tries"],
+        refusals=row["refusals"],
+        queued_at=from_us(row["queued_us"]),
+        due_at=None if row["due_us"] is None else from_us(row["due_us"]),
+        code=row["code"],
+        message=row["message"],
+    )
+
+
+def _stored_object(row: sa.RowMapping) -> StoredObject:
+    return StoredObject(
+        sop_class_uid=row["sop_class_uid"],
+        sop_instance_uid=row["sop_instance_uid"],
+        transfer_syntax_uid=row["transfer_syntax_uid"],
+        blob=BlobRef(segment=row["segment"], offset=row["offset"], length=row["length"]),
+    )

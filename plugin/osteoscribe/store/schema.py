@@ -1,0 +1,234 @@
+"""Tables of the ledger, how a database is opened, and how headers travel as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from osteoscribe.errors import SetupError
+from osteoscribe.readers.headers import FramePlane, InstanceHeader
+
+SCHEMA_VERSION = 1
+"""Raised with every change of the tables."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+METADATA = sa.MetaData()
+Uid = sa.String(64)
+
+META = sa.Table(
+    "meta",
+    METADATA,
+    sa.Column("key", sa.String(32), primary_key=True),
+    sa.Column("value", sa.String(128), nullable=False),
+)
+
+SEGMENTS = sa.Table(
+    "segments",
+    METADATA,
+    sa.Column("name", sa.String(128), primary_key=True),
+    sa.Column("indexed_bytes", sa.BigInteger, nullable=False),
+)
+"""How far each segment is in `INSTANCES`: what lies behind is added at the next start."""
+
+INSTANCES = sa.Table(
+    "instances",
+    METADATA,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("sop_instance_uid", Uid, nullable=False),
+    sa.Column("sop_class_uid", Uid, nullable=False),
+    sa.Column("study_instance_uid", Uid, nullable=False, index=True),
+    sa.Column("series_instance_uid", Uid, nullable=False, index=True),
+    sa.Column("modality", sa.String(16), nullable=False),
+    sa.Column("frame_of_reference_uid", Uid),
+    sa.Column("transfer_syntax_uid", Uid, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("segment", sa.String(128), nullable=False),
+    sa.Column("offset", sa.BigInteger, nullable=False),
+    sa.Column("length", sa.BigInteger, nullable=False),
+    sa.Column("calling_ae", sa.String(16), nullable=False),
+    sa.Column("received_us", sa.BigInteger, nullable=False),
+    sa.Column("header", sa.Text, nullable=False),
+    sa.UniqueConstraint("sop_instance_uid", "sha256"),
+    sqlite_autoincrement=True,
+)
+"""Every version of every instance; a higher id is newer. The header is JSON without patient data."""
+
+MARKS = sa.Table(
+    "marks",
+    METADATA,
+    sa.Column("instance_id", sa.BigInteger, sa.ForeignKey("instances.id"), primary_key=True),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+)
+"""Mark objects: open, planned, incomplete (planned with images missing), superseded, own (our report)."""
+
+MARK_SERIES = sa.Table(
+    "mark_series",
+    METADATA,
+    sa.Column("instance_id", sa.BigInteger, sa.ForeignKey("instances.id"), primary_key=True),
+    sa.Column("series_instance_uid", Uid, primary_key=True, index=True),
+)
+"""CT series that a mark object refers to, as far as they are known."""
+
+AWAITED = sa.Table(
+    "awaited",
+    METADATA,
+    sa.Column("instance_id", sa.BigInteger, sa.ForeignKey("instances.id"), primary_key=True),
+    sa.Column("sop_instance_uid", Uid, primary_key=True, index=True),
+)
+"""Images that an incomplete mark object still waits for."""
+
+JOBS = sa.Table(
+    "jobs",
+    METADATA,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("accepted_us", sa.BigInteger, nullable=False),
+    sa.Column("planned_us", sa.BigInteger, nullable=False),
+    sa.Column("measured_us", sa.BigInteger),
+    sa.Column("finished_us", sa.BigInteger),
+    sa.Column("calling_ae", sa.String(16), nullable=False),
+    sa.Column("through_id", sa.BigInteger, nullable=False),
+    sa.Column("run", sa.Integer, nullable=False, default=0),
+    sa.Column("findings", sa.Integer, nullable=False, default=0),
+    sa.Column("problems", sa.Text, nullable=False, default="[]"),
+)
+"""One job: mark objects with the CT series they refer to. Instances above `through_id` came too late."""
+
+JOB_MARKS = sa.Table(
+    "job_marks",
+    METADATA,
+    sa.Column("job_key", sa.String(64), sa.ForeignKey("jobs.key"), primary_key=True),
+    sa.Column("instance_id", sa.BigInteger, sa.ForeignKey("instances.id"), primary_key=True),
+)
+
+JOB_SERIES = sa.Table(
+    "job_series",
+    METADATA,
+    sa.Column("job_key", sa.String(64), sa.ForeignKey("jobs.key"), primary_key=True),
+    sa.Column("series_instance_uid", Uid, primary_key=True, index=True),
+)
+
+REPORTS = sa.Table(
+    "reports",
+    METADATA,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("job_key", sa.String(64), sa.ForeignKey("jobs.key"), nullable=False, index=True),
+    sa.Column("sop_class_uid", Uid, nullable=False),
+    sa.Column("sop_instance_uid", Uid, nullable=False, unique=True),
+    sa.Column("transfer_syntax_uid", Uid, nullable=False),
+    sa.Column("study_instance_uid", Uid, nullable=False),
+    sa.Column("ct_series_instance_uid", Uid, nullable=False, index=True),
+    sa.Column("series_instance_uid", Uid, nullable=False),
+    sa.Column("instance_number", sa.Integer, nullable=False),
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("segment", sa.String(128), nullable=False),
+    sa.Column("offset", sa.BigInteger, nullable=False),
+    sa.Column("length", sa.BigInteger, nullable=False),
+    sa.Column("summary", sa.Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""What we made: SRs and their companions, in the order of their making."""
+
+DELIVERIES = sa.Table(
+    "deliveries",
+    METADATA,
+    sa.Column("job_key", sa.String(64), sa.ForeignKey("jobs.key"), primary_key=True),
+    sa.Column("destination", sa.String(128), primary_key=True),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("round", sa.Integer, nullable=False, default=0),
+    sa.Column("tries", sa.Integer, nullable=False, default=0),
+    sa.Column("refusals", sa.Integer, nullable=False, default=0),
+    sa.Column("queued_us", sa.BigInteger, nullable=False),
+    sa.Column("due_us", sa.BigInteger),
+    sa.Column("updated_us", sa.BigInteger, nullable=False),
+    sa.Column("code", sa.String(64), nullable=False, default=""),
+    sa.Column("message", sa.Text, nullable=False, default=""),
+)
+"""One job's reports on their way to one destination."""
+
+
+def to_us(at: datetime) -> int:
+    """Microseconds since 1970 of a time with zone."""
+    return (at - EPOCH) // _MICROSECOND
+
+
+def from_us(microseconds: int) -> datetime:
+    """UTC time of microseconds since 1970."""
+    return EPOCH + microseconds * _MICROSECOND
+
+
+def open_database(url: str) -> sa.Engine:
+    """Open the ledger's database; make its tables where it is new.
+
+    Parameters
+    ----------
+    url
+        SQLAlchemy URL; SQLite or PostgreSQL.
+
+    Raises
+    ------
+    SetupError
+        ``store.newer-schema``: a newer release wrote it. ``store.unusable``: it cannot be opened.
+    """
+    try:
+        engine = sa.create_engine(url)
+        if engine.dialect.name == "sqlite":
+            _prepare_sqlite(engine)
+        with engine.begin() as connection:
+            METADATA.create_all(connection)
+            _check_version(connection)
+    except sa.exc.SQLAlchemyError as error:
+        raise SetupError(
+            "store.unusable",
+            f"found a ledger that cannot be opened ({type(error).__name__}); check the folder or the URL",
+        ) from error
+    return engine
+
+
+def _check_version(connection: sa.Connection) -> None:
+    query = sa.select(META.c.value).where(META.c.key == "schema_version")
+    found = connection.execute(query).scalar_one_or_none()
+    if found is None:
+        connection.execute(META.insert().values(key="schema_version", value=str(SCHEMA_VERSION)))
+    elif int(found) != SCHEMA_VERSION:
+        raise SetupError(
+            "store.newer-schema",
+            f"found a ledger of schema {found}, expected {SCHEMA_VERSION}; run the release that wrote it",
+        )
+
+
+def _prepare_sqlite(engine: sa.Engine) -> None:
+    @sa.event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: object) -> None:
+        # The driver's own transactions begin late and upgrade their lock: ours begin by BEGIN below.
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _on_begin(connection: sa.Connection) -> None:
+        reads = connection.get_execution_options().get("reads", False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def header_to_json(header: InstanceHeader) -> str:
+    """JSON text of a header; absent values are left out."""
+    fields = {name: value for name, value in dataclasses.asdict(header).items() if value not in (None, ())}
+    return json.dumps(fields, separators=(",", ":"), allow_nan=False)
+
+
+def header_from_json(text: str) -> InstanceHeader:
+    """Header of its JSON text."""
+    fields = json.loads(text)
+    frames = tuple(FramePlane(**_tuples(frame)) for frame in fields.pop("frames", ()))
+    return InstanceHeader(**_tuples(fields), frames=frames)
+
+
+def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}

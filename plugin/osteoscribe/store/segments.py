@@ -1,0 +1,272 @@
+"""Received bytes in append-only files, one for each association, on disk before success is answered.
+
+Each record describes itself, so that the ledger can be rebuilt from the segments alone. No received string
+ever becomes part of a path.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import itertools
+import os
+import re
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from osteoscribe.app.ports import Envelope
+from osteoscribe.core.series import BlobRef
+from osteoscribe.errors import StoreError
+
+MAGIC = b"OSTEOSG1"
+_FIELDS = struct.Struct("<8sQ64s64s64s32s16sq")
+_CRC = struct.Struct("<I")
+HEADER_LENGTH = _FIELDS.size + _CRC.size
+"""Bytes in front of each data set: magic, length, three UIDs, SHA-256, AE title, time in us, CRC-32."""
+
+RECEIVED = "received"
+"""Folder of the segments that peers filled."""
+MADE = "made"
+"""Folder of the segments with our own reports."""
+
+_NAME = re.compile(rf"(?:{RECEIVED}|{MADE})/[0-9]{{8}}/[0-9a-f]+-[0-9]+-[0-9]+\.seg")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_COUNTER = itertools.count()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One record of a segment, as its own header describes it."""
+
+    envelope: Envelope
+    blob: BlobRef
+    sha256: str
+
+    @property
+    def end(self) -> int:
+        """Byte offset behind the record."""
+        return self.blob.offset + self.blob.length
+
+
+class SegmentStore:
+    """All segments below one folder.
+
+    Parameters
+    ----------
+    folder
+        The folder; made if absent.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def writer(self, kind: str, opened_at: datetime) -> SegmentWriter:
+        """Return a new segment; its file is made with the first record.
+
+        Parameters
+        ----------
+        kind
+            `RECEIVED` or `MADE`.
+        opened_at
+            Time with zone; names the file.
+        """
+        stamp = (opened_at - _EPOCH) // _MICROSECOND
+        day = opened_at.astimezone(UTC).strftime("%Y%m%d")
+        return SegmentWriter(self.folder, f"{kind}/{day}/{stamp:x}-{os.getpid()}-{next(_COUNTER)}.seg")
+
+    def read_bytes(self, blob: BlobRef, start: int, stop: int) -> bytes:
+        """Bytes [start, stop) of a stored data set, counted from its first byte.
+
+        Raises
+        ------
+        StoreError
+            ``store.unreadable``: the segment is gone or shorter than the ledger says.
+        """
+        if not _NAME.fullmatch(blob.segment):
+            raise StoreError("store.unreadable", "found a segment name that this node never gives")
+        stop = min(stop, blob.length)
+        length = max(stop - start, 0)
+        try:
+            descriptor = os.open(self.folder / blob.segment, os.O_RDONLY)
+            try:
+                read = os.pread(descriptor, length, blob.offset + start)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise StoreError(
+                "store.unreadable",
+                f"found segment {blob.segment} unreadable (error {error.errno}); restore it",
+            ) from error
+        if len(read) != length:
+            raise StoreError(
+                "store.unreadable",
+                f"found segment {blob.segment} cut short, expected {blob.offset + stop} bytes; restore it",
+            )
+        return read
+
+    def names(self) -> tuple[str, ...]:
+        """Names of all segments, in the order of their making."""
+        found = (path.relative_to(self.folder).as_posix() for path in self.folder.glob("*/*/*.seg"))
+        return tuple(sorted(name for name in found if _NAME.fullmatch(name)))
+
+    def length(self, name: str) -> int:
+        """Length of a segment in bytes."""
+        return (self.folder / name).stat().st_size
+
+    def scan(self, name: str, start: int = 0) -> Iterator[Record]:
+        """Yield the records of a segment from a byte offset on; a torn tail ends it.
+
+        Parameters
+        ----------
+        name
+            Name of the segment.
+        start
+            Offset of a record's header.
+        """
+        with (self.folder / name).open("rb") as file:
+            total = os.fstat(file.fileno()).st_size
+            while start + HEADER_LENGTH <= total:
+                file.seek(start)
+                record = _unpack(file.read(HEADER_LENGTH), name, start)
+                if record is None or record.end > total:
+                    return
+                if hashlib.sha256(file.read(record.blob.length)).hexdigest() != record.sha256:
+                    return
+                yield record
+                start = record.end
+
+
+class SegmentWriter:
+    """Appends the data sets of one association to one file. For one thread.
+
+    Parameters
+    ----------
+    folder
+        Folder of the store.
+    name
+        Name of the segment in it.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name = name
+        self._path = folder / name
+        self._descriptor: int | None = None
+        self._end = 0
+
+    def append(self, encoded: Sequence[bytes | memoryview], envelope: Envelope, sha256: bytes) -> BlobRef:
+        """Store one data set; it is on disk when this returns.
+
+        Parameters
+        ----------
+        encoded
+            The data set, in pieces, without preamble and file meta group.
+        envelope
+            What is known of it; becomes the record's header.
+        sha256
+            Digest of the data set, 32 bytes.
+
+        Raises
+        ------
+        StoreError
+            ``store.disk-full`` or ``store.write-failed``; nothing of the data set is kept.
+        """
+        length = sum(len(piece) for piece in encoded)
+        header = _pack(envelope, length, sha256)
+        start = self._end
+        try:
+            if self._descriptor is None:
+                self._descriptor = _create(self._path)
+            _write_all(self._descriptor, [header, *encoded])
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            self._undo(start)
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise StoreError(
+                "store.disk-full" if full else "store.write-failed",
+                f"found no way to write a segment (error {error.errno}), expected free space and a healthy "
+                "disk; free space or repair it, then send again",
+            ) from error
+        self._end = start + HEADER_LENGTH + length
+        return BlobRef(segment=self.name, offset=start + HEADER_LENGTH, length=length)
+
+    def _undo(self, start: int) -> None:
+        if self._descriptor is None:
+            return
+        try:
+            os.ftruncate(self._descriptor, start)
+            os.lseek(self._descriptor, start, os.SEEK_SET)
+        except OSError:
+            # Without the truncation the next record would stand behind a torn one: leave this file for good.
+            self.close()
+            self.name = f"{self.name[:-4].rpartition('-')[0]}-{next(_COUNTER)}.seg"
+            self._path = self._path.parent / Path(self.name).name
+            self._end = 0
+
+    def close(self) -> None:
+        """Close the file; nothing can be appended afterwards."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _create(path: Path) -> int:
+    """Make the file and put its name, and those of new folders, on disk."""
+    missing = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    for folder in (path.parent, *(folder.parent for folder in missing)):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    return descriptor
+
+
+def _write_all(descriptor: int, pieces: Sequence[bytes | memoryview]) -> None:
+    waiting = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
+    while waiting:
+        written = os.writev(descriptor, waiting[:512])
+        while written:
+            if written < len(waiting[0]):
+                waiting[0] = waiting[0][written:]
+                break
+            written -= len(waiting.pop(0))
+
+
+def _pack(envelope: Envelope, length: int, sha256: bytes) -> bytes:
+    fields = _FIELDS.pack(
+        MAGIC,
+        length,
+        envelope.sop_class_uid.encode("ascii"),
+        envelope.sop_instance_uid.encode("ascii"),
+        envelope.transfer_syntax_uid.encode("ascii"),
+        sha256,
+        envelope.calling_ae.encode("ascii", "replace"),
+        (envelope.received_at - _EPOCH) // _MICROSECOND,
+    )
+    return fields + _CRC.pack(zlib.crc32(fields))
+
+
+def _unpack(header: bytes, name: str, start: int) -> Record | None:
+    fields, (crc,) = header[: _FIELDS.size], _CRC.unpack(header[_FIELDS.size :])
+    if zlib.crc32(fields) != crc or not fields.startswith(MAGIC):
+        return None
+    _, length, sop_class, sop_instance, syntax, sha256, calling, stamp = _FIELDS.unpack(fields)
+    sop_class_uid, sop_instance_uid, transfer_syntax_uid, calling_ae = (
+        text.rstrip(b"\0").decode("ascii") for text in (sop_class, sop_instance, syntax, calling)
+    )
+    envelope = Envelope(
+        sop_class_uid=sop_class_uid,
+        sop_instance_uid=sop_instance_uid,
+        transfer_syntax_uid=transfer_syntax_uid,
+        calling_ae=calling_ae,
+        received_at=_EPOCH + stamp * _MICROSECOND,
+    )
+    blob = BlobRef(segment=name, offset=start + HEADER_LENGTH, length=length)
+    return Record(envelope=envelope, blob=blob, sha256=sha256.hex())

@@ -1,0 +1,90 @@
+"""The text companion: a Basic Text SR that says on one screen what the measurement report says.
+
+Viewers that draw the measurement report show none of its text; this is where their readers see the sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydicom import Dataset
+
+from osteoscribe.core import codes
+from osteoscribe.core.report import Finding, Report
+from osteoscribe.writers import content, uids, wording
+from osteoscribe.writers.document import BASIC_TEXT_SR, DocumentKind, EvidenceRef, new_document
+from osteoscribe.writers.profiles import STANDARD, Profile
+from osteoscribe.writers.sr import observation_context
+
+SERIES_NUMBER = 9802
+SERIES_DESCRIPTION = "Bone lesion text"
+
+
+def build_companion(
+    report: Report, context: Dataset, evidence: Sequence[EvidenceRef], profile: Profile = STANDARD
+) -> Dataset:
+    """The text companion of a measurement report, in a series of its own.
+
+    Parameters, errors and form as for `osteoscribe.writers.sr.build_sr`.
+
+    References
+    ----------
+    PS3.3 A.35.1 (Basic Text SR IOD)
+    """
+    if not report.findings:
+        raise ValueError("a report without findings is told by a notice, not by a text companion")
+    kind = DocumentKind(
+        sop_class_uid=BASIC_TEXT_SR,
+        sop_instance_uid=uids.companion_uid(report, profile.variant),
+        series_kind="companion",
+        series_number=SERIES_NUMBER,
+        series_description=SERIES_DESCRIPTION,
+    )
+    ds = new_document(report, context, evidence, kind)
+    root = content.container(codes.TEXT_COMPANION, _sections(report, profile))
+    del root.RelationshipType
+    ds.update(root)
+    return ds
+
+
+def _sections(report: Report, profile: Profile) -> list[Dataset]:
+    items = [content.text(profile.phrase_code, wording.summary(report))]
+    recommendations = [
+        f"{finding.lesion.name}: {finding.phrase.recommendation}"
+        for finding in report.findings
+        if finding.phrase.recommendation
+    ]
+    if recommendations:
+        items.append(content.text(profile.recommendation_code, "\n".join(recommendations)))
+    items.append(content.text(codes.MEASUREMENTS_TEXT, _table(report)))
+    items.append(content.text(codes.WHY, "\n".join(_reason(finding) for finding in report.findings)))
+    missing = [_missing(finding) for finding in report.findings if wording.not_recorded(finding)]
+    if missing:
+        items.append(content.text(codes.NOT_RECORDED, "\n".join(missing)))
+    if report.problems:
+        problems = "\n".join(wording.problem_line(problem) for problem in report.problems)
+        items.append(content.text(codes.PROBLEM, problems))
+    if report.ignored:
+        left_out = "\n".join(wording.ignored_line(ignored) for ignored in report.ignored)
+        items.append(content.text(codes.LEFT_OUT, left_out))
+    items.append(content.text(codes.COMMENT, wording.DISCLAIMER))
+    language, *observers = observation_context(report)
+    return [language, *items, *observers]
+
+
+def _table(report: Report) -> str:
+    lines = [wording.measurement_line(finding.lesion) for finding in report.findings]
+    return "\n".join([*lines, f"HU for reference only: {wording.acquisition_words(report.acquisition)}"])
+
+
+def _reason(finding: Finding) -> str:
+    decision = finding.decision
+    sources = f" Source: {'; '.join(decision.sources)}" if decision.sources else ""
+    return (
+        f"{finding.lesion.name}: rule {decision.rule_id} of {decision.table_id} {decision.table_version}"
+        f"{f', {decision.analogue}' if decision.analogue else ''}. {decision.why}{sources}"
+    )
+
+
+def _missing(finding: Finding) -> str:
+    return f"{finding.lesion.name}: {', '.join(wording.not_recorded(finding))}"

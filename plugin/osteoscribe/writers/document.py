@@ -1,0 +1,284 @@
+"""What all our SR documents share: patient and study as in the CT, series, equipment, evidence, times."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+from pydicom import DataElement, Dataset, dcmwrite
+from pydicom import config as pydicom_config
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.valuerep import PersonName
+
+from osteoscribe.core import codes
+from osteoscribe.core.report import Report
+from osteoscribe.writers import modules, uids
+from osteoscribe.writers.content import coded
+
+COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
+COMPREHENSIVE_SR = "1.2.840.10008.5.1.4.1.1.88.33"
+BASIC_TEXT_SR = "1.2.840.10008.5.1.4.1.1.88.11"
+
+MANUFACTURER = "Osteoscribe project"
+MODEL_NAME = "Osteoscribe"
+IMPLEMENTATION_CLASS_UID = UID(uids.derived_uid("implementation class"))
+IMPLEMENTATION_VERSION_NAME = "OSTEOSCRIBE"
+
+
+_REFERENCED_SOP_CLASS_UID = 0x00081150
+_REFERENCED_SOP_INSTANCE_UID = 0x00081155
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceRef:
+    """An instance that a report is based on, with the series and study it belongs to."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentKind:
+    """What tells one of our kinds of document from another in the archive."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_kind: str
+    series_number: int
+    series_description: str
+
+
+def new_document(
+    report: Report, context: Dataset, evidence: Sequence[EvidenceRef], kind: DocumentKind
+) -> Dataset:
+    """A document without its content.
+
+    Parameters
+    ----------
+    context
+        Header of one CT instance of the series: patient and study modules are copied whole from it.
+    evidence
+        All CT instances of the series and the objects the marks came from.
+
+    References
+    ----------
+    PS3.3 A.35.13 (Comprehensive 3D SR IOD), C.17.1, C.17.2, C.7.5.2, C.12.1
+    """
+    ds = Dataset()
+    ds.SpecificCharacterSet = "ISO_IR 192"
+    copy_patient_and_study(context, ds)
+    _identify(ds, report, kind)
+    _describe_equipment(ds, report, context)
+    _describe_document(ds, report, context)
+    _cite_evidence(ds, evidence)
+    if report.predecessor is not None:
+        before = report.predecessor
+        ref = EvidenceRef(
+            sop_class_uid=before.sop_class_uid,
+            sop_instance_uid=before.sop_instance_uid,
+            series_instance_uid=before.series_instance_uid,
+            study_instance_uid=before.study_instance_uid,
+        )
+        if kind.series_kind == "report":
+            ds.PredecessorDocumentsSequence = _hierarchy((ref,))
+    return ds
+
+
+def _identify(ds: Dataset, report: Report, kind: DocumentKind) -> None:
+    at = report.accepted_at
+    day, time = at.strftime("%Y%m%d"), at.strftime("%H%M%S.%f")
+    ds.SOPClassUID = kind.sop_class_uid
+    ds.SOPInstanceUID = kind.sop_instance_uid
+    ds.SeriesInstanceUID = uids.series_uid(report, kind.series_kind)
+    ds.SeriesNumber = kind.series_number
+    ds.SeriesDescription = kind.series_description
+    ds.Modality = "SR"
+    ds.SeriesDate = ds.ContentDate = ds.InstanceCreationDate = day
+    ds.SeriesTime = ds.ContentTime = ds.InstanceCreationTime = time
+    ds.TimezoneOffsetFromUTC = at.strftime("%z")[:5]
+    ds.InstanceNumber = 1 if report.predecessor is None else report.predecessor.instance_number + 1
+    ds.ReferencedPerformedProcedureStepSequence = []
+
+
+def _describe_equipment(ds: Dataset, report: Report, context: Dataset) -> None:
+    ds.Manufacturer = MANUFACTURER
+    ds.ManufacturerModelName = MODEL_NAME
+    ds.SoftwareVersions = report.software_version
+    ds.DeviceSerialNumber = serial_number(report)
+    ds.ContentQualification = "RESEARCH"
+    own = Dataset()
+    own.PurposeOfReferenceCodeSequence = [coded(codes.PROCESSING_EQUIPMENT)]
+    own.Manufacturer = MANUFACTURER
+    own.ManufacturerModelName = MODEL_NAME
+    own.SoftwareVersions = report.software_version
+    own.DeviceSerialNumber = serial_number(report)
+    own.DeviceUID = uids.device_uid(report)
+    own.ContributionDateTime = report.accepted_at.strftime("%Y%m%d%H%M%S.%f%z")[:26]
+    own.ContributionDescription = f"Rule table {report.table_id} {report.table_version}"[:1024]
+    scanner = Dataset()
+    scanner.PurposeOfReferenceCodeSequence = [coded(codes.ACQUISITION_EQUIPMENT)]
+    _copy(context, scanner, modules.EQUIPMENT)
+    if "Manufacturer" not in scanner:
+        scanner.Manufacturer = ""
+    ds.ContributingEquipmentSequence = [own, scanner]
+    scheme = Dataset()
+    scheme.CodingSchemeDesignator = codes.OSTEOSCRIBE_SCHEME
+    scheme.CodingSchemeUID = codes.OSTEOSCRIBE_SCHEME_UID
+    scheme.CodingSchemeName = "Osteoscribe codes"
+    scheme.CodingSchemeResponsibleOrganization = MANUFACTURER
+    ds.CodingSchemeIdentificationSequence = [scheme]
+
+
+def serial_number(report: Report) -> str:
+    """What stands for the serial number of a program: the digest of its rule table, shortened."""
+    return report.table_sha256[:16] or "none"
+
+
+def _describe_document(ds: Dataset, report: Report, context: Dataset) -> None:
+    ds.CompletionFlag = "PARTIAL" if report.problems else "COMPLETE"
+    if report.problems:
+        count = len(report.problems)
+        ds.CompletionFlagDescription = f"{count} of the marks could not be reported, see the problems"[:64]
+    ds.VerificationFlag = "UNVERIFIED"
+    ds.PreliminaryFlag = "PRELIMINARY"
+    ds.PerformedProcedureCodeSequence = []
+    requests = _requests(ds, context)
+    if requests:
+        ds.ReferencedRequestSequence = requests
+
+
+def _requests(ds: Dataset, context: Dataset) -> list[Dataset]:
+    """Items of Referenced Request Sequence (PS3.3 table C.17-2) from the request the CT fulfils."""
+    attributes = context.get("RequestAttributesSequence") or ([Dataset()] if ds.AccessionNumber else [])
+    items = []
+    for source in attributes:
+        item = Dataset()
+        item.StudyInstanceUID = ds.StudyInstanceUID
+        item.ReferencedStudySequence = []
+        item.AccessionNumber = ds.AccessionNumber
+        item.PlacerOrderNumberImagingServiceRequest = ""
+        item.FillerOrderNumberImagingServiceRequest = ""
+        item.RequestedProcedureID = ""
+        item.RequestedProcedureDescription = ""
+        item.RequestedProcedureCodeSequence = []
+        _copy(context, item, ("IssuerOfAccessionNumberSequence",))
+        _copy(source, item, modules.REQUEST)
+        items.append(item)
+    return items
+
+
+def _cite_evidence(ds: Dataset, evidence: Sequence[EvidenceRef]) -> None:
+    current = [ref for ref in evidence if ref.study_instance_uid == ds.StudyInstanceUID]
+    other = [ref for ref in evidence if ref.study_instance_uid != ds.StudyInstanceUID]
+    if current:
+        ds.CurrentRequestedProcedureEvidenceSequence = _hierarchy(current)
+    if other:
+        ds.PertinentOtherEvidenceSequence = _hierarchy(other)
+
+
+def _hierarchy(refs: Iterable[EvidenceRef]) -> list[Dataset]:
+    """Hierarchical SOP Instance Reference Macro (PS3.3 table C.17-3); each instance once, in order."""
+    studies: dict[str, dict[str, dict[str, str]]] = {}
+    for ref in refs:
+        series = studies.setdefault(ref.study_instance_uid, {}).setdefault(ref.series_instance_uid, {})
+        series.setdefault(ref.sop_instance_uid, ref.sop_class_uid)
+    items = []
+    for study_uid, series_by_uid in studies.items():
+        item = Dataset()
+        item.ReferencedSeriesSequence = [_series(uid, sops) for uid, sops in series_by_uid.items()]
+        item.StudyInstanceUID = study_uid
+        items.append(item)
+    return items
+
+
+def _series(series_instance_uid: str, sop_classes: dict[str, str]) -> Dataset:
+    item = Dataset()
+    item.SeriesInstanceUID = series_instance_uid
+    references = []
+    for sop_instance_uid, sop_class_uid in sop_classes.items():
+        # By tag, not by keyword: a series has hundreds of these, and this halves the time.
+        reference = Dataset()
+        reference.add_new(_REFERENCED_SOP_CLASS_UID, "UI", sop_class_uid)
+        reference.add_new(_REFERENCED_SOP_INSTANCE_UID, "UI", sop_instance_uid)
+        references.append(reference)
+    item.ReferencedSOPSequence = references
+    return item
+
+
+def copy_patient_and_study(context: Dataset, ds: Dataset) -> None:
+    """Copy the patient and study modules whole, re-encoded for ISO_IR 192, empty type 2 values added."""
+    _copy(context, ds, modules.COPIED)
+    for keyword in modules.TYPE_2:
+        if keyword not in ds:
+            setattr(ds, keyword, "")
+
+
+def _copy(source: Dataset, target: Dataset, keywords: Iterable[str]) -> None:
+    undeclared = not source.get("SpecificCharacterSet")
+    with warnings.catch_warnings():
+        # A warning about an odd value would quote it, and it may be the patient's name.
+        warnings.simplefilter("ignore")
+        for keyword in keywords:
+            tag = tag_for_keyword(keyword)
+            if tag is not None and tag in source:
+                _copy_element(source, tag, target, undeclared)
+
+
+def _copy_element(source: Dataset, tag: int, target: Dataset, undeclared: bool) -> None:
+    try:
+        element = source[tag]
+    except (ValueError, TypeError, KeyError, NotImplementedError, OverflowError):
+        # A value that cannot be read, for example a weight of "n/a", cannot be copied either.
+        return
+    if element.VR == "SQ":
+        items = []
+        for item in element.value:
+            copied = Dataset()
+            for child in list(item.keys()):
+                if child != 0x00080005:
+                    _copy_element(item, child, copied, undeclared)
+            items.append(copied)
+        target.add(DataElement(element.tag, "SQ", items))
+        return
+    value = _decoded(element.value, undeclared)
+    target.add(DataElement(element.tag, element.VR, value, validation_mode=pydicom_config.IGNORE))
+
+
+def _decoded(value: object, undeclared: bool) -> object:
+    """Text as Unicode; where no character set is declared, UTF-8 is tried before Latin-1."""
+    if isinstance(value, PersonName):
+        value = str(value)
+    if isinstance(value, str) and undeclared and not value.isascii():
+        try:
+            return value.encode("iso8859").decode("utf-8")
+        except UnicodeError:
+            return value
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_decoded(v, undeclared) for v in value]
+    return value
+
+
+def encode(ds: Dataset) -> bytes:
+    """A document as Part 10 file, explicit little endian; the same data set gives the same bytes.
+
+    References
+    ----------
+    PS3.10 section 7
+    """
+    meta = FileMetaDataset()
+    meta.FileMetaInformationVersion = b"\x00\x01"
+    meta.MediaStorageSOPClassUID = ds.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+    ds.file_meta = meta
+    buffer = BytesIO()
+    dcmwrite(buffer, ds, enforce_file_format=True, little_endian=True, implicit_vr=False)
+    return buffer.getvalue()

@@ -1,0 +1,255 @@
+"""Segmentations: each segment is a mask on its own grid, wherever its frames are."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import RLELossless
+
+from osteoscribe.core.marks import MaskShape, RoiMark, UnreadableMark
+from osteoscribe.errors import InputError
+from osteoscribe.readers.frames import DEFLATED_IMAGE_FRAME
+from osteoscribe.readers.seg import read
+from tests.builders_marks import (
+    FRAME_OF_REFERENCE,
+    SERIES,
+    coded,
+    image_uid,
+    item,
+    seg,
+    seg_frame,
+    segment,
+)
+
+
+def only(ds: Dataset) -> RoiMark:
+    (mark,) = read(ds)
+    assert isinstance(mark, RoiMark), mark
+    return mark
+
+
+def mask_of(mark: object) -> MaskShape:
+    assert isinstance(mark, RoiMark), mark
+    assert isinstance(mark.shape, MaskShape)
+    return mark.shape
+
+
+def stack(*frames: np.ndarray) -> np.ndarray:
+    return np.stack(frames).astype(np.uint8)
+
+
+SQUARE = np.pad(np.ones((2, 3), dtype=np.uint8), ((1, 2), (1, 1)))
+EMPTY = np.zeros_like(SQUARE)
+
+
+@given(
+    hnp.arrays(np.uint8, hnp.array_shapes(min_dims=3, max_dims=3, max_side=11), elements=st.integers(0, 1))
+)
+@settings(max_examples=60)
+def test_frames_packed_without_padding_come_out_bit_for_bit(pixels: np.ndarray) -> None:
+    pixels[0, 0, 0] = 1
+    ds = seg(pixels, [seg_frame(float(k)) for k in range(len(pixels))], [segment(1)])
+    used = pixels.any(axis=(1, 2))
+    assert np.array_equal(mask_of(only(ds)).mask, pixels[used].astype(bool))
+
+
+def test_a_segment_says_who_where_and_what() -> None:
+    described = segment(
+        1,
+        "LWS Insel",
+        TrackingUID="1.2.3.55",
+        AnatomicRegionSequence=[
+            coded("T-12710", "SRT", "Femur"),
+        ],
+    )
+    described.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = [coded("G-A101", "SRT", "Left")]
+    ds = seg(stack(SQUARE), [seg_frame(7.0, image=2)], [described], ContentCreatorName="Reader^One")
+    mark = only(ds)
+    assert (mark.label, mark.item, mark.dialect) == ("LWS Insel", "segment 1", "SEG binary")
+    assert mark.tracking_uid == "1.2.3.55"
+    assert mark.finding_site is not None and mark.finding_site.scheme == "SCT"
+    assert mark.laterality is not None and mark.laterality.value == "7771000"
+    assert [code.value for code in mark.property_codes] == ["49755003", "52988006"]
+    assert [image.sop_instance_uid for image in mark.referenced_images] == [image_uid(2)]
+    assert mark.referenced_series_uid == SERIES
+    assert mark.frame_of_reference_uid == FRAME_OF_REFERENCE
+    assert mark.observer_name == "Reader^One"
+
+
+def test_overlapping_segments_keep_their_own_pixels() -> None:
+    pixels = stack(SQUARE, np.roll(SQUARE, 1, axis=1))
+    first, second = read(seg(pixels, [seg_frame(0, 1), seg_frame(0, 2)], [segment(1), segment(2)]))
+    assert np.array_equal(mask_of(first).mask[0], pixels[0].astype(bool))
+    assert np.array_equal(mask_of(second).mask[0], pixels[1].astype(bool))
+
+
+def test_frames_of_one_plane_are_combined() -> None:
+    ds = seg(stack(SQUARE, np.roll(SQUARE, 1, axis=0)), [seg_frame(0), seg_frame(0)], [segment(1)])
+    shape = mask_of(only(ds))
+    assert shape.mask.shape[0] == 1
+    assert shape.mask.sum() == 9
+
+
+def test_planes_are_stacked_along_the_normal_whatever_the_frame_order() -> None:
+    frames = [seg_frame(6.0, image=3), seg_frame(2.0, image=1), seg_frame(4.0, image=2)]
+    shape = mask_of(only(seg(stack(SQUARE, SQUARE, SQUARE), frames, [segment(1)])))
+    assert shape.grid.origins_lps_mm[:, 2].tolist() == [2.0, 4.0, 6.0]
+    assert [i.sop_instance_uid for i in shape.images if i] == [image_uid(n) for n in (1, 2, 3)]
+    assert (shape.grid.row_spacing_mm, shape.grid.column_spacing_mm) == (0.5, 0.75)
+
+
+def test_the_step_is_that_of_the_planes_not_the_thickness() -> None:
+    frames = [seg_frame(z) for z in (0.0, 1.25, 2.5)]
+    shape = mask_of(only(seg(stack(SQUARE, SQUARE, SQUARE), frames, [segment(1)], step=None)))
+    assert shape.grid.slice_spacing_mm == pytest.approx(1.25)
+
+
+def test_a_step_stated_by_the_writer_holds_where_empty_frames_were_left_out() -> None:
+    shape = mask_of(
+        only(seg(stack(SQUARE, SQUARE), [seg_frame(0.0), seg_frame(6.0)], [segment(1)], step=2.0))
+    )
+    assert shape.grid.slice_spacing_mm == pytest.approx(2.0)
+
+
+def test_a_single_plane_takes_the_stated_step_before_the_thickness() -> None:
+    assert mask_of(only(seg(stack(SQUARE), [seg_frame(0.0)], [segment(1)]))).grid.slice_spacing_mm == 2.0
+    ds = seg(stack(SQUARE), [seg_frame(0.0)], [segment(1)], step=None)
+    assert mask_of(only(ds)).grid.slice_spacing_mm == 3.0
+
+
+def test_segment_identification_in_the_shared_groups_is_found() -> None:
+    ds = seg(stack(SQUARE), [seg_frame(0.0, None)], [segment(4)])
+    ds.SharedFunctionalGroupsSequence[0].SegmentIdentificationSequence = [item(ReferencedSegmentNumber=4)]
+    assert only(ds).item == "segment 4"
+
+
+def test_a_fractional_segment_counts_from_half_of_its_maximum() -> None:
+    pixels = np.array([[[0, 49, 50], [51, 100, 1]]], dtype=np.uint8)
+    mark = only(seg(pixels, [seg_frame(0.0)], [segment(1)], kind="FRACTIONAL", MaximumFractionalValue=100))
+    assert mask_of(mark).mask[0].tolist() == [[False, False, True], [True, True, False]]
+    assert mark.dialect == "SEG fractional"
+    assert any("half" in remark for remark in mark.remarks)
+
+
+def test_a_label_map_gives_a_mark_for_each_label_but_the_background() -> None:
+    pixels = np.array([[[0, 1, 1], [2, 2, 0]], [[0, 0, 0], [2, 0, 0]]], dtype=np.uint8)
+    frames = [seg_frame(0.0, None), seg_frame(2.0, None)]
+    ds = seg(pixels, frames, [segment(0, "Background"), segment(1), segment(2)], kind="LABELMAP")
+    first, second = read(ds)
+    assert mask_of(first).mask.tolist() == [[[False, True, True], [False, False, False]]]
+    assert mask_of(second).mask.sum() == 3
+
+
+def test_pixels_of_an_undescribed_segment_are_stated() -> None:
+    marks = read(seg(stack(SQUARE, SQUARE), [seg_frame(0.0, 1), seg_frame(2.0, 9)], [segment(1)]))
+    assert isinstance(marks[0], RoiMark)
+    assert isinstance(marks[1], UnreadableMark)
+    assert (marks[1].code, marks[1].item) == ("seg.segment-undescribed", "segment 9")
+
+
+@pytest.mark.parametrize(
+    ("ds", "code"),
+    [
+        (seg(stack(EMPTY), [seg_frame(0.0)], [segment(1)]), "roi.empty"),
+        (seg(stack(SQUARE), [seg_frame(0.0)], [segment(1), segment(1)]), "seg.number-repeated"),
+        (
+            seg(stack(SQUARE, SQUARE), [seg_frame(0.0), seg_frame(0.0, x=0.3)], [segment(1)]),
+            "seg.planes-shifted",
+        ),
+    ],
+)
+def test_a_segment_that_cannot_be_used_says_why(ds: Dataset, code: str) -> None:
+    assert {mark.code for mark in read(ds) if isinstance(mark, UnreadableMark)} == {code}
+
+
+def _changed(**elements: object) -> Dataset:
+    ds = seg(stack(SQUARE), [seg_frame(0.0)], [segment(1)])
+    for keyword, value in elements.items():
+        setattr(ds, keyword, value)
+    return ds
+
+
+@pytest.mark.parametrize(
+    ("ds", "code"),
+    [
+        (_changed(PixelData=b"\x00\x00"), "pixels.short"),
+        (_changed(PixelData=b""), "pixels.missing"),
+        (_changed(NumberOfFrames=2_000_000_000), "seg.frames-missing"),
+        (_changed(Rows=65535, Columns=65535), "pixels.layout"),
+        (_changed(Rows=0), "pixels.layout"),
+        (_changed(SegmentationType="POLYGON"), "seg.type-unknown"),
+        (_changed(SegmentSequence=[]), "seg.no-segments"),
+        (_changed(PerFrameFunctionalGroupsSequence=[Dataset()]), "seg.no-plane"),
+    ],
+)
+def test_an_object_that_cannot_be_used_says_why(ds: Dataset, code: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read(ds)
+    assert caught.value.code == code
+
+
+def _bytes_of(frame: np.ndarray) -> bytes:
+    return np.packbits(frame.ravel(), bitorder="little").tobytes()
+
+
+def _rle(raw: bytes) -> bytes:
+    literal = b"".join(
+        bytes([len(part) - 1]) + part for part in (raw[i : i + 128] for i in range(0, len(raw), 128))
+    )
+    return b"\x01\0\0\0" + (64).to_bytes(4, "little") + bytes(56) + literal
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, DEFLATED_IMAGE_FRAME])
+def test_compressed_one_bit_frames_are_read_exactly_or_refused(syntax: str) -> None:
+    pixels = stack(SQUARE, np.roll(SQUARE, 1, axis=0))
+    ds = seg(pixels, [seg_frame(0.0), seg_frame(2.0)], [segment(1)])
+    ds.file_meta.TransferSyntaxUID = syntax
+
+    def encoded(raw: bytes) -> bytes:
+        if syntax == RLELossless:
+            return _rle(raw)
+        deflater = zlib.compressobj(wbits=-15)
+        return deflater.compress(raw) + deflater.flush()
+
+    ds.PixelData = encapsulate([encoded(_bytes_of(frame)) for frame in pixels])
+    assert np.array_equal(mask_of(only(ds)).mask, pixels.astype(bool))
+    # A byte for each pixel instead of a bit: the length tells, so it is refused rather than misread.
+    ds.PixelData = encapsulate([encoded(frame.tobytes()) for frame in pixels])
+    with pytest.raises(InputError) as caught:
+        read(ds)
+    assert caught.value.code == "pixels.undecodable"
+
+
+@pytest.mark.shared
+def test_five_encodings_of_one_real_segmentation_give_the_published_mask(shared_data: Path) -> None:
+    folder = shared_data / "dcmqi-ct-liver-spine" / "seg"
+    for name in ("liver", "liver_deflate", "liver_expb", "liver_j2k", "liver_rle"):
+        assert int(mask_of(only(pydicom.dcmread(folder / f"{name}.dcm"))).mask.sum()) == 107098
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("path", "voxels", "step"),
+    [
+        ("totalseg-ct-bones/bones.seg.dcm", [23576, 9930, 2085, 2730], 2.0),
+        ("dcmqi-ct-liver-spine/seg/partial_overlaps.dcm", [9602, 11888, 10743, 6693, 4713], 1.0),
+        ("dcmqi-ct-liver-spine/seg/slicer_seg.dcm", [161646], 1.0),
+        ("highdicom-small/ct_16x16/seg_image_ct_binary.dcm", [638], 1.25),
+        ("mini-ct-multiframe/label.seg.dcm", [322], 2.5),
+    ],
+)
+def test_real_segmentations_have_the_published_voxel_counts(
+    shared_data: Path, path: str, voxels: list[int], step: float
+) -> None:
+    shapes = [mask_of(mark) for mark in read(pydicom.dcmread(shared_data / path))]
+    assert [int(shape.mask.sum()) for shape in shapes] == voxels
+    assert {round(shape.grid.slice_spacing_mm, 6) for shape in shapes} == {step}

@@ -357,7 +357,9 @@ def _report_all(
             table_sha256=practice.table.sha256,
             predecessor=request.predecessors.get(uid),
         )
-        written.append(write_report(report, shelf.series[uid], contexts[uid], objects, practice.profile))
+        one = write_report(report, shelf.series[uid], contexts[uid], objects, practice.profile)
+        tally.problems[""] += [held.problem for held in one.quarantined]
+        written.append(one)
     return written
 
 

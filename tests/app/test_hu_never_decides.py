@@ -36,7 +36,7 @@ def with_random_voxels(paths: list[Path], seed: int) -> Shelf:
     random = np.random.default_rng(seed)
     for path in paths:
         ds = pydicom.dcmread(path)
-        ds.decompress()
+        ds.decompress(generate_instance_uid=False)
         ds["PixelData"].VR = "OW"
         ds.PixelData = random.integers(0, 4096, ds.Rows * ds.Columns, dtype=np.uint16).tobytes()
         shelf.add_dataset(ds)

@@ -376,6 +376,7 @@ def _report_all(
             table_sha256=practice.table.sha256,
             predecessor=request.predecessors.get(uid),
         )
+<<<<<<< HEAD
         try:
             written.append(write_report(report, shelf.series[uid], contexts[uid], objects, practice.profile))
         except InputError as error:
@@ -384,6 +385,11 @@ def _report_all(
                 *report.problems,
                 Problem(code=error.code, message=error.message, where=f"report on CT series {uid}"),
             ]
+=======
+        one = write_report(report, shelf.series[uid], contexts[uid], objects, practice.profile)
+        tally.problems[""] += [held.problem for held in one.quarantined]
+        written.append(one)
+>>>>>>> h/sr
     return written
 
 

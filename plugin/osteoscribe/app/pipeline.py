@@ -376,20 +376,9 @@ def _report_all(
             table_sha256=practice.table.sha256,
             predecessor=request.predecessors.get(uid),
         )
-<<<<<<< HEAD
-        try:
-            written.append(write_report(report, shelf.series[uid], contexts[uid], objects, practice.profile))
-        except InputError as error:
-            # The gate: what does not say what was measured is not sent, and the fault is stated.
-            tally.problems[""] += [
-                *report.problems,
-                Problem(code=error.code, message=error.message, where=f"report on CT series {uid}"),
-            ]
-=======
         one = write_report(report, shelf.series[uid], contexts[uid], objects, practice.profile)
         tally.problems[""] += [held.problem for held in one.quarantined]
         written.append(one)
->>>>>>> h/sr
     return written
 
 

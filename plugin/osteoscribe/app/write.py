@@ -72,29 +72,6 @@ def write_report(
         What passed the gate, and what it refused (``gate.*``).
     """
     evidence = _evidence(report, series, objects)
-<<<<<<< HEAD
-    built: list[tuple[str, Dataset]] = []
-    if report.findings:
-        if profile.measurement_report:
-            built.append(("sr", build_sr(report, context, evidence, profile)))
-        if profile.text_companion:
-            built.append(("text", build_companion(report, context, evidence, profile)))
-    elif profile.notice:
-        built.append(("notice", build_notice(report, context, evidence, profile)))
-    written = []
-    for role, dataset in built:
-        encoded = encode(dataset)
-        check(encoded, report, context, evidence, profile)
-        written.append(
-            WrittenObject(
-                role=role,
-                sop_class_uid=str(dataset.SOPClassUID),
-                sop_instance_uid=str(dataset.SOPInstanceUID),
-                series_instance_uid=str(dataset.SeriesInstanceUID),
-                instance_number=int(dataset.InstanceNumber),
-                encoded=encoded,
-            )
-=======
     passed: list[WrittenObject] = []
     refused: list[Quarantined] = []
     for role, build in _builders(report, profile):
@@ -106,7 +83,6 @@ def write_report(
             series_instance_uid=str(dataset.SeriesInstanceUID),
             instance_number=int(dataset.InstanceNumber),
             encoded=encode(dataset),
->>>>>>> h/sr
         )
         try:
             check(written.encoded, report, context, evidence, profile)

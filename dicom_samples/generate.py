@@ -45,7 +45,7 @@ THICK_ISLANDS = (
     Island(
         "F",
         "right sacral ala",
-        (-27.64, 11.41, 20.57),
+        (-31.64, 14.41, 19.57),
         (4.5, 3.5, 3.5),
         1010.0,
         ((0.6, -0.8, 0.0), (0.8, 0.6, 0.0), (0.0, 0.0, 1.0)),
@@ -126,8 +126,15 @@ THICK = Sample(
     ),
 )
 
-ALL_STATED = "bone island typical, no ca, asymp, solitary, no prior, no aggr"
+ALL_STATED = "BI typical, no ca, asymp, solitary, no prior, no agg, no risk"
+"""Everything that the rules ask is answered, so the phrase has no condition."""
 TYPICAL = "bone island typical, no ca, asymp"
+SEVERAL = {
+    "A": TYPICAL,
+    "B": "sclerotic focus, no ca, asymp",
+    "C": "bone island, no ca, asymp, stable 2y",
+    "D": "BI typ, no ca, no pain",
+}
 BARE = "bone island"
 
 
@@ -209,7 +216,7 @@ def mark_objects(sample: Sample, images: Sequence[Dataset]) -> dict[str, tuple[D
         seg.update({key: value for key, value in base("seg", 301).items() if key.group == 8 and key in seg})
         found["seg.dcm"] = (seg, one)
 
-        every = tuple(Mark(islands[name], f"{TYPICAL} {name}") for name in "ABCD")
+        every = tuple(Mark(islands[name], label) for name, label in SEVERAL.items())
         found["rtstruct.dcm"] = (
             marks.structure_set(every, body_outline(scan), scan, images, base("rtstruct", 302)),
             every,

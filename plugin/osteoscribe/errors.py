@@ -5,6 +5,7 @@
     - ``InputError``: the sender or the radiologist; never retried, becomes a stated problem
     - ``WaitError``: nobody yet; the job is postponed
     - ``PeerError``: the network or the archive; retried with growing pauses
+        - ``RefusedError``: the peer refuses for good; parked at once, a person must act
     - ``StoreError``: the administrator; the sender is told to keep its copy
 """
 
@@ -71,6 +72,10 @@ class WaitError(OsteoscribeError):
 
 class PeerError(OsteoscribeError):
     """The network or the archive must act; the delivery is tried again with growing pauses."""
+
+
+class RefusedError(PeerError):
+    """The peer refuses for good: another try cannot succeed before a person has acted."""
 
 
 class StoreError(OsteoscribeError):

@@ -28,9 +28,7 @@ class MarkObject:
     def ref(self) -> InstanceRef:
         """The object as an instance reference."""
         header = self.instance.header
-        return InstanceRef(
-            sop_class_uid=header.sop_class_uid, sop_instance_uid=header.sop_instance_uid
-        )
+        return InstanceRef(sop_class_uid=header.sop_class_uid, sop_instance_uid=header.sop_instance_uid)
 
     @property
     def age_key(self) -> tuple[str, str, str]:
@@ -77,9 +75,7 @@ class SeriesShelf:
         return best if best is not None and held[best] else None
 
 
-def shelve(
-    ct: Sequence[StoredInstance], other_images: Sequence[StoredInstance]
-) -> SeriesShelf:
+def shelve(ct: Sequence[StoredInstance], other_images: Sequence[StoredInstance]) -> SeriesShelf:
     """CT instances by series, in an order that does not depend on the order of arrival."""
     grouped: dict[str, list[StoredInstance]] = defaultdict(list)
     for instance in sorted(ct, key=lambda one: one.header.sop_instance_uid):
@@ -93,9 +89,7 @@ def shelve(
             )
             for uid, members in sorted(grouped.items())
         },
-        other_images={
-            one.header.sop_instance_uid: one.header.modality for one in other_images
-        },
+        other_images={one.header.sop_instance_uid: one.header.modality for one in other_images},
     )
 
 
@@ -190,9 +184,7 @@ _BY_PLACE = "The images named by the mark are not here; the series was found by 
 
 
 def _placed(mark: RoiMark, uid: str, index: SeriesIndex, remark: str = "") -> Placed:
-    return Placed(
-        mark=mark, series_instance_uid=uid, placement=place(mark, index), remark=remark
-    )
+    return Placed(mark=mark, series_instance_uid=uid, placement=place(mark, index), remark=remark)
 
 
 def _named_series(mark: RoiMark, shelf: SeriesShelf) -> str | None:
@@ -230,13 +222,9 @@ def _candidates(mark: RoiMark, study_instance_uid: str, shelf: SeriesShelf) -> l
     return found
 
 
-def _nothing_fits(
-    mark: RoiMark, study_instance_uid: str, shelf: SeriesShelf
-) -> InputError:
+def _nothing_fits(mark: RoiMark, study_instance_uid: str, shelf: SeriesShelf) -> InputError:
     in_study = [
-        uid
-        for uid, series in shelf.series.items()
-        if series.study_instance_uid == study_instance_uid
+        uid for uid, series in shelf.series.items() if series.study_instance_uid == study_instance_uid
     ]
     if in_study and mark.frame_of_reference_uid is not None:
         return InputError(

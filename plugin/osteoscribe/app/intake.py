@@ -10,15 +10,6 @@ from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import WrongClassError
 from osteoscribe.readers.headers import InstanceHeader, read_header
 
-CT_SOP_CLASSES = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.2",  # CT Image
-        "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT Image
-        "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT Image
-    }
-)
-"""Storage SOP Classes of CT images (PS3.4 B.5)."""
-
 MARK_SOP_CLASSES = frozenset(
     {
         "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from pydicom import Dataset
@@ -22,10 +22,12 @@ from osteoscribe.app.gather import (
     where_of,
 )
 from osteoscribe.app.measure import Measured, measure, same_shape
-from osteoscribe.app.word import MeasuredSeries, Practice, findings_of
+from osteoscribe.app.practice import Practice
+from osteoscribe.app.word import MeasuredSeries, findings_of
 from osteoscribe.app.write import Written, write_report
 from osteoscribe.core.labels import LeftOut, select
-from osteoscribe.core.marks import IgnoredMark, RoiMark, UnreadableMark
+from osteoscribe.core.marks import IgnoredMark, InstanceRef, RoiMark, UnreadableMark
+from osteoscribe.core.prior import LesionRecord
 from osteoscribe.core.report import Ignored, Predecessor, Problem, Report
 from osteoscribe.core.series import Acquisition, ReadBytes, SeriesIndex
 from osteoscribe.errors import InputError
@@ -57,6 +59,8 @@ class Request:
         Where there are any, only ROIs of these labels are marks.
     predecessors
         The latest earlier report of a CT series, by Series Instance UID.
+    earlier
+        Lesions of the same patient from earlier reports.
     """
 
     instances: Sequence[StoredInstance]
@@ -65,6 +69,7 @@ class Request:
     calling_ae: str = ""
     label_patterns: Sequence[str] = ()
     predecessors: Mapping[str, Predecessor] = field(default_factory=dict)
+    earlier: Sequence[LesionRecord] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -172,20 +177,19 @@ def _sort(request: Request, tally: _Tally) -> tuple[list[MarkObject], SeriesShel
             _open(instance, request.read, objects, tally)
         elif header.rows is not None:
             other.append(instance)
-            tally.problems[""].append(_not_ct(instance))
+            if header.modality == "CT":
+                tally.ignored[""].append(_summary_page(instance))
+            else:
+                tally.problems[""].append(_not_ct(instance))
         else:
             tally.problems[""].append(_unknown_class(instance))
     return sorted(objects, key=lambda one: one.age_key), shelve(ct, other)
 
 
-def _open(
-    instance: StoredInstance, read: ReadBytes, objects: list[MarkObject], tally: _Tally
-) -> None:
+def _open(instance: StoredInstance, read: ReadBytes, objects: list[MarkObject], tally: _Tally) -> None:
     blob, header = instance.blob, instance.header
     try:
-        dataset = read_dataset(
-            read(blob, 0, blob.length), transfer_syntax_uid=header.transfer_syntax_uid
-        )
+        dataset = read_dataset(read(blob, 0, blob.length), transfer_syntax_uid=header.transfer_syntax_uid)
     except InputError as error:
         tally.problems[""].append(
             Problem(code=error.code, message=error.message, where=header.sop_instance_uid)
@@ -198,6 +202,17 @@ def _open(
         )
     else:
         objects.append(one)
+
+
+def _summary_page(instance: StoredInstance) -> Ignored:
+    """A scanner's own page of text or curves, filed among its CT images."""
+    header = instance.header
+    return Ignored(
+        label="",
+        source=InstanceRef(sop_class_uid=header.sop_class_uid, sop_instance_uid=header.sop_instance_uid),
+        item="",
+        reason=f"a picture made from CT (SOP class {header.sop_class_uid}), not a CT image",
+    )
 
 
 def _not_ct(instance: StoredInstance) -> Problem:
@@ -342,6 +357,7 @@ def _report_all(
         ],
         practice,
         request.calling_ae,
+        request.earlier,
     )
     written = []
     for done, uid in enumerate(tally.named):
@@ -355,12 +371,14 @@ def _report_all(
             ignored=tuple(tally.ignored.get(uid, ())),
             software_version=__version__,
             accepted_at=accepted_at,
-            table_id=practice.table.table_id,
+            table_id=practice.table.id,
             table_version=practice.table.version,
             table_sha256=practice.table.sha256,
             predecessor=request.predecessors.get(uid),
         )
-        written.append(write_report(report, shelf.series[uid], contexts[uid], objects, practice.profile))
+        one = write_report(report, shelf.series[uid], contexts[uid], objects, practice.profile)
+        tally.problems[""] += [held.problem for held in one.quarantined]
+        written.append(one)
     return written
 
 

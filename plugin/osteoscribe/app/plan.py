@@ -1,7 +1,8 @@
 """Which jobs are ready: CT series and the mark objects that refer to them.
 
-A job is a set of CT series bound together by mark objects; nearly always one series. It begins when the images
-that its marks refer to are there and its series have been quiet for a moment, or when waiting was in vain.
+A job is a set of CT series bound together by mark objects; nearly always one series. It begins when the
+images that its marks refer to are there and its series have been quiet for a moment, or when waiting was
+in vain.
 """
 
 from __future__ import annotations
@@ -116,7 +117,10 @@ def plan(ledger: PlanLedger, settings: JobSettings, now: datetime) -> tuple[str,
     """
     planned: list[str] = []
     done: set[int] = set()
-    for mark in ledger.open_marks():
+    open_marks = ledger.open_marks()
+    for mark in open_marks:
+        ledger.link(mark.instance_id, _series_of(ledger, mark))
+    for mark in open_marks:
         if mark.instance_id in done:
             continue
         marks, series = _bound_together(ledger, mark)
@@ -146,13 +150,11 @@ def job_key(series: Iterable[str], digests: Iterable[str], missing: Iterable[str
 
 
 def _bound_together(ledger: PlanLedger, mark: MarkObject) -> tuple[tuple[MarkObject, ...], tuple[str, ...]]:
-    """The mark objects and CT series that belong into one job with this mark object."""
+    """Collect the mark objects and CT series that belong into one job with this mark object."""
     marks = {mark.instance_id: mark}
     series: set[str] = set()
     fresh: list[MarkObject] = [mark]
     while fresh:
-        for one in fresh:
-            ledger.link(one.instance_id, _series_of(ledger, one))
         new_series = ledger.linked_series([one.instance_id for one in fresh]) - series
         series |= new_series
         fresh = [one for one in ledger.marks_on(sorted(new_series)) if one.instance_id not in marks]

@@ -224,7 +224,7 @@ class JobLedger(Protocol):
         ...
 
     def objects(self, key: str) -> tuple[StoredObject, ...]:
-        """The report objects of a job."""
+        """Return the report objects of a job."""
         ...
 
     def is_made(self, sop_instance_uid: str) -> bool:

@@ -1,4 +1,7 @@
-"""Settings of a site: frozen dataclasses, parsed from one TOML file. Each is explained in ``config/osteoscribe.toml``."""
+"""Settings of a site: frozen dataclasses, parsed from one TOML file.
+
+Each is explained in ``config/osteoscribe.toml``.
+"""
 
 from __future__ import annotations
 
@@ -86,6 +89,15 @@ class PeerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PracticeSettings:
+    """What a site decides about marks, rules and words; an empty path takes the file that comes with us."""
+
+    rule_table: str = ""
+    labels: str = ""
+    site_in_phrase: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings of a node."""
 
@@ -93,10 +105,11 @@ class Settings:
     store: StoreSettings = field(default_factory=StoreSettings)
     jobs: JobSettings = field(default_factory=JobSettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
+    practice: PracticeSettings = field(default_factory=PracticeSettings)
     peer: tuple[PeerSettings, ...] = ()
 
     def destinations_for(self, calling_ae: str) -> tuple[Destination, ...]:
-        """Where the report of a mark from this sender goes: the configured places, else back to the sender."""
+        """Where reports on marks of this sender go: the configured places, else back to the sender."""
         if self.delivery.destinations or not self.delivery.back_to_sender:
             return self.delivery.destinations
         return tuple(
@@ -107,7 +120,7 @@ class Settings:
 
 
 def load_settings(path: Path) -> Settings:
-    """Settings of a TOML file.
+    """Read the settings of a TOML file.
 
     Raises
     ------
@@ -126,7 +139,7 @@ def load_settings(path: Path) -> Settings:
 
 
 def parse_settings(plain: Mapping[str, Any]) -> Settings:
-    """Settings of plain data, as a TOML file gives it.
+    """Make settings of plain data, as a TOML file gives it.
 
     Raises
     ------
@@ -138,8 +151,8 @@ def parse_settings(plain: Mapping[str, Any]) -> Settings:
     >>> parse_settings({"node": {"port": 104}}).node.port
     104
     """
-    settings = _parse(Settings, plain, "")
-    _check(settings)
+    settings: Settings = _parse(Settings, plain, "")
+    check_settings(settings)
     return settings
 
 
@@ -217,8 +230,14 @@ def _plain(hint: type[Any], value: object, where: str) -> Any:
     return value
 
 
-def _check(settings: Settings) -> None:
-    """Values that have the right type but cannot be meant."""
+def check_settings(settings: Settings) -> None:
+    """Refuse values that have the right type but cannot be meant.
+
+    Raises
+    ------
+    SetupError
+        ``settings.wrong-value``.
+    """
     _check_ae_title(settings.node.ae_title, "node.ae_title")
     for peer in settings.peer:
         _check_ae_title(peer.ae_title, "peer.ae_title")

@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from osteoscribe.app.pipeline import Outcome, Written
+    from osteoscribe.app.pipeline import Outcome
+    from osteoscribe.app.write import Written
 
 DESCRIPTION = """\
 Find every mark and the CT series it refers to, measure it, apply the rules, and write one structured
@@ -56,15 +57,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="take the ROIs of this label as marks, whatever the settings say; '*' takes all; repeatable",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings of a site (TOML)")
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON document instead of tables"
-    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Process the paths; returns the exit code."""
-    from osteoscribe import bootstrap
+    from osteoscribe.bootstrap.files import process_paths
 
     missing = [path for path in options.paths if not path.exists()]
     if missing:
@@ -84,9 +83,7 @@ def run(options: argparse.Namespace) -> int:
         def show(stage: str, done: int, total: int) -> None:
             progress.update(task, description=stage, completed=done, total=total)
 
-        outcome = bootstrap.process_paths(
-            options.paths, config=options.config, label_patterns=options.label, show=show
-        )
+        outcome = process_paths(options.paths, config=options.config, label_patterns=options.label, show=show)
     written = [(one, _write(one, options.out)) for one in outcome.written]
     if options.json:
         json.dump(_document(outcome, written), sys.stdout, indent=2, ensure_ascii=False)
@@ -96,28 +93,30 @@ def run(options: argparse.Namespace) -> int:
     return 1 if outcome.all_problems else 0
 
 
-def _write(written: Written, folder: Path) -> Path:
-    """Write the objects of one report; returns the path of the first, the SR."""
+def _write(written: Written, folder: Path) -> Path | None:
+    """Write the objects of one report; gives the path of the one that carries the result, if any."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{one.role}.{one.sop_instance_uid}.dcm" for one in written.objects]
     for one, path in zip(written.objects, paths, strict=True):
         beside = path.with_suffix(".part")
         beside.write_bytes(one.encoded)
         beside.replace(path)
-    return paths[0]
+    return paths[0] if paths else None
 
 
-def _document(outcome: Outcome, written: list[tuple[Written, Path]]) -> dict[str, Any]:
+def _document(outcome: Outcome, written: list[tuple[Written, Path | None]]) -> dict[str, Any]:
     from osteoscribe.app.summary import summarise_ignored, summarise_problem, summarise_report
 
     return {
-        "reports": [{"sr": str(path), **summarise_report(one.report)} for one, path in written],
+        "reports": [
+            {"sr": str(path) if path else None, **summarise_report(one.report)} for one, path in written
+        ],
         "problems": [summarise_problem(problem) for problem in outcome.problems],
         "ignored": [summarise_ignored(ignored) for ignored in outcome.ignored],
     }
 
 
-def _print_tables(outcome: Outcome, written: list[tuple[Written, Path]]) -> None:
+def _print_tables(outcome: Outcome, written: list[tuple[Written, Path | None]]) -> None:
     from osteoscribe.app.summary import summarise_report
 
     console = Console()
@@ -131,7 +130,8 @@ def _print_tables(outcome: Outcome, written: list[tuple[Written, Path]]) -> None
             if finding["recommendation"]:
                 console.print(Text(f"  Recommendation: {finding['recommendation']}", style="dim"))
         _print_problems(console, report["problems"], report["ignored"])
-        console.print(Text(f"written: {path}\n"))
+        if path:
+            console.print(Text(f"written: {path}\n"))
     rest = _document(outcome, [])
     _print_problems(console, rest["problems"], rest["ignored"])
     if not written and not rest["problems"]:
@@ -140,7 +140,15 @@ def _print_tables(outcome: Outcome, written: list[tuple[Written, Path]]) -> None
 
 def _findings_table(findings: list[dict[str, Any]]) -> Table:
     table = Table(show_edge=False, header_style="bold")
-    for name in ("lesion", "label", "from", "long x short (mm)", "volume (mm³)", "HU, reference only", "rule"):
+    for name in (
+        "lesion",
+        "label",
+        "from",
+        "long x short (mm)",
+        "volume (mm³)",
+        "HU, reference only",
+        "rule",
+    ):
         table.add_column(name)
     for finding in findings:
         size, intensity = finding["size"], finding["intensity"]
@@ -164,9 +172,7 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
-def _print_problems(
-    console: Console, problems: list[dict[str, str]], ignored: list[dict[str, str]]
-) -> None:
+def _print_problems(console: Console, problems: list[dict[str, str]], ignored: list[dict[str, str]]) -> None:
     for problem in problems:
         console.print(Text(f"problem {problem['code']}: {problem['message']}", style="red"))
         console.print(Text(f"  at {problem['where']}", style="dim"))

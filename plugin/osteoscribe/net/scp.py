@@ -147,22 +147,22 @@ class Listener:
     def _on_c_store(self, event: Event) -> int:
         caller = self._caller(event)
         try:
-            envelope = _envelope(event)
+            request: Any = event.request
             with caller.lock:
-                caller.reception.accept(event.request.DataSet.getbuffer(), envelope)  # type: ignore[union-attr]
+                caller.reception.accept(request.DataSet.getbuffer(), _envelope(event))
         except OsteoscribeError as error:
             caller.refused += 1
             LOGGER.warning(
                 "refused instance calling=%s sop_class=%s code=%s status=0x%04X",
                 _calling_ae(event.assoc),
-                _printable(str(event.request.AffectedSOPClassUID), 64),  # type: ignore[union-attr]
+                _printable(str(getattr(event.request, "AffectedSOPClassUID", "")), 64),
                 error.code,
                 error.dimse_status,
             )
             return error.dimse_status
         except Exception as error:  # noqa: BLE001  a bug must not end the association
             caller.refused += 1
-            LOGGER.error("bug while receiving: %s", trace_of(error))  # noqa: TRY400
+            LOGGER.error("bug while receiving: %s", trace_of(error))
             return PROCESSING_FAILURE
         caller.stored += 1
         return SUCCESS
@@ -224,8 +224,8 @@ def _on_accepted(event: Event) -> None:
     unknown = sorted({_printable(str(context.abstract_syntax), 64) for context in refused})
     if unknown:
         LOGGER.info(
-            "net.sop-class-refused calling=%s found=%s expected=CT, SEG, RTSTRUCT, SR, presentation states in a "
-            "readable transfer syntax; leave the others out of the routing rule",
+            "net.sop-class-refused calling=%s found=%s expected=CT, SEG, RTSTRUCT, SR, presentation states "
+            "in a readable transfer syntax; leave the others out of the routing rule",
             _calling_ae(event.assoc),
             ",".join(unknown[:20]),
         )

@@ -50,8 +50,8 @@ class DataFolder:
         if free - length < self.reserve_bytes:
             raise StoreError(
                 "store.reserve-reached",
-                f"found {free // MEGABYTE} MB free, expected the reserve of {self.reserve_bytes // MEGABYTE} MB; "
-                "free disk space, then send again",
+                f"found {free // MEGABYTE} MB free, expected the reserve of "
+                f"{self.reserve_bytes // MEGABYTE} MB; free disk space, then send again",
             )
 
 

@@ -68,10 +68,10 @@ class InstanceTable:
         """How far each segment is recorded, by its name."""
         with self._reads.begin() as connection:
             rows = connection.execute(sa.select(SEGMENTS.c.name, SEGMENTS.c.indexed_bytes))
-            return {name: indexed for name, indexed in rows}
+            return {row.name: row.indexed_bytes for row in rows}
 
     def newest_id(self) -> int:
-        """The id of the newest instance; 0 where there is none."""
+        """Return the id of the newest instance; 0 where there is none."""
         with self._reads.begin() as connection:
             return connection.execute(sa.select(sa.func.max(INSTANCES.c.id))).scalar_one() or 0
 
@@ -135,7 +135,7 @@ def _advance(connection: sa.Connection, blob: BlobRef) -> None:
 
 
 def stored_instance(row: sa.RowMapping) -> StoredInstance:
-    """The instance of a row of the table."""
+    """Make the instance of a row of the table."""
     return StoredInstance(
         header=header_from_json(row["header"]),
         blob=BlobRef(segment=row["segment"], offset=row["offset"], length=row["length"]),

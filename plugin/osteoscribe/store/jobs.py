@@ -25,9 +25,6 @@ from osteoscribe.store.schema import (
     to_us,
 )
 
-ENDED = ("stored", "committed", "cancelled")
-"""Delivery states that need nothing more."""
-
 
 class JobTable:
     """Jobs and what became of them (`app.ports.JobLedger`).
@@ -167,7 +164,7 @@ class JobTable:
             _settle(connection, delivery.job_key, now)
 
     def objects(self, key: str) -> tuple[StoredObject, ...]:
-        """The report objects of a job, in the order of their making."""
+        """Return the report objects of a job, in the order of their making."""
         query = sa.select(*REPORTS.c).where(REPORTS.c.job_key == key).order_by(REPORTS.c.id)
         with self._reads.begin() as connection:
             return tuple(_stored_object(row) for row in connection.execute(query).mappings())
@@ -193,9 +190,7 @@ def _images(connection: sa.Connection, series: Sequence[str], through_id: int) -
 def _predecessors(connection: sa.Connection, key: str, series: Sequence[str]) -> dict[str, Predecessor]:
     query = (
         sa.select(*REPORTS.c)
-        .where(
-            REPORTS.c.ct_series_instance_uid.in_(series), REPORTS.c.job_key != key, REPORTS.c.role == "sr"
-        )
+        .where(REPORTS.c.ct_series_instance_uid.in_(series), REPORTS.c.job_key != key, REPORTS.c.role == "sr")
         .order_by(REPORTS.c.id)
     )
     return {
@@ -260,7 +255,7 @@ def _settle(connection: sa.Connection, key: str, now: datetime) -> None:
     states = set(
         connection.execute(sa.select(DELIVERIES.c.state).where(DELIVERIES.c.job_key == key)).scalars()
     )
-    if states <= {"queued", "waiting", "parked", *ENDED} and states & {"queued", "waiting"}:
+    if states & {"queued", "waiting"}:
         state, finished = "measured", None
     elif "parked" in states:
         state, finished = "parked", None

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from osteoscribe.app.intake import CT_SOP_CLASSES
 from osteoscribe.app.plan import MarkObject, PlannedJob
+from osteoscribe.readers.ct import CT_SOP_CLASSES
 from osteoscribe.store.schema import (
     AWAITED,
     INSTANCES,
@@ -81,7 +81,7 @@ class PlanTable:
                     )
                     .order_by(INSTANCES.c.id)
                 )
-                found.update({uid: series for uid, series in connection.execute(query)})
+                found.update((row[0], row[1]) for row in connection.execute(query))
         return found
 
     def present(self, sop_instance_uids: Sequence[str]) -> frozenset[str]:
@@ -117,7 +117,9 @@ class PlanTable:
         if new:
             with self._engine.begin() as connection:
                 known = connection.execute(
-                    sa.select(MARK_SERIES.c.series_instance_uid).where(MARK_SERIES.c.instance_id == instance_id)
+                    sa.select(MARK_SERIES.c.series_instance_uid).where(
+                        MARK_SERIES.c.instance_id == instance_id
+                    )
                 ).scalars()
                 for uid in sorted(set(new) - set(known)):
                     connection.execute(

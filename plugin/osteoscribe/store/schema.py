@@ -98,7 +98,7 @@ JOBS = sa.Table(
     sa.Column("findings", sa.Integer, nullable=False, default=0),
     sa.Column("problems", sa.Text, nullable=False, default="[]"),
 )
-"""One job: mark objects with the CT series they refer to. Instances above `through_id` came too late for it."""
+"""One job: mark objects with the CT series they refer to. Instances above `through_id` came too late."""
 
 JOB_MARKS = sa.Table(
     "job_marks",
@@ -186,7 +186,7 @@ def open_database(url: str) -> sa.Engine:
     except sa.exc.SQLAlchemyError as error:
         raise SetupError(
             "store.unusable",
-            f"found a ledger that cannot be opened ({type(error).__name__}); check the data folder or the URL",
+            f"found a ledger that cannot be opened ({type(error).__name__}); check the folder or the URL",
         ) from error
     return engine
 

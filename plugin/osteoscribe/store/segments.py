@@ -99,7 +99,8 @@ class SegmentStore:
                 os.close(descriptor)
         except OSError as error:
             raise StoreError(
-                "store.unreadable", f"found segment {blob.segment} unreadable (error {error.errno}); restore it"
+                "store.unreadable",
+                f"found segment {blob.segment} unreadable (error {error.errno}); restore it",
             ) from error
         if len(read) != length:
             raise StoreError(
@@ -118,7 +119,7 @@ class SegmentStore:
         return (self.folder / name).stat().st_size
 
     def scan(self, name: str, start: int = 0) -> Iterator[Record]:
-        """Records of a segment from a byte offset on; a torn tail ends it.
+        """Yield the records of a segment from a byte offset on; a torn tail ends it.
 
         Parameters
         ----------

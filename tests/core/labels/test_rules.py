@@ -41,6 +41,8 @@ Change = Callable[[dict[str, Any]], object]
             "labels.token-twice",
             lambda d: d["token"].append({"words": ["TYPICAL"], "set": {"density": "other"}}),
         ),
+        ("labels.code-twice", lambda d: d["code"].append(dict(d["code"][0]))),
+        ("labels.wrong-type", lambda d: d["code"][0].update(value=7)),
         ("labels.token-twice", lambda d: d["grammar"]["doubt"].append("typical")),
         ("labels.token-twice", lambda d: d["grammar"]["neutral"].append("not")),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -22,7 +23,7 @@ from osteoscribe.core.answers import (
     Stated,
 )
 from osteoscribe.core.codes import Code
-from osteoscribe.core.labels.words import WordPattern, Words, words_of
+from osteoscribe.core.labels.words import WordPattern, Words, first_within, words_of
 from osteoscribe.errors import SetupError
 
 QUESTIONS: Mapping[str, type[Enum]] = MappingProxyType(
@@ -47,6 +48,10 @@ E = TypeVar("E", bound=Enum)
 
 Settings = tuple[tuple[str, Enum], ...]
 """Questions and the values set for them."""
+
+
+SIZE = re.compile(r"[0-9]+(mm|cm)?")
+"""A number or size in a label: expected, and no answer (the size is measured)."""
 
 
 class Verdict(Enum):
@@ -88,6 +93,11 @@ class CodeRule:
     meaning: str
     verdict: Verdict | None = None
     sets: Settings = ()
+
+    @property
+    def is_family(self) -> bool:
+        """Whether the rule is about a family of codes."""
+        return "*" in self.value
 
     def covers(self, code: Code) -> bool:
         """Whether this rule is about the code."""
@@ -141,13 +151,14 @@ class LabelRules:
     doubt
         Words of negation and doubt: a statement that holds one outside a token records nothing.
     neutral
-        Words that are expected in a label and record nothing.
+        Words that are expected in a label and record nothing; ``0`` stands for any number or size.
     """
 
     mark_labels: tuple[WordPattern, ...]
     not_mark_labels: tuple[WordPattern, ...]
     generic_labels: tuple[WordPattern, ...]
-    codes: tuple[CodeRule, ...]
+    codes: Mapping[tuple[str, str], CodeRule]
+    code_families: tuple[CodeRule, ...]
     interpreted_types: Mapping[str, Verdict]
     defaults: Mapping[str, Default]
     tokens: Mapping[Words, Token]
@@ -166,9 +177,17 @@ class LabelRules:
 
     def rule_for(self, code: Code) -> CodeRule | None:
         """Rule for a code; one that names it exactly comes before a family."""
-        found = [rule for rule in self.codes if rule.covers(code)]
-        exact = [rule for rule in found if rule.value == code.value]
-        return next(iter(exact or found), None)
+        exact = self.codes.get((code.scheme, code.value))
+        return exact or next((rule for rule in self.code_families if rule.covers(code)), None)
+
+    def is_neutral(self, piece: Words) -> bool:
+        """Whether words record nothing and are expected: the neutral list, sizes, anatomy, generic names."""
+        if tuple("0" if SIZE.fullmatch(word) else word for word in piece) in self.neutral:
+            return True
+        if len(piece) > 1:
+            return False
+        names = (*self.generic_labels, *self.not_mark_labels)
+        return SIZE.fullmatch(piece[0]) is not None or first_within(names, piece) is not None
 
 
 def parse_label_rules(data: Mapping[str, Any]) -> LabelRules:
@@ -187,7 +206,7 @@ def parse_label_rules(data: Mapping[str, Any]) -> LabelRules:
     ------
     SetupError
         ``labels.unknown-key``, ``labels.missing-key``, ``labels.wrong-type``, ``labels.bad-pattern``,
-        ``labels.unknown-question``, ``labels.unknown-value`` or ``labels.token-twice``.
+        ``labels.unknown-question``, ``labels.unknown-value``, ``labels.token-twice``, ``labels.code-twice``.
     """
     top = _table(data, "labels.toml", need=("roi", "grammar"), may=("code", "token", "policy"))
     roi = _table(top["roi"], "roi", need=("mark", "not_mark", "generic", "type", "default"))
@@ -196,12 +215,14 @@ def parse_label_rules(data: Mapping[str, Any]) -> LabelRules:
     if "*" not in defaults:
         raise SetupError("labels.missing-key", "roi.default needs an entry '*' for all other dialects")
     tokens = _tokens(top.get("token", ()))
+    codes = [rule for row in _rows(top.get("code", ()), "code") for rule in _code_rules(row)]
     doubt = frozenset(_phrase(text, "grammar.doubt") for text in _texts(grammar["doubt"], "grammar.doubt"))
     return LabelRules(
         mark_labels=_patterns(roi["mark"], "roi.mark"),
         not_mark_labels=_patterns(roi["not_mark"], "roi.not_mark"),
         generic_labels=_patterns(roi["generic"], "roi.generic"),
-        codes=tuple(_code_rule(row) for row in _rows(top.get("code", ()), "code")),
+        codes=_by_code(codes),
+        code_families=tuple(rule for rule in codes if rule.is_family),
         interpreted_types=_enums(roi["type"], "roi.type", Verdict),
         defaults=defaults,
         tokens=tokens,
@@ -237,15 +258,32 @@ def _neutral(value: Any, tokens: Mapping[Words, Token], doubt: frozenset[Words])
     return neutral
 
 
-def _code_rule(row: Any) -> CodeRule:
+def _code_rules(row: Any) -> tuple[CodeRule, ...]:
+    """Rules of one ``[[code]]``, whose value is one code or a list of codes."""
     table = _table(row, "code", need=("value", "scheme", "meaning"), may=("roi", "set"))
-    return CodeRule(
-        value=_text(table["value"], "code.value"),
-        scheme=_text(table["scheme"], "code.scheme"),
-        meaning=_text(table["meaning"], "code.meaning"),
-        verdict=_enum(table["roi"], "code.roi", Verdict) if "roi" in table else None,
-        sets=_settings(table.get("set", {}), "code.set"),
+    value = table["value"]
+    values = _texts(value, "code.value") if isinstance(value, list) else (_text(value, "code.value"),)
+    return tuple(
+        CodeRule(
+            value=one,
+            scheme=_text(table["scheme"], "code.scheme"),
+            meaning=_text(table["meaning"], "code.meaning"),
+            verdict=_enum(table["roi"], "code.roi", Verdict) if "roi" in table else None,
+            sets=_settings(table.get("set", {}), "code.set"),
+        )
+        for one in values
     )
+
+
+def _by_code(rules: Sequence[CodeRule]) -> Mapping[tuple[str, str], CodeRule]:
+    found: dict[tuple[str, str], CodeRule] = {}
+    for rule in rules:
+        if rule.is_family:
+            continue
+        if (rule.scheme, rule.value) in found:
+            raise SetupError("labels.code-twice", f"the code ({rule.value}, {rule.scheme}) stands twice")
+        found[rule.scheme, rule.value] = rule
+    return MappingProxyType(found)
 
 
 def _policies(data: Any) -> Mapping[str, SitePolicy]:
@@ -333,7 +371,7 @@ def _rows(value: Any, where: str) -> Sequence[Any]:
 def _table(
     value: Any, where: str, *, need: tuple[str, ...] = (), may: tuple[str, ...] | None = ()
 ) -> Mapping[str, Any]:
-    """Check that the value is a table with the keys of `need` and, where `may` is not None, no others than `may`."""
+    """Check that the value is a table with all of `need` and, where `may` is given, nothing beyond it."""
     if not isinstance(value, Mapping):
         raise SetupError("labels.wrong-type", f"{where} must be a table")
     missing = [key for key in need if key not in value]

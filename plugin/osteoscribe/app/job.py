@@ -1,0 +1,71 @@
+"""One job of the node through the pipeline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from osteoscribe.app.pipeline import Request, run
+from osteoscribe.app.ports import EncodedObject, JobRequest, JobResult, MadeReport
+from osteoscribe.app.practice import Practice
+from osteoscribe.app.summary import summarise_problem
+from osteoscribe.app.write import Written
+from osteoscribe.core.report import Report
+from osteoscribe.core.series import ReadBytes
+from osteoscribe.readers.headers import split_part10
+
+
+def report_job(job: JobRequest, read: ReadBytes, practice: Practice) -> JobResult:
+    """Reports of one job, and all its problems, also those that stand in a report."""
+    outcome = run(
+        Request(
+            instances=job.instances,
+            read=read,
+            accepted_at=job.accepted_at,
+            calling_ae=job.calling_ae,
+            predecessors=job.predecessors,
+        ),
+        practice,
+    )
+    return JobResult(
+        reports=tuple(_made(written) for written in outcome.written if written.objects),
+        problems=outcome.all_problems,
+    )
+
+
+def _made(written: Written) -> MadeReport:
+    report, first = written.report, written.objects[0]
+    return MadeReport(
+        study_instance_uid=report.study_instance_uid,
+        ct_series_instance_uid=report.series_instance_uid,
+        series_instance_uid=first.series_instance_uid,
+        instance_number=first.instance_number,
+        objects=tuple(
+            EncodedObject(
+                sop_class_uid=one.sop_class_uid,
+                sop_instance_uid=one.sop_instance_uid,
+                transfer_syntax_uid=(part10 := split_part10(one.encoded)).transfer_syntax_uid,
+                encoded=one.encoded[part10.dataset_offset :],
+                role=one.role,
+            )
+            for one in written.objects
+        ),
+        findings=len(report.findings),
+        summary=_summary(report),
+    )
+
+
+def _summary(report: Report) -> dict[str, Any]:
+    """What the faces show of a report: rules and phrases, nothing that a person typed."""
+    return {
+        "findings": [
+            {
+                "name": finding.lesion.name,
+                "tracking_uid": finding.lesion.tracking_uid,
+                "rule": finding.decision.rule_id,
+                "phrase": finding.phrase.text,
+            }
+            for finding in report.findings
+        ],
+        "problems": [summarise_problem(problem) for problem in report.problems],
+        "ignored": len(report.ignored),
+    }

@@ -1,0 +1,84 @@
+"""What a site decides about marks, rules and words, read from its files."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from osteoscribe.app.rule_tables import load_table
+from osteoscribe.app.settings import PracticeSettings
+from osteoscribe.core.labels import LabelRules, parse_label_rules
+from osteoscribe.core.labels.malignancy import MalignancyCodes, parse_malignancy_codes
+from osteoscribe.core.rules.table import RuleTable
+from osteoscribe.errors import SetupError
+from osteoscribe.writers.profiles import STANDARD, Profile
+
+RULE_TABLE = "incidental-sclerotic-lesion-2026.1.toml"
+"""The rule table that is used where the settings name none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Practice:
+    """What a site decides about marks, rules and words.
+
+    Parameters
+    ----------
+    table
+        The rule table, proved complete.
+    labels
+        Which ROIs are marks, what labels and codes say, the policy for each calling AE.
+    malignancies
+        Codes and words of malignancies, for what DICOM attributes say.
+    profile
+        The form of what is written.
+    site_in_phrase
+        Whether the sentence names the anatomical site and side.
+    """
+
+    table: RuleTable
+    labels: LabelRules
+    malignancies: MalignancyCodes
+    profile: Profile = STANDARD
+    site_in_phrase: bool = False
+
+
+def data_folder() -> Path:
+    """Folder of the default ``config`` and the ``dicom_samples``.
+
+    They are package data of an installed wheel; a source tree has them at its top.
+    """
+    package = Path(__file__).resolve().parents[1]
+    packaged = package / "_data"
+    return packaged if packaged.is_dir() else package.parents[1]
+
+
+def load_practice(settings: PracticeSettings) -> Practice:
+    """Read and prove what the settings name.
+
+    Raises
+    ------
+    SetupError
+        ``rules.*``, ``labels.*``: the file is absent, or not what it should be.
+    """
+    config = data_folder() / "config"
+    return Practice(
+        table=load_table(_path(settings.rule_table) or config / "rules" / RULE_TABLE),
+        labels=parse_label_rules(_read_toml(_path(settings.labels) or config / "labels.toml")),
+        malignancies=parse_malignancy_codes(_read_toml(config / "codes-malignancy.toml")),
+        site_in_phrase=settings.site_in_phrase,
+    )
+
+
+def _path(name: str) -> Path | None:
+    return Path(name) if name else None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SetupError("labels.unreadable", f"{path.name} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SetupError("labels.not-toml", f"{path.name} is not TOML: {error}") from error

@@ -1,0 +1,257 @@
+"""Measure one job, and push one delivery on. Both may be repeated at any point without doubling anything."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from osteoscribe.app.bugs import trace_of
+from osteoscribe.app.ports import (
+    Delivery,
+    EncodedObject,
+    Envelope,
+    JobLedger,
+    JobResult,
+    Pipeline,
+    SegmentAppender,
+    Sender,
+    StoredObject,
+    StoreReply,
+)
+from osteoscribe.core.delivery import Patience, Reply, pause_s, reply_of_status
+from osteoscribe.core.report import Problem
+from osteoscribe.core.series import BlobRef, ReadBytes
+from osteoscribe.errors import InputError, PeerError, RefusedError, StoreError
+
+LOGGER = logging.getLogger(__name__)
+
+
+STORE_PAUSE_S = 15.0
+"""Pause before another try when the store cannot be read or written."""
+
+
+def measure(
+    key: str,
+    *,
+    ledger: JobLedger,
+    pipeline: Pipeline,
+    segment: SegmentAppender,
+    destinations_for: Callable[[str], Sequence[str]],
+    now: Callable[[], datetime],
+) -> float | None:
+    """Measure a job and record its reports; nothing happens where that was done before.
+
+    Returns
+    -------
+    float or None
+        Seconds to wait before another try (the store cannot be read or written), or None at the end.
+    """
+    try:
+        if ledger.state(key) == "ready":
+            _measure(key, ledger, pipeline, segment, destinations_for, now)
+    except StoreError as error:
+        LOGGER.warning("job postponed key=%s code=%s", key[:12], error.code)
+        return STORE_PAUSE_S
+    except Exception as error:  # noqa: BLE001  a bug parks this job and leaves the others alone
+        _park_bug(key, error, ledger, now())
+    return None
+
+
+def _measure(
+    key: str,
+    ledger: JobLedger,
+    pipeline: Pipeline,
+    segment: SegmentAppender,
+    destinations_for: Callable[[str], Sequence[str]],
+    now: Callable[[], datetime],
+) -> None:
+    began = now()
+    request = ledger.request(key)
+    try:
+        result = pipeline(request)
+    except InputError as error:
+        problem = Problem(code=error.code, message=error.message, where=error.where)
+        result = JobResult(problems=(problem,))
+    destinations = tuple(destinations_for(request.calling_ae))
+    if result.reports and not destinations:
+        result = dataclasses.replace(result, problems=(*result.problems, _nowhere(request.calling_ae)))
+    blobs = _store_objects(result, ledger, segment, began)
+    done = now()
+    ledger.record(key, result, blobs, destinations, done)
+    LOGGER.info(
+        "job measured key=%s instances=%d reports=%d findings=%d problems=%s seconds=%.2f",
+        key[:12],
+        len(request.instances),
+        len(result.reports),
+        sum(report.findings for report in result.reports),
+        ",".join(sorted({one.code for one in result.problems})) or "none",
+        (done - began).total_seconds(),
+    )
+
+
+def _park_bug(key: str, error: Exception, ledger: JobLedger, now: datetime) -> None:
+    trace = trace_of(error)
+    LOGGER.error("job failed key=%s bug=%s", key[:12], trace)
+    message = (
+        f"found a fault of this software ({trace}); report it, then run osteoscribe jobs retry {key[:12]}"
+    )
+    ledger.fail(key, Problem(code="job.bug", message=message), now)
+
+
+def deliver(
+    key: str,
+    destination: str,
+    *,
+    ledger: JobLedger,
+    sender: Sender,
+    read: ReadBytes,
+    patience: Patience,
+    now: Callable[[], datetime],
+) -> float | None:
+    """Try once to deliver a job's reports to one destination.
+
+    Returns
+    -------
+    float or None
+        Seconds to wait before the next try, or None where the delivery is at its end.
+    """
+    try:
+        return _deliver(key, destination, ledger, sender, read, patience, now)
+    except StoreError as error:
+        LOGGER.warning("delivery postponed key=%s code=%s", key[:12], error.code)
+        return STORE_PAUSE_S
+    except Exception as error:  # noqa: BLE001  a bug parks this delivery and leaves the others alone
+        LOGGER.error("delivery failed key=%s bug=%s", key[:12], trace_of(error))
+        message = f"found a fault of this software ({trace_of(error)}); report it"
+        delivery = ledger.delivery(key, destination)
+        ledger.update_delivery(_parked(delivery, "delivery.bug", message), now())
+        return None
+
+
+def _deliver(
+    key: str,
+    destination: str,
+    ledger: JobLedger,
+    sender: Sender,
+    read: ReadBytes,
+    patience: Patience,
+    now: Callable[[], datetime],
+) -> float | None:
+    delivery = ledger.delivery(key, destination)
+    if delivery.state not in ("queued", "waiting"):
+        return None
+    objects = [_encoded(one, read) for one in ledger.objects(key)]
+    try:
+        replies = sender.send(destination, objects)
+    except RefusedError as error:
+        after, wait_s = _parked(delivery, error.code, error.message), None
+    except PeerError as error:
+        after, wait_s = _after_failure(delivery, error.code, error.message, patience, now())
+    else:
+        after, wait_s = _after_replies(delivery, replies, patience, now())
+    ledger.update_delivery(after, now())
+    LOGGER.info(
+        "delivery key=%s destination=%s objects=%d state=%s tries=%d code=%s next_try_s=%s",
+        key[:12],
+        destination,
+        len(objects),
+        after.state,
+        after.tries,
+        after.code or "none",
+        "none" if wait_s is None else round(wait_s, 1),
+    )
+    return wait_s
+
+
+def _nowhere(calling_ae: str) -> Problem:
+    return Problem(
+        code="delivery.no-destination",
+        message=f"found no destination for marks of {calling_ae!r}; add it as [[peer]] or set "
+        "delivery.destinations, then run osteoscribe jobs resend",
+    )
+
+
+def _store_objects(
+    result: JobResult, ledger: JobLedger, segment: SegmentAppender, at: datetime
+) -> dict[str, BlobRef]:
+    blobs: dict[str, BlobRef] = {}
+    for one in (one for report in result.reports for one in report.objects):
+        if ledger.is_made(one.sop_instance_uid):
+            continue
+        envelope = Envelope(
+            sop_class_uid=one.sop_class_uid,
+            sop_instance_uid=one.sop_instance_uid,
+            transfer_syntax_uid=one.transfer_syntax_uid,
+            calling_ae="",
+            received_at=at,
+        )
+        blobs[one.sop_instance_uid] = segment.append(
+            [one.encoded], envelope, hashlib.sha256(one.encoded).digest()
+        )
+    return blobs
+
+
+def _encoded(stored: StoredObject, read: ReadBytes) -> EncodedObject:
+    return EncodedObject(
+        sop_class_uid=stored.sop_class_uid,
+        sop_instance_uid=stored.sop_instance_uid,
+        transfer_syntax_uid=stored.transfer_syntax_uid,
+        encoded=read(stored.blob, 0, stored.blob.length),
+    )
+
+
+def _parked(delivery: Delivery, code: str, message: str) -> Delivery:
+    return dataclasses.replace(
+        delivery, state="parked", tries=delivery.tries + 1, due_at=None, code=code, message=message
+    )
+
+
+def _after_failure(
+    delivery: Delivery, code: str, message: str, patience: Patience, now: datetime
+) -> tuple[Delivery, float | None]:
+    tries = delivery.tries + 1
+    if (now - delivery.queued_at).total_seconds() >= patience.give_up_after_s:
+        return _parked(delivery, code, message), None
+    wait_s = pause_s(patience, tries)
+    after = dataclasses.replace(
+        delivery,
+        state="waiting",
+        tries=tries,
+        due_at=now + timedelta(seconds=wait_s),
+        code=code,
+        message=message,
+    )
+    return after, wait_s
+
+
+def _after_replies(
+    delivery: Delivery, replies: Sequence[StoreReply], patience: Patience, now: datetime
+) -> tuple[Delivery, float | None]:
+    judged = [(_judge(reply), reply) for reply in replies]
+    worst = [reply for kind, reply in judged if kind is Reply.REFUSED_FOR_GOOD]
+    if worst:
+        return _parked(delivery, *_reason(worst[0])), None
+    refused = [reply for kind, reply in judged if kind is Reply.REFUSED]
+    if not refused:
+        return dataclasses.replace(delivery, state="stored", due_at=None, code="", message=""), None
+    refusals = delivery.refusals + 1
+    delivery = dataclasses.replace(delivery, refusals=refusals)
+    if refusals >= patience.refusals:
+        return _parked(delivery, *_reason(refused[0])), None
+    return _after_failure(delivery, *_reason(refused[0]), patience, now)
+
+
+def _judge(reply: StoreReply) -> Reply:
+    return Reply.REFUSED_FOR_GOOD if reply.status is None else reply_of_status(reply.status)
+
+
+def _reason(reply: StoreReply) -> tuple[str, str]:
+    if reply.status is None:
+        return reply.code, reply.message
+    return "peer.refused", (
+        f"found status 0x{reply.status:04X} for {reply.sop_instance_uid}, expected 0x0000; "
+        "ask the administrator of the destination, then run osteoscribe jobs retry"
+    )

@@ -1,0 +1,90 @@
+"""The round of a worker: plan what can begin, and hand everything that is due to the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from osteoscribe.app.plan import PlanLedger, plan
+from osteoscribe.app.ports import Delivery
+from osteoscribe.app.settings import JobSettings
+
+
+class RoundPlanLedger(PlanLedger, Protocol):
+    """Planning, with what the round needs besides."""
+
+    def reopen(self) -> int:
+        """Open the incomplete marks again whose images have come since."""
+        ...
+
+
+class RoundJobLedger(Protocol):
+    """What waits for the engine."""
+
+    def ready(self) -> tuple[tuple[str, int], ...]:
+        """Jobs that wait to be measured, oldest first: key and number of the run."""
+        ...
+
+    def due_deliveries(self) -> tuple[Delivery, ...]:
+        """Deliveries that are not at an end, in the order of their jobs."""
+        ...
+
+
+class Engine(Protocol):
+    """Does what it is given, once, through crashes."""
+
+    def submit_job(self, key: str, run: int) -> None:
+        """Have a job measured."""
+        ...
+
+    def submit_delivery(self, key: str, destination: str, round_: int) -> None:
+        """Have a delivery made."""
+        ...
+
+
+class Rounds:
+    """Plans and submits. What was submitted once is not submitted again by this process.
+
+    Parameters
+    ----------
+    newest_id
+        The id of the newest instance: whether anything came since the last round.
+    """
+
+    def __init__(
+        self,
+        *,
+        plans: RoundPlanLedger,
+        jobs: RoundJobLedger,
+        engine: Engine,
+        newest_id: Callable[[], int],
+        settings: JobSettings,
+    ) -> None:
+        self._plans = plans
+        self._jobs = jobs
+        self._engine = engine
+        self._newest_id = newest_id
+        self._settings = settings
+        self._seen_id = -1
+        self._submitted: set[tuple[str, ...]] = set()
+
+    def run(self, now: datetime) -> int:
+        """One round; returns how much was submitted."""
+        newest = self._newest_id()
+        if newest != self._seen_id:
+            self._plans.reopen()
+            self._seen_id = newest
+        plan(self._plans, self._settings, now)
+        before = len(self._submitted)
+        for key, run in self._jobs.ready():
+            name: tuple[str, ...] = ("job", key, str(run))
+            if name not in self._submitted:
+                self._engine.submit_job(key, run)
+                self._submitted.add(name)
+        for one in self._jobs.due_deliveries():
+            name = ("delivery", one.job_key, one.destination, str(one.round))
+            if name not in self._submitted:
+                self._engine.submit_delivery(one.job_key, one.destination, one.round)
+                self._submitted.add(name)
+        return len(self._submitted) - before

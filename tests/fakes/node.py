@@ -1,0 +1,77 @@
+"""A receiving node in this process, on a free loopback port, and a sender for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+from pynetdicom import AE
+from pynetdicom.dimse_primitives import C_STORE
+
+from osteoscribe.app.settings import NodeSettings, Settings, StoreSettings
+from osteoscribe.bootstrap.node import open_listener
+from osteoscribe.store.folder import DataFolder, open_folder
+from tests.fakes.dicom import EXPLICIT
+
+
+@dataclass(frozen=True)
+class RunningNode:
+    port: int
+    folder: DataFolder
+
+    def send(self, *datasets: Dataset, ae_title: str = "SENDER") -> list[int]:
+        """Statuses of the data sets, sent over one association."""
+        return send(self.port, datasets, ae_title=ae_title)
+
+
+@contextmanager
+def receiving_node(folder: Path, **node: object) -> Iterator[RunningNode]:
+    settings = Settings(
+        node=NodeSettings(port=0, **node),  # type: ignore[arg-type]
+        store=StoreSettings(folder=folder, reserve_mb=1.0),
+    )
+    opened = open_folder(settings.store)
+    listener = open_listener(settings, opened)
+    port = listener.start()
+    try:
+        yield RunningNode(port=port, folder=opened)
+    finally:
+        listener.stop(1.0)
+
+
+def send(port: int, datasets: Iterable[Dataset], *, ae_title: str = "SENDER") -> list[int]:
+    datasets = list(datasets)
+    ae = AE(ae_title=ae_title)
+    for ds in datasets:
+        ae.add_requested_context(ds.SOPClassUID, ds.file_meta.TransferSyntaxUID)
+    association = ae.associate("127.0.0.1", port, ae_title="OSTEOSCRIBE")
+    assert association.is_established
+    try:
+        return [int(association.send_c_store(ds).Status) for ds in datasets]
+    finally:
+        association.release()
+
+
+def store_raw(port: int, encoded: bytes, *, sop_class_uid: str, sop_instance_uid: str) -> int:
+    """Status of a C-STORE of any bytes, whatever they are."""
+    ae = AE()
+    ae.add_requested_context(sop_class_uid, EXPLICIT)
+    association = ae.associate("127.0.0.1", port)
+    request = C_STORE()
+    request.MessageID, request.Priority = 1, 2
+    request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = sop_class_uid, sop_instance_uid
+    request.DataSet = BytesIO(encoded)
+    # The library's own sending pauses its reactor in the same way.
+    association._reactor_checkpoint.clear()
+    while not association._is_paused:
+        time.sleep(0.001)
+    association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
+    _, answer = association.dimse.get_msg(block=True)
+    association._reactor_checkpoint.set()
+    association.release()
+    return int(answer.Status)  # type: ignore[union-attr]

@@ -1,0 +1,91 @@
+"""Segments: what is appended comes back, and a torn tail does no harm."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from osteoscribe.app.ports import Envelope
+from osteoscribe.core.series import BlobRef
+from osteoscribe.errors import StoreError
+from osteoscribe.store.segments import RECEIVED, SegmentStore
+
+AT = datetime(2026, 11, 22, 1, 2, 3, 456789, tzinfo=UTC)
+
+
+def envelope(number: int) -> Envelope:
+    return Envelope(
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
+        sop_instance_uid=f"1.2.3.{number}",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        calling_ae="SENDER",
+        received_at=AT,
+    )
+
+
+def fill(store: SegmentStore, payloads: list[bytes]) -> list[BlobRef]:
+    writer = store.writer(RECEIVED, AT)
+    blobs = [
+        writer.append([one[:3], one[3:]], envelope(number), hashlib.sha256(one).digest())
+        for number, one in enumerate(payloads)
+    ]
+    writer.close()
+    return blobs
+
+
+@given(payloads=st.lists(st.binary(max_size=2000), min_size=1, max_size=5), cut=st.integers(0, 1000))
+def test_whole_records_survive_any_torn_tail(
+    tmp_path_factory: pytest.TempPathFactory, payloads: list[bytes], cut: int
+) -> None:
+    store = SegmentStore(tmp_path_factory.mktemp("segments"))
+    blobs = fill(store, payloads)
+    name = blobs[0].segment
+    length = max(store.length(name) - cut, 0)
+    os.truncate(store.folder / name, length)
+    whole = [blob for blob in blobs if blob.offset + blob.length <= length]
+    records = list(store.scan(name))
+    assert [record.blob for record in records] == whole
+    assert [record.envelope for record in records] == [envelope(number) for number in range(len(whole))]
+    for blob, payload in zip(whole, payloads, strict=False):
+        assert store.read_bytes(blob, 0, blob.length) == payload
+
+
+def test_part_of_a_blob_is_read(tmp_path: Path) -> None:
+    store = SegmentStore(tmp_path)
+    (_, blob) = fill(store, [b"first", b"0123456789"])
+    assert store.read_bytes(blob, 3, 6) == b"345"
+    assert store.read_bytes(blob, 8, 99) == b"89"
+
+
+def test_a_flipped_bit_ends_the_scan(tmp_path: Path) -> None:
+    store = SegmentStore(tmp_path)
+    first, second = fill(store, [b"a" * 50, b"b" * 50])
+    path = tmp_path / first.segment
+    content = bytearray(path.read_bytes())
+    content[second.offset] ^= 1
+    path.write_bytes(content)
+    assert [record.blob for record in store.scan(first.segment)] == [first]
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "received/20261122/../x.seg", "/etc/passwd"])
+def test_a_name_that_is_not_ours_is_never_opened(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StoreError, match=r"store.unreadable"):
+        SegmentStore(tmp_path).read_bytes(BlobRef(segment=name, offset=0, length=1), 0, 1)
+
+
+def test_a_full_disk_is_a_store_error_and_leaves_no_torn_record() -> None:
+    # /dev/full answers every write with "no space left".
+    store = SegmentStore(Path("/dev"))
+    writer = store.writer(RECEIVED, AT)
+    writer._path = Path("/dev/full")
+    writer._descriptor = os.open("/dev/full", os.O_WRONLY)
+    with pytest.raises(StoreError, match=r"store.disk-full") as caught:
+        writer.append([b"data"], envelope(1), bytes(32))
+    assert caught.value.dimse_status == 0xA700
+    writer.close()

@@ -45,20 +45,19 @@ def single_versions(
 ) -> tuple[tuple[StoredInstance, ...], tuple[Problem, ...]]:
     """Each instance once; two files with the same UID and other bytes are a problem.
 
-    Nothing tells which of two versions is the right one, so neither is used.
+    Archives re-encode what they keep, so the content may well be the same: the first by path is used.
     """
     versions: dict[str, dict[str, StoredInstance]] = {}
-    for one in instances:
+    for one in sorted(instances, key=lambda one: one.blob.segment):
         versions.setdefault(one.header.sop_instance_uid, {}).setdefault(one.sha256, one)
     problems = tuple(
         Problem(
             code="instance.two-versions",
-            message=f"{len(same)} files hold the same SOP Instance UID with different content; "
-            "expected one version; leave out the wrong one",
+            message=f"{len(same)} files hold the same SOP Instance UID with different bytes; "
+            f"{next(iter(same.values())).blob.segment} is used; leave out the versions that are not meant",
             where=uid,
         )
         for uid, same in sorted(versions.items())
         if len(same) > 1
     )
-    kept = (next(iter(same.values())) for same in versions.values() if len(same) == 1)
-    return tuple(kept), problems
+    return tuple(next(iter(same.values())) for same in versions.values()), problems

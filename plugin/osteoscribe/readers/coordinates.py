@@ -23,8 +23,8 @@ from osteoscribe.core.marks import (
     Shape,
 )
 from osteoscribe.errors import InputError
-from osteoscribe.readers.content import Node, referenced
 from osteoscribe.readers.attributes import image_refs, items, numbers, text, uid
+from osteoscribe.readers.content import Node, referenced
 from osteoscribe.readers.outlines import (
     circle,
     ellipse,

@@ -14,6 +14,7 @@ from io import BytesIO
 from pydicom import config
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.errors import BytesLengthException
 from pydicom.filereader import read_dataset as parse
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
@@ -36,14 +37,9 @@ _SPECIFIC_CHARACTER_SET = 0x00080005
 _CONTOUR_DATA = 0x30060050
 _TEXT = frozenset({b"LO", b"LT", b"PN", b"SH", b"ST", b"UC", b"UT"})
 _UNREADABLE = (
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    NotImplementedError,
-    OverflowError,
-    struct.error,
-)
+    ValueError, TypeError, LookupError, AttributeError, NotImplementedError, OverflowError, EOFError,
+    struct.error, BytesLengthException, RecursionError,
+)  # fmt: skip
 """What pydicom raises over values that are not what their VR says."""
 
 
@@ -105,7 +101,7 @@ def _parse(data: bytes, encoding: Encoding, transfer_syntax_uid: str) -> Dataset
         warnings.simplefilter("ignore")
         try:
             ds = parse(BytesIO(data), encoding.implicit, encoding.little, parent_encoding=character_set)
-        except (*_UNREADABLE, EOFError, RecursionError) as error:
+        except _UNREADABLE as error:
             raise InputError(
                 "instance.malformed", f"the data set cannot be parsed ({type(error).__name__})"
             ) from None

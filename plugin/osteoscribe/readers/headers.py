@@ -149,7 +149,7 @@ class _Found:
     pixels: Span | None = None
 
 
-def read_header(encoded: Encoded, *, transfer_syntax_uid: str) -> InstanceHeader:
+def read_header(encoded: Encoded, *, transfer_syntax_uid: str, whole: bool = True) -> InstanceHeader:
     """Read what is needed to store, sort and place an instance; no pixels.
 
     Parameters
@@ -159,6 +159,9 @@ def read_header(encoded: Encoded, *, transfer_syntax_uid: str) -> InstanceHeader
         data's value.
     transfer_syntax_uid
         As negotiated, or from the file meta group.
+    whole
+        False where `encoded` is the beginning of a longer data set. If the pixel data does not begin in it,
+        that is ``instance.truncated``, even where it ends between two elements.
 
     Raises
     ------
@@ -172,13 +175,13 @@ def read_header(encoded: Encoded, *, transfer_syntax_uid: str) -> InstanceHeader
     PS3.5 sections 7 and 9
     """
     if transfer_syntax_uid not in DEFLATED_SYNTAXES:
-        return _header(encoded, transfer_syntax_uid)
+        return _header(encoded, transfer_syntax_uid, whole)
     for max_bytes in _INFLATED_BYTES:
-        data, complete = inflate(encoded, max_bytes=max_bytes)
+        data, complete = inflate(encoded, max_bytes=max_bytes, whole=whole)
         try:
-            return _header(data, transfer_syntax_uid)
+            return _header(data, transfer_syntax_uid, complete)
         except InputError as error:
-            if complete or error.code != "instance.truncated":
+            if complete or len(data) < max_bytes or error.code != "instance.truncated":
                 raise
     raise InputError(
         "instance.too-large",
@@ -186,9 +189,11 @@ def read_header(encoded: Encoded, *, transfer_syntax_uid: str) -> InstanceHeader
     )
 
 
-def _header(data: Encoded, transfer_syntax_uid: str) -> InstanceHeader:
+def _header(data: Encoded, transfer_syntax_uid: str, whole: bool) -> InstanceHeader:
     encoding = encoding_of(transfer_syntax_uid, data)
     found = _find(data, transfer_syntax_uid)
+    if not whole and found.pixels is None:
+        raise InputError("instance.truncated", "the data set ends before its pixel data; expected more of it")
     values = Values(data, encoding.little, found.spans)
     sop_class_uid = values.uid(0x00080016, "SOPClassUID")
     is_mark = sop_class_uid.startswith(_MARK_CLASSES)

@@ -19,6 +19,7 @@ from osteoscribe.errors import InputError
 from osteoscribe.readers.codestream import check_frame
 from osteoscribe.readers.datasets import MAX_BYTES, read_dataset
 from osteoscribe.readers.elements import Kind, encoding_of, walk
+from osteoscribe.readers.jpeg12 import decode_jpeg12
 from osteoscribe.readers.values import DEFLATED_SYNTAXES, inflate
 
 _IMPLICIT, _EXPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
@@ -27,7 +28,9 @@ _RLE = "1.2.840.10008.1.2.5"
 _DECODER = {
     _RLE: "pylibjpeg",  # pylibjpeg-rle
     "1.2.840.10008.1.2.4.50": "gdcm",  # JPEG Baseline
-    "1.2.840.10008.1.2.4.51": "gdcm",  # JPEG Extended
+    "1.2.840.10008.1.2.4.51": "gdcm",  # JPEG Extended; of 12 bits by jpeg12
+    "1.2.840.10008.1.2.4.53": "",  # JPEG Spectral Selection, retired, by jpeg12
+    "1.2.840.10008.1.2.4.55": "",  # JPEG Full Progression, retired, by jpeg12
     "1.2.840.10008.1.2.4.57": "gdcm",  # JPEG Lossless
     "1.2.840.10008.1.2.4.70": "gdcm",  # JPEG Lossless, first-order prediction
     "1.2.840.10008.1.2.4.80": "pyjpegls",  # JPEG-LS Lossless
@@ -36,6 +39,8 @@ _DECODER = {
     "1.2.840.10008.1.2.4.91": "pylibjpeg",  # JPEG 2000
 }
 """pydicom's name of the decoder for each compressed syntax; named, so that no other one is ever taken."""
+
+_LOSSY_JPEG = frozenset({"1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.53", "1.2.840.10008.1.2.4.55"})
 
 READABLE_TRANSFER_SYNTAXES = (_EXPLICIT, _IMPLICIT, _BIG_ENDIAN, _DEFLATED, *_DECODER)
 """Transfer syntaxes whose CT pixels can be decoded here."""
@@ -175,6 +180,14 @@ class _Frames:
             try:
                 frame = get_frame(pixels, (source.ref.frame_number or 1) - 1, number_of_frames=layout.frames)
                 check_frame(frame, transfer_syntax_uid=syntax, rows=self._rows, columns=self._columns)
+                if syntax in _LOSSY_JPEG and layout.bits_stored > 8:
+                    return decode_jpeg12(
+                        frame,
+                        transfer_syntax_uid=syntax,
+                        rows=self._rows,
+                        columns=self._columns,
+                        bits_stored=layout.bits_stored,
+                    )
                 ds = _image_of(frame, syntax, layout, self._rows, self._columns)
                 array, _ = get_decoder(UID(syntax)).as_array(
                     ds, index=0, raw=True, decoding_plugin=_DECODER[syntax]

@@ -18,8 +18,6 @@ from pydicom.dataset import Dataset
 from osteoscribe.core.codes import Code
 from osteoscribe.core.marks import IgnoredMark, InstanceRef, RoiMark, UnreadableMark
 from osteoscribe.errors import InputError
-from osteoscribe.readers.content import Node, below, walk
-from osteoscribe.readers.coordinates import Drawing, drawing, images_of, shape_of
 from osteoscribe.readers.attributes import (
     code,
     evidence_series,
@@ -31,6 +29,8 @@ from osteoscribe.readers.attributes import (
     text,
     uid,
 )
+from osteoscribe.readers.content import Node, below, walk
+from osteoscribe.readers.coordinates import Drawing, drawing, images_of, shape_of
 
 SOP_CLASSES = frozenset(
     (

@@ -127,7 +127,7 @@ def is_uid(text: str) -> bool:
     return len(text) <= 64 and text.isascii() and all(part.isdigit() for part in text.split("."))
 
 
-def inflate(encoded: Encoded, *, max_bytes: int) -> tuple[bytes, bool]:
+def inflate(encoded: Encoded, *, max_bytes: int, whole: bool = True) -> tuple[bytes, bool]:
     """Inflate a deflated data set up to a limit.
 
     Parameters
@@ -136,6 +136,8 @@ def inflate(encoded: Encoded, *, max_bytes: int) -> tuple[bytes, bool]:
         The deflated data set, without zlib header (RFC 1951).
     max_bytes
         Where to stop; a small file can hold gigabytes of zeros.
+    whole
+        False where `encoded` is the beginning of something longer.
 
     Returns
     -------
@@ -154,11 +156,11 @@ def inflate(encoded: Encoded, *, max_bytes: int) -> tuple[bytes, bool]:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         data = inflater.decompress(encoded, max_bytes)
-        more = not inflater.eof and len(data) == max_bytes
+        more = not whole or len(data) == max_bytes
     except zlib.error:
         data, more = b"", False
     if not inflater.eof and not more:
         raise InputError(
             "instance.bad-deflate", "the deflated data set is damaged or incomplete; please send it again"
         )
-    return data, not more
+    return data, inflater.eof

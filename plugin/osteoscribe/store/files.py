@@ -110,7 +110,9 @@ def _instance(path: Path, size: int, data: bytes) -> StoredInstance:
     part10 = split_part10(data)
     offset = part10.dataset_offset
     header: InstanceHeader = read_header(
-        memoryview(data)[offset:], transfer_syntax_uid=part10.transfer_syntax_uid
+        memoryview(data)[offset:],
+        transfer_syntax_uid=part10.transfer_syntax_uid,
+        whole=len(data) == size,
     )
     blob = BlobRef(segment=str(path), offset=offset, length=size - offset)
     return StoredInstance(header=header, blob=blob, sha256="")

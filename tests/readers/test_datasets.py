@@ -1,0 +1,171 @@
+"""Whole data sets of mark objects: lenient where harmless, bounded where hostile."""
+
+from __future__ import annotations
+
+import logging
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from osteoscribe.readers.headers import read_dataset, read_header
+from osteoscribe.store.files import read_bytes, scan
+from tests.readers.ct_objects import BIG, DEFLATED, EXPLICIT, IMPLICIT, encode, identified, refused
+
+SEG, RTSTRUCT = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.481.3"
+
+
+def element(tag: int, vr: bytes, value: bytes) -> bytes:
+    if vr in (b"OB", b"SQ", b"UN", b"UT"):
+        return struct.pack("<HH2sHL", tag >> 16, tag & 0xFFFF, vr, 0, len(value)) + value
+    return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr, len(value)) + value
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG, DEFLATED])
+def test_the_data_set_is_the_same_in_each_encoding(syntax: str) -> None:
+    ds = identified(SEG)
+    ds.ContentLabel, ds.Rows = "LESIONS", 77
+    item = Dataset()
+    item.SegmentNumber, item.SegmentLabel = 1, "Lesion 1"
+    ds.SegmentSequence = Sequence([item])
+    again = read_dataset(encode(ds, syntax), transfer_syntax_uid=syntax)
+    assert again.Rows == 77
+    assert again.SegmentSequence[0].SegmentLabel == "Lesion 1"
+    assert again.file_meta.TransferSyntaxUID == syntax
+
+
+@pytest.mark.shared
+def test_real_marks_are_parsed_as_pydicom_does(shared_data: Path) -> None:
+    folders = [
+        shared_data / name for name in ("sr-writers", "highdicom-small", "rtstruct-writers", "gsps-imagej")
+    ]
+    marks = [i for i in scan(folders).instances if i.header.modality in ("SR", "SEG", "RTSTRUCT", "PR")]
+    assert len(marks) > 15
+    for mark in marks:
+        encoded = read_bytes(mark.blob, 0, mark.blob.length)
+        ours = read_dataset(encoded, transfer_syntax_uid=mark.header.transfer_syntax_uid)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            theirs = pydicom.dcmread(mark.blob.segment)
+            pairs = list(zip(ours.iterall(), theirs.iterall(), strict=True))
+            for mine, other in pairs:
+                assert mine.tag == other.tag
+                if mine.VR != "SQ" and mine.keyword != "ContourData":
+                    assert mine.value == other.value, (mark.blob.segment, mine.keyword)
+                elif mine.keyword == "ContourData":
+                    assert mine.value == [float(number) for number in other.value]
+
+
+def test_contour_data_is_a_list_of_floats() -> None:
+    ds, roi, contour = identified(RTSTRUCT), Dataset(), Dataset()
+    contour.ContourData = [1.5, 2, -3.25]
+    roi.ContourSequence = Sequence([contour])
+    ds.ROIContourSequence = Sequence([roi])
+    again = read_dataset(encode(ds), transfer_syntax_uid=EXPLICIT)
+    assert again.ROIContourSequence[0].ContourSequence[0].ContourData == [1.5, 2.0, -3.25]
+
+
+def test_text_without_a_character_set_is_utf8_where_it_can_be() -> None:
+    for text, encoding in (("Läsion 骨", "utf-8"), ("Läsion", "latin-1")):
+        value = text.encode(encoding)
+        value += b" " * (len(value) % 2)
+        ds = read_dataset(
+            element(0x00700080, b"CS", b"X ") + element(0x00700081, b"LO", value),
+            transfer_syntax_uid=EXPLICIT,
+        )
+        assert ds.ContentDescription == text
+
+
+def test_values_that_cannot_be_converted_are_absent_and_nothing_is_said(
+    recwarn: pytest.WarningsRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    encoded = element(0x00100010, b"PN", b"SECRET^NAME" + b"\xff" * 3)
+    encoded += element(0x00180050, b"DS", b"SECRET")
+    encoded += element(0x00280010, b"US", b"abc")
+    encoded += element(0x00280030, b"DS", b"0.5\\0.5 ")
+    with caplog.at_level(logging.DEBUG):
+        ds = read_dataset(encoded, transfer_syntax_uid=EXPLICIT)
+        assert list(ds.PixelSpacing) == [0.5, 0.5]
+        assert "Rows" not in ds
+    assert "SECRET" not in caplog.text
+    assert not recwarn.list
+
+
+def nested(depth: int, *, undefined: bool) -> bytes:
+    inner = b""
+    for _ in range(depth):
+        if undefined:
+            begin = struct.pack("<HH2sHL", 0x0040, 0xA730, b"SQ", 0, 0xFFFFFFFF)
+            begin += struct.pack("<HHL", 0xFFFE, 0xE000, 0xFFFFFFFF)
+            inner = begin + inner + struct.pack("<HHLHHL", 0xFFFE, 0xE00D, 0, 0xFFFE, 0xE0DD, 0)
+        else:
+            inner = element(0x0040A730, b"SQ", struct.pack("<HHL", 0xFFFE, 0xE000, len(inner)) + inner)
+    return inner
+
+
+@pytest.mark.parametrize("undefined", [True, False])
+def test_sequences_nested_a_thousand_deep_are_refused(undefined: bool) -> None:
+    with refused("instance.nested-too-deep"):
+        read_dataset(nested(1000, undefined=undefined), transfer_syntax_uid=EXPLICIT)
+    ds = read_dataset(nested(60, undefined=undefined), transfer_syntax_uid=EXPLICIT)
+    assert len(list(ds.iterall())) == 60
+
+
+def test_nesting_in_a_header_that_nobody_enters_is_passed_over() -> None:
+    encoded = encode(identified())
+    assert read_header(encoded + nested(500, undefined=False), transfer_syntax_uid=EXPLICIT)
+    with refused("instance.nested-too-deep"):
+        read_header(encoded + nested(500, undefined=True), transfer_syntax_uid=EXPLICIT)
+
+
+def test_a_deflate_bomb_is_refused() -> None:
+    bomb = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    zeros = b"\0" * (1 << 20)
+    start = element(0x00080008, b"UT", b"")[:8] + struct.pack("<L", 1 << 30)
+    encoded = bomb.compress(start) + b"".join(bomb.compress(zeros) for _ in range(300)) + bomb.flush()
+    assert len(encoded) < 400_000
+    with refused("instance.too-large"):
+        read_dataset(encoded, transfer_syntax_uid=DEFLATED)
+    with refused("instance.too-large"):
+        read_header(encoded, transfer_syntax_uid=DEFLATED)
+
+
+def test_damaged_deflate_is_refused() -> None:
+    encoded = encode(identified(), DEFLATED)
+    for damaged in (encoded[:-5], b"\xff" + encoded, b""):
+        with refused("instance.bad-deflate"):
+            read_dataset(damaged, transfer_syntax_uid=DEFLATED)
+        with refused("instance.bad-deflate"):
+            read_header(damaged, transfer_syntax_uid=DEFLATED)
+
+
+def test_absurd_lengths_are_refused_before_room_is_made() -> None:
+    for value in (
+        struct.pack("<HH2sHL", 0x0008, 0x0008, b"UT", 0, 0xFFFFFFF0),
+        struct.pack("<HH2sHL", 0x7FE0, 0x0010, b"OW", 0, 0x7FFFFFF0),
+        struct.pack("<HH2sH", 0x0008, 0x0060, b"CS", 0xFFFE),
+    ):
+        with refused("instance.truncated"):
+            read_dataset(value + b"12345678", transfer_syntax_uid=EXPLICIT)
+
+
+def test_too_many_numbers_or_items_are_refused() -> None:
+    numbers = b"\\1" * 8_000_002
+    contour = struct.pack("<HHL", 0x3006, 0x0050, len(numbers)) + numbers
+    with refused("instance.too-many-elements"):
+        read_dataset(contour, transfer_syntax_uid=IMPLICIT)
+    items = struct.pack("<HHL", 0xFFFE, 0xE000, 0) * 400_001
+    with refused("instance.too-many-elements"):
+        read_dataset(element(0x0040A730, b"SQ", items), transfer_syntax_uid=EXPLICIT)
+
+
+def test_an_object_over_the_limit_is_refused() -> None:
+    encoded = encode(identified())
+    assert read_dataset(encoded, transfer_syntax_uid=EXPLICIT, max_bytes=len(encoded))
+    with refused("instance.too-large"):
+        read_dataset(encoded, transfer_syntax_uid=EXPLICIT, max_bytes=len(encoded) - 1)

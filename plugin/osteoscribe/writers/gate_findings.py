@@ -12,7 +12,6 @@ from pydicom import Dataset
 from osteoscribe.core import codes
 from osteoscribe.core.answers import Density
 from osteoscribe.core.codes import Code
-from osteoscribe.core.marks import PointMark
 from osteoscribe.core.region import Outline, RegionKind
 from osteoscribe.core.report import Finding, Lesion, Report
 from osteoscribe.core.size import Size
@@ -133,20 +132,19 @@ def _check_geometry(group: Dataset, lesion: Lesion) -> None:
                 _check_line(drawn, line, lesion, closed=False)
         return
     regions = children(group, codes.IMAGE_REGION)
+    if len(regions) != (lesion.outline is not None) or template(group) != ("1410" if regions else "1501"):
+        fail(
+            "gate.template", "a lesion with an outline has TID 1410 and one region, another TID 1501 and none"
+        )
     if lesion.outline is not None:
-        if len(regions) != 1 or template(group) != "1410":
-            fail("gate.template", "the group of a lesion with an outline is not TID 1410 with one region")
-        _check_line(regions[0], lesion.outline, lesion, closed=True)
-    elif isinstance(lesion.mark.shape, PointMark):
-        if len(regions) != 1 or regions[0].GraphicType != "POINT":
-            fail("gate.geometry", "the point of a lesion is not written as one")
-        _check_image(regions[0], lesion)
+        _check_line(regions[0], lesion.outline, lesion, closed=region.kind is not RegionKind.POINT)
 
 
 def _check_line(item: Dataset, outline: Outline, lesion: Lesion, *, closed: bool) -> None:
     """Compare a line with the record in patient space, back through the grid."""
-    if item.GraphicType != "POLYLINE":
-        fail("gate.geometry", "a line is not a POLYLINE")
+    expected = "POINT" if lesion.placement.on_ct.kind is RegionKind.POINT else "POLYLINE"
+    if item.GraphicType != expected:
+        fail("gate.geometry", f"a line is written as {item.GraphicType}, expected {expected}")
     points = np.asarray(item.GraphicData, dtype=np.float64).reshape(-1, 2)
     if closed:
         if not np.array_equal(points[0], points[-1]):

@@ -57,7 +57,9 @@ def _lesion(uid: str, groups: list[Dataset]) -> ReceivedLesion:
     return ReceivedLesion(
         name=_text(first, codes.TRACKING_IDENTIFIER),
         tracking_uid=uid,
-        rule=next((code_value(i, "ConceptCodeSequence") for i in children(first, codes.MANAGEMENT_CATEGORY)), ""),
+        rule=next(
+            (code_value(i, "ConceptCodeSequence") for i in children(first, codes.MANAGEMENT_CATEGORY)), ""
+        ),
         phrase=_text(first, codes.PHRASE),
         recommendation=_text(first, codes.RECOMMENDATION_TEXT),
         values={

@@ -68,9 +68,13 @@ def run(options: argparse.Namespace) -> int:
 
 def _print(console: Console, shown: Shown) -> None:
     console.print()
-    console.print(Text.assemble((shown.name, "bold"), "  typed on the mark: ", (f"“{shown.label}”", "italic")))
+    console.print(
+        Text.assemble((shown.name, "bold"), "  typed on the mark: ", (f"“{shown.label}”", "italic"))
+    )
     for phrase in dict.fromkeys(lesion.phrase for lesion in shown.lesions):
-        console.print(Panel(Text(phrase, style="bold"), title="suggested phrase, unverified", title_align="left"))
+        console.print(
+            Panel(Text(phrase, style="bold"), title="suggested phrase, unverified", title_align="left")
+        )
     table = Table(header_style="bold", show_edge=False)
     for name in ("lesion", "long x short, mm", "volume, mm³", "HU mean ± SD, reference only", "rule"):
         table.add_column(name)

@@ -250,9 +250,7 @@ def _close_view(panel: Panel, size_px: tuple[int, int]) -> View:
     points = np.concatenate(drawn) if drawn else np.array([np.array(panel.slice_hu.shape) / 2 - 0.5])
     lowest, highest = points.min(axis=0), points.max(axis=0)
     extent_mm = float(((highest - lowest) * panel.spacing_mm).max())
-    field_mm = max(CORNERS = 3
-"""An outline has at least as many points; a drawn length has two."""
-FIELD_MM, FIELD_IN_LESIONS * extent_mm)
+    field_mm = max(FIELD_MM, FIELD_IN_LESIONS * extent_mm)
     centre = (lowest + highest) / 2
     return View(
         centre_rc=(float(centre[0]), float(centre[1])),

@@ -27,7 +27,7 @@ from osteoscribe.core.prior import (
     centroid_lps_mm,
     compare,
     resaved_as,
-    same_lesion,
+    surely_same_lesion,
 )
 from osteoscribe.core.report import Finding, Lesion
 from osteoscribe.core.rules.decide import decide
@@ -130,7 +130,7 @@ def _sizes_of_lesions(lesions: Sequence[_Lesion]) -> list[Size | NotMeasurable]:
     """One size for each lesion of the examination: the largest of those that mark the same place."""
     groups: list[list[_Lesion]] = []
     for one in lesions:
-        known = next((g for g in groups if any(same_lesion(one.record, m.record) for m in g)), None)
+        known = next((g for g in groups if any(surely_same_lesion(one.record, m.record) for m in g)), None)
         if known is None:
             groups.append([one])
         else:

@@ -127,6 +127,18 @@ def same_lesion(a: LesionRecord, b: LesionRecord) -> bool:
     return dist(a.centroid_lps_mm, b.centroid_lps_mm) <= max(_reach_mm(a), _reach_mm(b))
 
 
+def surely_same_lesion(a: LesionRecord, b: LesionRecord) -> bool:
+    """Whether two marks overlap so far that they cannot be two lesions; for counting lesions.
+
+    Counting errs the other way than `same_lesion`: two lesions taken for one would make a solitary lesion
+    of several. So the centres have to be closer than half the **shorter** of the long axes.
+    """
+    if a.frame_of_reference_uid is None or a.frame_of_reference_uid != b.frame_of_reference_uid:
+        return False
+    shorter = min(a.long_axis_mm or 0.0, b.long_axis_mm or 0.0)
+    return dist(a.centroid_lps_mm, b.centroid_lps_mm) < shorter / 2
+
+
 def _reach_mm(record: LesionRecord) -> float:
     half = POINT_MM if record.long_axis_mm is None else record.long_axis_mm / 2
     return max(half, record.slice_thickness_mm or 0.0)
@@ -202,7 +214,7 @@ def _examinations(
         if day is None or not days or day >= min(days) or one.study_instance_uid in studies:
             continue
         members = grouped[day, one.study_instance_uid]
-        if not any(one.tracking_uid == m.tracking_uid or same_lesion(one, m) for m in members):
+        if not any(one.tracking_uid == m.tracking_uid or surely_same_lesion(one, m) for m in members):
             members.append(one)
     return [(key[0], grouped[key]) for key in sorted(grouped)]
 

@@ -219,6 +219,14 @@ def test_two_lesions_never_share_a_prior() -> None:
     assert all(isinstance(found, NotCompared) for found in compare(both, [earlier(5.0)]))
 
 
+def test_a_lesion_marked_on_two_series_is_compared_on_both() -> None:
+    both = (lesion(7.4), lesion(7.1, uid="1.7", at=(0.4, 0.0, 0.0), slices_mm=2.0))
+    for found in compare(both, [earlier(4.0)]):
+        assert isinstance(found, Comparison)
+        assert found.growth is Growth.UP_OR_NEW
+    assert resaved_as(both, [lesion(5.0, uid="1.9")]) == (None, None)
+
+
 def test_a_kept_tracking_uid_pairs_across_frames() -> None:
     found = one(lesion(5.0, uid="9.1"), earlier(5.0, frame_of_reference_uid="9.9"))
     assert isinstance(found, Comparison)

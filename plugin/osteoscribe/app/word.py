@@ -18,12 +18,15 @@ from osteoscribe.core.labels import (
     answers_from_label,
     merge_answers,
     own_name,
+    shared_answers,
 )
 from osteoscribe.core.marks import RoiMark
 from osteoscribe.core.phrase import PhraseValues, word
 from osteoscribe.core.prior import (
+    NO_EARLIER,
     Comparison,
     LesionRecord,
+    NotCompared,
     centroid_lps_mm,
     compare,
     resaved_as,
@@ -80,10 +83,10 @@ def findings_of(
     for lesions in of_study.values():
         sizes = _sizes_of_lesions(lesions)
         comparisons = compare([one.record for one in lesions], earlier)
-        for lesion, comparison in zip(lesions, comparisons, strict=True):
+        answered = _answered(lesions, practice, calling_ae)
+        for lesion, comparison, said in zip(lesions, comparisons, answered, strict=True):
             mine = findings[lesion.series.index.series_instance_uid]
-            stated = comparison if isinstance(comparison, Comparison) else None
-            mine.append(_finding(f"Lesion {len(mine) + 1}", lesion, sizes, stated, practice, calling_ae))
+            mine.append(_finding(f"Lesion {len(mine) + 1}", lesion, sizes, comparison, said, practice))
     return {uid: tuple(found) for uid, found in findings.items()}
 
 
@@ -146,14 +149,17 @@ def _finding(
     name: str,
     one: _Lesion,
     sizes: Sequence[Size | NotMeasurable],
-    comparison: Comparison | None,
+    compared: Comparison | NotCompared,
+    said: _Said,
     practice: Practice,
-    calling_ae: str,
 ) -> Finding:
     measured = one.measured
-    answers, conflicts, remarks = _answers(measured.placed.mark, one.series.context, practice, calling_ae)
-    sheet = facts_for(measured.size, sizes, comparison, answers)
-    sheet = replace(sheet, conflicts=(*conflicts, *sheet.conflicts))
+    comparison = compared if isinstance(compared, Comparison) else None
+    remarks = said.remarks
+    if isinstance(compared, NotCompared) and compared.why != NO_EARLIER:
+        remarks = (*remarks, f"Not compared with an earlier examination: {compared.why}.")
+    sheet = facts_for(measured.size, sizes, comparison, said.answers)
+    sheet = replace(sheet, conflicts=(*said.conflicts, *sheet.conflicts))
     decision = decide(practice.table, sheet.facts)
     worded = max(sizes, key=_length) if decision.scope == Scope.EXAMINATION.value else measured.size
     lesion = _lesion(name, one, comparison, remarks)
@@ -166,10 +172,26 @@ def _finding(
     )
 
 
-def _answers(
-    mark: RoiMark, context: Dataset, practice: Practice, calling_ae: str
-) -> tuple[Answers, tuple[Conflict, ...], tuple[str, ...]]:
-    """Answers of all sources made one, what disagreed, and what is to be said about them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """What all sources state about one mark, what disagreed, and what is to be said about it."""
+
+    answers: Answers
+    conflicts: tuple[Conflict, ...]
+    remarks: tuple[str, ...]
+
+
+def _answered(lesions: Sequence[_Lesion], practice: Practice, calling_ae: str) -> list[_Said]:
+    """What is stated about each mark of one study; what holds for the patient is said on each."""
+    own = [_said(one.measured.placed.mark, one.series.context, practice, calling_ae) for one in lesions]
+    shared, conflicts = shared_answers([one.answers for one in own])
+    return [
+        replace(one, answers=answers, conflicts=tuple(dict.fromkeys((*one.conflicts, *conflicts))))
+        for one, answers in zip(own, shared, strict=True)
+    ]
+
+
+def _said(mark: RoiMark, context: Dataset, practice: Practice, calling_ae: str) -> _Said:
     label = answers_from_label(mark.label, practice.labels)
     codes = answers_from_codes(mark.property_codes, practice.labels)
     attributes = answers_from_attributes(context, practice.malignancies)
@@ -181,8 +203,8 @@ def _answers(
     if label.unknown_tokens:
         words = ", ".join(f"'{token}'" for token in label.unknown_tokens)
         remarks.append(f"Words of the label that are not defined here, so not used: {words}.")
-    said = (*label.conflicts, *codes.conflicts, *attributes.conflicts, *conflicts)
-    return answers, said, tuple(remarks)
+    disagreed = (*label.conflicts, *codes.conflicts, *attributes.conflicts, *conflicts)
+    return _Said(answers=answers, conflicts=disagreed, remarks=tuple(remarks))
 
 
 def _lesion(name: str, one: _Lesion, comparison: Comparison | None, remarks: tuple[str, ...]) -> Lesion:

@@ -20,16 +20,19 @@ from osteoscribe.core.labels import (
     answers_from_label,
     merge_answers,
     own_name,
+    shared_answers,
 )
 from osteoscribe.core.marks import RoiMark
 from osteoscribe.core.phrase import PhraseValues, word
 from osteoscribe.core.prior import (
+    NO_EARLIER,
     Comparison,
     LesionRecord,
+    NotCompared,
     centroid_lps_mm,
     compare,
     resaved_as,
-    same_lesion,
+    surely_same_lesion,
 )
 from osteoscribe.core.report import Finding, Lesion
 from osteoscribe.core.rules.decide import decide
@@ -82,11 +85,11 @@ def word_series(
     for study_uid, lesions in of_study.items():
         sizes = _sizes_of_lesions(lesions)
         comparisons = compare([one.record for one in lesions], before[study_uid])
-        for lesion, comparison in zip(lesions, comparisons, strict=True):
+        answered = _answered(lesions, practice, calling_ae)
+        for lesion, comparison, said in zip(lesions, comparisons, answered, strict=True):
             mine = worded[lesion.series.index.series_instance_uid]
-            stated = comparison if isinstance(comparison, Comparison) else None
             name = f"Lesion {len(mine) + 1}"
-            mine.append((_finding(name, lesion, sizes, stated, practice, calling_ae), lesion.record))
+            mine.append((_finding(name, lesion, sizes, comparison, said, practice), lesion.record))
     return worded
 
 
@@ -146,7 +149,7 @@ def _sizes_of_lesions(lesions: Sequence[_Lesion]) -> list[Size | NotMeasurable]:
     """One size for each lesion of the examination: the largest of those that mark the same place."""
     groups: list[list[_Lesion]] = []
     for one in lesions:
-        known = next((g for g in groups if any(same_lesion(one.record, m.record) for m in g)), None)
+        known = next((g for g in groups if any(surely_same_lesion(one.record, m.record) for m in g)), None)
         if known is None:
             groups.append([one])
         else:
@@ -162,14 +165,17 @@ def _finding(
     name: str,
     one: _Lesion,
     sizes: Sequence[Size | NotMeasurable],
-    comparison: Comparison | None,
+    compared: Comparison | NotCompared,
+    said: _Said,
     practice: Practice,
-    calling_ae: str,
 ) -> Finding:
     measured = one.measured
-    answers, conflicts, remarks = _answers(measured.placed.mark, one.series.context, practice, calling_ae)
-    sheet = facts_for(measured.size, sizes, comparison, answers)
-    sheet = replace(sheet, conflicts=(*conflicts, *sheet.conflicts))
+    comparison = compared if isinstance(compared, Comparison) else None
+    remarks = said.remarks
+    if isinstance(compared, NotCompared) and compared.why != NO_EARLIER:
+        remarks = (*remarks, f"Not compared with an earlier examination: {compared.why}.")
+    sheet = facts_for(measured.size, sizes, comparison, said.answers)
+    sheet = replace(sheet, conflicts=(*said.conflicts, *sheet.conflicts))
     decision = decide(practice.table, sheet.facts)
     worded = max(sizes, key=_length) if decision.scope == Scope.EXAMINATION.value else measured.size
     lesion = _lesion(name, one, comparison, remarks)
@@ -182,10 +188,26 @@ def _finding(
     )
 
 
-def _answers(
-    mark: RoiMark, context: Dataset, practice: Practice, calling_ae: str
-) -> tuple[Answers, tuple[Conflict, ...], tuple[str, ...]]:
-    """Answers of all sources made one, what disagreed, and what is to be said about them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """What all sources state about one mark, what disagreed, and what is to be said about it."""
+
+    answers: Answers
+    conflicts: tuple[Conflict, ...]
+    remarks: tuple[str, ...]
+
+
+def _answered(lesions: Sequence[_Lesion], practice: Practice, calling_ae: str) -> list[_Said]:
+    """What is stated about each mark of one study; what holds for the patient is said on each."""
+    own = [_said(one.measured.placed.mark, one.series.context, practice, calling_ae) for one in lesions]
+    shared, conflicts = shared_answers([one.answers for one in own])
+    return [
+        replace(one, answers=answers, conflicts=tuple(dict.fromkeys((*one.conflicts, *conflicts))))
+        for one, answers in zip(own, shared, strict=True)
+    ]
+
+
+def _said(mark: RoiMark, context: Dataset, practice: Practice, calling_ae: str) -> _Said:
     label = answers_from_label(mark.label, practice.labels)
     codes = answers_from_codes(mark.property_codes, practice.labels)
     attributes = answers_from_attributes(context, practice.malignancies)
@@ -197,8 +219,8 @@ def _answers(
     if label.unknown_tokens:
         words = ", ".join(f"'{token}'" for token in label.unknown_tokens)
         remarks.append(f"Words of the label that are not defined here, so not used: {words}.")
-    said = (*label.conflicts, *codes.conflicts, *attributes.conflicts, *conflicts)
-    return answers, said, tuple(remarks)
+    disagreed = (*label.conflicts, *codes.conflicts, *attributes.conflicts, *conflicts)
+    return _Said(answers=answers, conflicts=disagreed, remarks=tuple(remarks))
 
 
 def _lesion(name: str, one: _Lesion, comparison: Comparison | None, remarks: tuple[str, ...]) -> Lesion:

@@ -193,9 +193,12 @@ class _Frames:
                     ds, index=0, raw=True, decoding_plugin=_DECODER[syntax]
                 )
             except _DECODER_ERRORS as error:
-                raise InputError(
-                    "ct.cannot-decode", f"its pixel data is damaged ({type(error).__name__}); send it again"
-                ) from None
+                raise _damaged(error) from None
+            except BaseException as error:
+                # a run that ends after its frame makes pylibjpeg-rle panic, which is no Exception in Python
+                if type(error).__name__ != "PanicException":
+                    raise
+                raise _damaged(error) from None
         return np.asarray(array)
 
     def _through_lut(self, source: SliceSource, stored: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
@@ -211,6 +214,11 @@ class _Frames:
             raise InputError(
                 "ct.not-hounsfield", f"its modality LUT cannot be read ({type(error).__name__})"
             ) from None
+
+
+def _damaged(error: BaseException) -> InputError:
+    why = f"its pixel data is damaged ({type(error).__name__}); send it again"
+    return InputError("ct.cannot-decode", why)
 
 
 def _image_of(frame: bytes, syntax: str, layout: PixelLayout, rows: int, columns: int) -> Dataset:

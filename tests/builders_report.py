@@ -202,7 +202,8 @@ def placement_for(series: Sequence[Dataset], kind: str, k: int = 1) -> Placement
             Outline(k=k, points_rc=np.array([[27.0, 40.0], [32.0, 40.0]])),
         )
     elif kind == "point":
-        region_kind, mask, outlines = RegionKind.POINT, np.zeros((0, 0, 0), dtype=bool), ()
+        region_kind, mask = RegionKind.POINT, np.zeros((0, 0, 0), dtype=bool)
+        outlines = (Outline(k=k, points_rc=np.array([[30.0, 40.0]])),)
     region = Region(kind=region_kind, grid=grid, offset=(k, 27, 37), mask=mask, outlines=outlines)
     return Placement(measured=region, on_ct=region, remarks=())
 

@@ -14,7 +14,7 @@ from pynetdicom import AE
 from pynetdicom.dimse_primitives import C_STORE
 
 from osteoscribe.app.settings import NodeSettings, Settings, StoreSettings
-from osteoscribe.bootstrap import open_listener
+from osteoscribe.bootstrap.node import open_listener
 from osteoscribe.store.folder import DataFolder, open_folder
 from tests.fakes.dicom import EXPLICIT
 

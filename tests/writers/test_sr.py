@@ -170,7 +170,7 @@ def test_why_names_rule_table_sources_inputs_and_what_is_not_recorded():
     assert "symptoms no (ROI label)" in why
     assert "Not recorded: multiplicity, largest, malignancy history" in why
     assert "kernel B70f" in why and "contrast not stated" in why
-    assert "research use" in child(child(root, "C0034375"), "121106").TextValue
+    assert "research use" in children(child(root, "C0034375"), "121106")[-1].TextValue
 
 
 def test_one_sentence_for_the_examination_is_said_once_with_its_lesions():

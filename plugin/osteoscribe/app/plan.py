@@ -117,7 +117,10 @@ def plan(ledger: PlanLedger, settings: JobSettings, now: datetime) -> tuple[str,
     """
     planned: list[str] = []
     done: set[int] = set()
-    for mark in ledger.open_marks():
+    open_marks = ledger.open_marks()
+    for mark in open_marks:
+        ledger.link(mark.instance_id, _series_of(ledger, mark))
+    for mark in open_marks:
         if mark.instance_id in done:
             continue
         marks, series = _bound_together(ledger, mark)
@@ -152,8 +155,6 @@ def _bound_together(ledger: PlanLedger, mark: MarkObject) -> tuple[tuple[MarkObj
     series: set[str] = set()
     fresh: list[MarkObject] = [mark]
     while fresh:
-        for one in fresh:
-            ledger.link(one.instance_id, _series_of(ledger, one))
         new_series = ledger.linked_series([one.instance_id for one in fresh]) - series
         series |= new_series
         fresh = [one for one in ledger.marks_on(sorted(new_series)) if one.instance_id not in marks]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pydicom import Dataset
 
 from osteoscribe.app.gather import CtSeries, MarkObject
-from osteoscribe.core.report import Report
+from osteoscribe.core.report import Problem, Report
+from osteoscribe.errors import InputError
 from osteoscribe.writers.companion import build_companion
 from osteoscribe.writers.document import EvidenceRef, encode
+from osteoscribe.writers.gate import check
+from osteoscribe.writers.notice import build_notice
 from osteoscribe.writers.profiles import STANDARD, Profile
 from osteoscribe.writers.sr import build_sr
 
@@ -30,12 +33,21 @@ class WrittenObject:
     encoded: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """An object that the gate refused, with the reason: kept to be looked at, never sent."""
+
+    object: WrittenObject
+    problem: Problem
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Written:
     """A report and the objects it was written as, the one that carries the result first."""
 
     report: Report
     objects: tuple[WrittenObject, ...]
+    quarantined: tuple[Quarantined, ...] = ()
 
 
 def write_report(
@@ -54,32 +66,47 @@ def write_report(
     objects
         The mark objects of the request; those that the report speaks of are its evidence.
 
-    Raises
-    ------
-    InputError
-        ``gate.*`` where what was written does not say what was measured; nothing of it may be sent.
+    Returns
+    -------
+    Written
+        What passed the gate, and what it refused (``gate.*``).
     """
     evidence = _evidence(report, series, objects)
-    built: list[tuple[str, Dataset]] = []
-    if report.findings:
-        if profile.measurement_report:
-            built.append(("sr", build_sr(report, context, evidence, profile)))
-        if profile.text_companion:
-            built.append(("text", build_companion(report, context, evidence, profile)))
-    written = []
-    for role, dataset in built:
-        encoded = encode(dataset)
-        written.append(
-            WrittenObject(
-                role=role,
-                sop_class_uid=str(dataset.SOPClassUID),
-                sop_instance_uid=str(dataset.SOPInstanceUID),
-                series_instance_uid=str(dataset.SeriesInstanceUID),
-                instance_number=int(dataset.InstanceNumber),
-                encoded=encoded,
-            )
+    passed: list[WrittenObject] = []
+    refused: list[Quarantined] = []
+    for role, build in _builders(report, profile):
+        dataset = build(report, context, evidence, profile)
+        written = WrittenObject(
+            role=role,
+            sop_class_uid=str(dataset.SOPClassUID),
+            sop_instance_uid=str(dataset.SOPInstanceUID),
+            series_instance_uid=str(dataset.SeriesInstanceUID),
+            instance_number=int(dataset.InstanceNumber),
+            encoded=encode(dataset),
         )
-    return Written(report=report, objects=tuple(written))
+        try:
+            check(written.encoded, report, context, evidence, profile)
+        except InputError as error:
+            problem = Problem(code=error.code, message=error.message, where=written.sop_instance_uid)
+            refused.append(Quarantined(object=written, problem=problem))
+        else:
+            passed.append(written)
+    return Written(report=report, objects=tuple(passed), quarantined=tuple(refused))
+
+
+_Build = Callable[[Report, Dataset, Sequence[EvidenceRef], Profile], Dataset]
+
+
+def _builders(report: Report, profile: Profile) -> list[tuple[str, _Build]]:
+    """Which objects a report is written as for a destination, by role."""
+    builders: list[tuple[str, _Build]] = []
+    if report.findings and profile.measurement_report:
+        builders.append(("sr", build_sr))
+    if report.findings and profile.text_companion:
+        builders.append(("text", build_companion))
+    if report.problems and profile.notice:
+        builders.append(("notice", build_notice))
+    return builders
 
 
 def _evidence(report: Report, series: CtSeries, objects: Sequence[MarkObject]) -> tuple[EvidenceRef, ...]:

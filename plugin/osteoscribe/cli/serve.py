@@ -38,16 +38,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(options: argparse.Namespace) -> int:
     """Run the node; returns the exit code."""
-    from osteoscribe import bootstrap
+    from osteoscribe.bootstrap.node import serve, start_logging
 
     settings = settings_of(options)
-    bootstrap.start_logging()
+    start_logging()
 
     def on_listening(port: int) -> None:
         node = settings.node
         print(f"osteoscribe {node.ae_title} listens on {node.host}:{port}, stop with Ctrl-C", flush=True)
 
-    bootstrap.serve(settings, on_listening)
+    serve(settings, on_listening)
     return 0
 
 

@@ -1,12 +1,61 @@
-"""Pairing with earlier lesions."""
+"""The same lesion in earlier examinations: pairing, and growth by measurement."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from math import dist
+
+import numpy as np
 
 from osteoscribe.core.answers import Growth
+from osteoscribe.core.region import Region
 from osteoscribe.core.units import Millimetre
+
+THICKEST_COMPARABLE_MM = 2.5
+"""Slices above this do not measure a small lesion well enough to tell growth."""
+LEAST_GROWTH_MM = 2.0
+"""Smallest difference that is growth, in mm, together with `LEAST_GROWTH`."""
+LEAST_GROWTH = 0.25
+"""Smallest difference that is growth, as a part of the earlier size."""
+STABLE_MONTHS = 24
+"""Full calendar months without change after which a lesion counts as unchanged."""
+ROUNDING_MM = 1e-6
+"""Differences of decimals are not exact in binary: 6.1 - 4.1 is below 2. The benefit goes to growth."""
+POINT_MM = 2.0
+"""How far apart two points may be set on the same lesion."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LesionRecord:
+    """A measured lesion as the ledger keeps it, of this or of an earlier examination.
+
+    Parameters
+    ----------
+    study_date
+        StudyDate, or None where it is absent.
+    frame_of_reference_uid
+        Of the CT series, or None.
+    centroid_lps_mm
+        Centre of the mark, LPS mm (`centroid_lps_mm`).
+    long_axis_mm
+        Unrounded, or None where the mark is not measurable.
+    slice_thickness_mm
+        Of the CT series, or None where it is not recorded.
+    name
+        The reader's own name of the lesion (`osteoscribe.core.labels.own_name`), or empty. Never logged.
+    """
+
+    tracking_uid: str
+    study_instance_uid: str
+    study_date: date | None
+    frame_of_reference_uid: str | None
+    centroid_lps_mm: tuple[float, float, float]
+    long_axis_mm: Millimetre | None
+    slice_thickness_mm: float | None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,3 +69,273 @@ class Comparison:
     growth: Growth
     comparable: bool
     why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotCompared:
+    """There is no earlier measurement of this lesion to compare with; growth stays unknown."""
+
+    why: str
+
+
+def centroid_lps_mm(region: Region) -> tuple[float, float, float]:
+    """Centre of a mark: of its voxels, or of its lines where it has no area.
+
+    Parameters
+    ----------
+    region
+        The mark laid on a grid.
+
+    Returns
+    -------
+    tuple[float, float, float]
+        LPS mm.
+    """
+    voxels = np.argwhere(region.mask)
+    if len(voxels):
+        points = voxels + np.asarray(region.offset)
+    else:
+        points = np.vstack([np.insert(line.points_rc, 0, line.k, axis=1) for line in region.outlines])
+    x, y, z = region.grid.to_patient(points).mean(axis=0)
+    return (float(x), float(y), float(z))
+
+
+def same_lesion(a: LesionRecord, b: LesionRecord) -> bool:
+    """Whether two marks lie on the same lesion, by place.
+
+    They do where both are in one frame of reference and their centres are no further apart than half the
+    longer of their long axes, or one slice: separate lesions rarely come that close, and a lesion that
+    grew to one side is still found.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> first = LesionRecord(
+    ...     tracking_uid="1.1",
+    ...     study_instance_uid="1.2",
+    ...     study_date=None,
+    ...     frame_of_reference_uid="1.3",
+    ...     centroid_lps_mm=(0.0, 0.0, 0.0),
+    ...     long_axis_mm=Millimetre(6.0),
+    ...     slice_thickness_mm=1.0,
+    ... )
+    >>> [same_lesion(first, replace(first, centroid_lps_mm=(x, 0.0, 0.0))) for x in (2.9, 3.1)]
+    [True, False]
+    """
+    if a.frame_of_reference_uid is None or a.frame_of_reference_uid != b.frame_of_reference_uid:
+        return False
+    return dist(a.centroid_lps_mm, b.centroid_lps_mm) <= max(_reach_mm(a), _reach_mm(b))
+
+
+def _reach_mm(record: LesionRecord) -> float:
+    half = POINT_MM if record.long_axis_mm is None else record.long_axis_mm / 2
+    return max(half, record.slice_thickness_mm or 0.0)
+
+
+def resaved_as(current: Sequence[LesionRecord], earlier: Sequence[LesionRecord]) -> tuple[str | None, ...]:
+    """Tracking UIDs that marks had before a viewer saved them again under new ones.
+
+    Parameters
+    ----------
+    current
+        The marks of one CT series as they are now.
+    earlier
+        The same series' lesions as reported before.
+
+    Returns
+    -------
+    tuple[str | None, ...]
+        For each current mark the tracking UID to keep; None where it is new, or where the pairing by place
+        is not one to one.
+    """
+    kept = [fit.only for fit in _fits(current, earlier, same_lesion)]
+    return tuple(one.tracking_uid if one else None for one in kept)
+
+
+def compare(
+    current: Sequence[LesionRecord], priors: Sequence[LesionRecord]
+) -> tuple[Comparison | NotCompared, ...]:
+    """Each lesion of an examination against the same lesion in earlier ones.
+
+    Lesions are paired for each earlier examination by tracking UID, else by place within one frame of
+    reference, else by the reader's own name of the lesion. A pairing that is not one to one is none, and
+    says so. Of several earlier examinations, one against which the lesion grew decides; then the oldest
+    that can be compared.
+
+    Parameters
+    ----------
+    current
+        All measured lesions of this examination.
+    priors
+        Measured lesions of this patient, from earlier reports. Those of the same study, without a date,
+        or not earlier are not used.
+
+    Returns
+    -------
+    tuple[Comparison | NotCompared, ...]
+        One for each current lesion. A lesion without a counterpart is not called new: an earlier reader
+        may not have marked it.
+    """
+    found: list[list[Comparison]] = [[] for _ in current]
+    why: list[list[str]] = [[] for _ in current]
+    for day, members in _examinations(current, priors):
+        for at, (partner, reason) in enumerate(_partners(current, members)):
+            if partner is None or partner.long_axis_mm is None or current[at].long_axis_mm is None:
+                why[at].append(f"{day.isoformat()}: {reason or 'the lesion has no size to compare'}")
+            else:
+                found[at].append(_measured(current[at], partner, day))
+    return tuple(
+        _deciding(one) if one else NotCompared(why="; ".join(reasons) or "no earlier measurement is stored")
+        for one, reasons in zip(found, why, strict=True)
+    )
+
+
+def _examinations(
+    current: Sequence[LesionRecord], priors: Sequence[LesionRecord]
+) -> list[tuple[date, list[LesionRecord]]]:
+    """Earlier examinations from the oldest to the newest, each lesion in them once."""
+    studies = {one.study_instance_uid for one in current}
+    days = [one.study_date for one in current if one.study_date is not None]
+    grouped: dict[tuple[date, str], list[LesionRecord]] = defaultdict(list)
+    for one in sorted(priors, key=_thinnest_first):
+        day = one.study_date
+        if day is None or not days or day >= min(days) or one.study_instance_uid in studies:
+            continue
+        members = grouped[day, one.study_instance_uid]
+        if not any(one.tracking_uid == m.tracking_uid or same_lesion(one, m) for m in members):
+            members.append(one)
+    return [(key[0], grouped[key]) for key in sorted(grouped)]
+
+
+def _thinnest_first(one: LesionRecord) -> tuple[float, str, tuple[float, float, float]]:
+    """Sort key: a lesion marked on two series of an examination is taken from the thinner slices."""
+    return (one.slice_thickness_mm or np.inf, one.tracking_uid, one.centroid_lps_mm)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fit:
+    """The earlier lesions that one current lesion fits.
+
+    Parameters
+    ----------
+    contested
+        Whether another current lesion fits one of them too.
+    """
+
+    found: tuple[LesionRecord, ...]
+    contested: bool
+
+    @property
+    def only(self) -> LesionRecord | None:
+        """The counterpart where the pairing is one to one."""
+        return self.found[0] if len(self.found) == 1 and not self.contested else None
+
+
+def _fits(
+    current: Sequence[LesionRecord],
+    earlier: Sequence[LesionRecord],
+    same: Callable[[LesionRecord, LesionRecord], bool],
+) -> list[_Fit]:
+    found = [tuple(b for b in earlier if same(a, b)) for a in current]
+    return [
+        _Fit(found=own, contested=any(set(own) & set(other) for at, other in enumerate(found) if at != mine))
+        for mine, own in enumerate(found)
+    ]
+
+
+def _partners(
+    current: Sequence[LesionRecord], members: Sequence[LesionRecord]
+) -> list[tuple[LesionRecord | None, str]]:
+    """For each current lesion its counterpart in one earlier examination, or why there is none."""
+    by_uid = _fits(current, members, lambda a, b: a.tracking_uid == b.tracking_uid)
+    by_place = _fits(current, members, same_lesion)
+    by_name = _fits(current, members, lambda a, b: bool(a.name) and a.name == b.name)
+    return [
+        _partner(one, uid, place, name)
+        for one, uid, place, name in zip(current, by_uid, by_place, by_name, strict=True)
+    ]
+
+
+def _partner(one: LesionRecord, uid: _Fit, place: _Fit, name: _Fit) -> tuple[LesionRecord | None, str]:
+    if uid.only:
+        return uid.only, ""
+    if place.only:
+        return place.only, ""
+    if place.found:
+        if name.only in place.found:
+            return name.only, ""
+        return None, "the lesions cannot be paired one to one by place, so none was taken"
+    if name.only is None:
+        several = "the lesions of this name cannot be paired one to one, so none was taken"
+        return None, several if name.found else "no lesion fits by place or name"
+    if one.frame_of_reference_uid is not None and (
+        one.frame_of_reference_uid == name.only.frame_of_reference_uid
+    ):
+        return None, "the lesion of the same name lies at another place, so it was not taken"
+    return name.only, ""
+
+
+def _measured(one: LesionRecord, prior: LesionRecord, day: date) -> Comparison:
+    assert one.long_axis_mm is not None
+    assert prior.long_axis_mm is not None
+    assert one.study_date is not None
+    difference = one.long_axis_mm - prior.long_axis_mm
+    why_not = _why_not(one, prior)
+    growth = Growth.UNKNOWN if why_not else _growth(prior.long_axis_mm, difference, day, one.study_date)
+    return Comparison(
+        prior_tracking_uid=prior.tracking_uid,
+        prior_date=day,
+        prior_long_axis_mm=prior.long_axis_mm,
+        difference_mm=Millimetre(difference),
+        growth=growth,
+        comparable=not why_not,
+        why_not=why_not,
+    )
+
+
+def _why_not(one: LesionRecord, prior: LesionRecord) -> str:
+    for record, which in ((one, "this"), (prior, "the earlier")):
+        thickness = record.slice_thickness_mm
+        if thickness is None:
+            return f"the slice thickness of {which} examination is not recorded"
+        if thickness > THICKEST_COMPARABLE_MM + ROUNDING_MM:
+            return (
+                f"the slices of {which} examination are {thickness:g} mm thick; growth is only measured on"
+                f" slices of {THICKEST_COMPARABLE_MM:g} mm or less"
+            )
+    return ""
+
+
+def _growth(prior_mm: float, difference_mm: float, prior_day: date, day: date) -> Growth:
+    if _changed(prior_mm, difference_mm):
+        return Growth.UP_OR_NEW if difference_mm > 0 else Growth.STABLE
+    return Growth.STABLE_24 if full_months(prior_day, day) >= STABLE_MONTHS else Growth.STABLE
+
+
+def _changed(prior_mm: float, difference_mm: float) -> bool:
+    """Whether a difference is beyond measurement error."""
+    change = abs(difference_mm) + ROUNDING_MM
+    return change >= LEAST_GROWTH_MM and change >= LEAST_GROWTH * prior_mm
+
+
+def full_months(start: date, end: date) -> int:
+    """Full calendar months from one day to another.
+
+    Examples
+    --------
+    >>> full_months(date(2020, 3, 15), date(2022, 3, 14)), full_months(date(2020, 3, 15), date(2022, 3, 15))
+    (23, 24)
+    """
+    return (end.year - start.year) * 12 + end.month - start.month - (end.day < start.day)
+
+
+def _deciding(comparisons: list[Comparison]) -> Comparison:
+    """Choose among the comparisons with each earlier examination, from the oldest to the newest.
+
+    Growth against any of them goes first, then a decrease (what changed is not unchanged for 24 months),
+    then the oldest that can be compared, else the newest.
+    """
+    comparable = [one for one in comparisons if one.comparable]
+    grown = [one for one in comparable if one.growth is Growth.UP_OR_NEW]
+    shrunk = [one for one in comparable if _changed(one.prior_long_axis_mm, one.difference_mm)]
+    return (grown or shrunk or comparable or comparisons[::-1])[0]

@@ -9,21 +9,40 @@ from pydicom.dataset import Dataset
 from osteoscribe.core.codes import OSTEOSCRIBE_SCHEME
 from osteoscribe.core.marks import IgnoredMark, RoiMark, UnreadableMark
 from osteoscribe.errors import InputError
-from osteoscribe.readers import rtstruct, seg, sr
+from osteoscribe.readers import gsps, rtstruct, seg, sr
 from osteoscribe.readers.attributes import UNREADABLE, items, quiet, source_of, text, uid
 
 Mark = RoiMark | UnreadableMark | IgnoredMark
+
+KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
+"""Key Object Selection Document Storage: names images, marks nothing on them."""
+
+
+def _key_objects(ds: Dataset) -> tuple[Mark, ...]:
+    return (
+        _ignored(ds, "key object selection", "a key object selection names images and marks nothing on them"),
+    )
+
+
+def _ignored(ds: Dataset, dialect: str, reason: str) -> IgnoredMark:
+    return IgnoredMark(label="", source=source_of(ds), item="object", dialect=dialect, reason=reason)
+
 
 _READERS: dict[str, Callable[[Dataset], tuple[Mark, ...]]] = {
     **dict.fromkeys(seg.SOP_CLASSES, seg.read),
     **dict.fromkeys(rtstruct.SOP_CLASSES, rtstruct.read),
     **dict.fromkeys(sr.SOP_CLASSES, sr.read),
+    **dict.fromkeys(gsps.SOP_CLASSES, gsps.read),
+    KEY_OBJECT_SELECTION: _key_objects,
 }
 
 MARK_SOP_CLASSES = frozenset(_READERS)
 """SOP classes of objects that can hold marks."""
 
-SUPPORTED = "SEG (binary, fractional, label map), RT Structure Set, SR measurement groups with coordinates"
+SUPPORTED = (
+    "SEG (binary, fractional, label map), RT Structure Set, SR with spatial coordinates"
+    " or presentation state with graphics"
+)
 
 
 def read_marks(ds: Dataset) -> tuple[Mark, ...]:
@@ -47,15 +66,7 @@ def read_marks(ds: Dataset) -> tuple[Mark, ...]:
                 " please export the mark as one of them",
             )
         if is_own_report(ds):
-            return (
-                IgnoredMark(
-                    label="",
-                    source=source_of(ds),
-                    item="report",
-                    dialect="Osteoscribe report",
-                    reason="a report of Osteoscribe itself",
-                ),
-            )
+            return (_ignored(ds, "Osteoscribe report", "a report of Osteoscribe itself"),)
         try:
             return reader(ds)
         except UNREADABLE as error:

@@ -13,6 +13,8 @@ MAX_PIXEL_POSITION = 1e6
 """Image coordinates beyond this are no positions on a CT."""
 MAX_PATIENT_POSITION_MM = 1e5
 """100 m: patient coordinates beyond this are no positions in a scanner."""
+CLOSED = 1e-3
+"""Ends of an outline closer than this, in pixels or mm, are one point."""
 FLATTENING_PX = 0.0005
 """Largest distance between an ellipse and the polygon that stands for it, in pixels (mm in patient space)."""
 
@@ -59,8 +61,8 @@ def without_repeated_first(points: FloatArray) -> FloatArray:
 
 
 def is_closed(points: FloatArray) -> bool:
-    """Whether the last of several points repeats the first."""
-    return len(points) > 1 and bool(np.allclose(points[0], points[-1], rtol=0, atol=1e-6))
+    """Whether the last of several points repeats the first, within a rounding of 32-bit numbers."""
+    return len(points) > 1 and bool(np.allclose(points[0], points[-1], rtol=0, atol=CLOSED))
 
 
 def ellipse(ends: FloatArray) -> FloatArray:
@@ -113,3 +115,88 @@ def _malformed(what: str, expected: int, found: int) -> InputError:
         "roi.coordinates-invalid",
         f"found {found} points for {what}, expected {expected}; please save the mark again",
     )
+
+
+def is_rectangle(points: FloatArray) -> bool:
+    """Whether four points are the corners of a rectangle in order.
+
+    Examples
+    --------
+    >>> is_rectangle(np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 2.0], [0.0, 2.0]]))
+    True
+    >>> is_rectangle(np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 2.0], [1.0, 2.0]]))
+    False
+    """
+    if len(points) != 4:
+        return False
+    first, second = points[1] - points[0], points[2] - points[1]
+    size = float(np.linalg.norm(first) * np.linalg.norm(second))
+    parallel = np.allclose(points[3] - points[0], second, atol=1e-3)
+    return size > 0 and bool(parallel) and abs(float(first @ second)) < 1e-3 * size
+
+
+def circle_through(points: FloatArray) -> FloatArray:
+    """Centre and one point of the circle through three points.
+
+    Parameters
+    ----------
+    points
+        (3, 2).
+
+    Returns
+    -------
+    FloatArray
+        (2, 2): the centre, and the first of the points.
+
+    Raises
+    ------
+    InputError
+        `roi.no-area` where the three lie on one line.
+
+    Examples
+    --------
+    >>> circle_through(np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])).round(6).tolist()
+    [[0.0, 0.0], [1.0, 0.0]]
+    """
+    sides = points[1:] - points[0]
+    if abs(float(np.linalg.det(sides))) < 1e-9:
+        raise InputError(
+            "roi.no-area", "the three points of the circle lie on one line; please draw it again"
+        )
+    centre = points[0] + np.linalg.solve(sides, (sides**2).sum(axis=1) / 2)
+    return np.vstack([centre, points[0]])
+
+
+SPLINE_PARTS = 8
+"""Pieces that an interpolated curve is cut into between two of its points."""
+
+
+def interpolated(points: FloatArray) -> FloatArray:
+    """Closed cubic spline through points, cut into `SPLINE_PARTS` pieces between two of them.
+
+    The standard leaves the curve to the viewer but lets it pass through all points (PS3.3 C.10.5.1.2).
+
+    Parameters
+    ----------
+    points
+        (n, 2), without the first repeated; n at least 3.
+
+    Returns
+    -------
+    FloatArray
+        (8 n, 2), the points among them.
+    """
+    # The coefficients of the uniform periodic B-spline solve a circulant system: a division in Fourier space.
+    count = len(points)
+    circulant = (4 + 2 * np.cos(2 * math.pi * np.arange(count) / count)) / 6
+    spectrum = np.fft.fft(points, axis=0) / circulant[:, None]
+    control = np.real(np.fft.ifft(spectrum, axis=0))
+    t = (np.arange(SPLINE_PARTS) / SPLINE_PARTS)[None, :, None]
+    before, after, beyond = (np.roll(control, shift, axis=0)[:, None] for shift in (1, -1, -2))
+    curve = (
+        before * (1 - t) ** 3
+        + control[:, None] * (3 * t**3 - 6 * t**2 + 4)
+        + after * (-3 * t**3 + 3 * t**2 + 3 * t + 1)
+        + beyond * t**3
+    ) / 6
+    return np.asarray(curve.reshape(-1, points.shape[1]))

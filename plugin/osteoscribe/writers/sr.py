@@ -11,7 +11,6 @@ from pydicom import Dataset
 from osteoscribe.core import codes
 from osteoscribe.core.answers import Density
 from osteoscribe.core.codes import Code
-from osteoscribe.core.marks import PointMark
 from osteoscribe.core.region import Outline, RegionKind
 from osteoscribe.core.report import Finding, Lesion, Report
 from osteoscribe.core.size import NotMeasurable, Size
@@ -167,9 +166,7 @@ def _groups(finding: Finding, profile: Profile, identifier: str, report: Report)
         *_evaluations(finding, profile),
         *_region(lesion),
     ]
-    has_region = lesion.outline is not None or isinstance(lesion.mark.shape, PointMark)
-    is_caliper = lesion.placement.on_ct.kind is RegionKind.CALIPER
-    template = "1410" if has_region and not is_caliper else "1501"
+    template = "1410" if has_image_region(lesion) else "1501"
     groups = [content.container(codes.MEASUREMENT_GROUP, planar, template=template)]
     if segment is not None and volume:
         source = lesion.mark.source
@@ -312,17 +309,18 @@ def _evaluations(finding: Finding, profile: Profile) -> list[Dataset]:
     return items
 
 
+def has_image_region(lesion: Lesion) -> bool:
+    """Whether a lesion has an outline or a point of its own; a caliper's lines stand at its axes."""
+    return lesion.outline is not None and lesion.placement.on_ct.kind is not RegionKind.CALIPER
+
+
 def _region(lesion: Lesion) -> list[Dataset]:
-    """The outline on the slice; for a point the point; a caliper's lines stand at its axes."""
-    shape = lesion.mark.shape
-    if lesion.placement.on_ct.kind is RegionKind.CALIPER:
+    if lesion.outline is None or not has_image_region(lesion):
         return []
-    if lesion.outline is not None:
-        points = image_coordinates(lesion.outline, closed=True)
-        return [content.coordinates(codes.IMAGE_REGION, "POLYLINE", points, lesion.image)]
-    if isinstance(shape, PointMark):
-        return [content.coordinates(codes.IMAGE_REGION, "POINT", shape.point_px, lesion.image)]
-    return []
+    is_point = lesion.placement.on_ct.kind is RegionKind.POINT
+    points = image_coordinates(lesion.outline, closed=not is_point)
+    graphic_type = "POINT" if is_point else "POLYLINE"
+    return [content.coordinates(codes.IMAGE_REGION, graphic_type, points, lesion.image)]
 
 
 def _qualitative_evaluations(report: Report) -> Dataset:
@@ -333,5 +331,5 @@ def _qualitative_evaluations(report: Report) -> Dataset:
     if report.ignored:
         left_out = "\n".join(wording.ignored_line(ignored) for ignored in report.ignored)
         items.append(content.text(codes.LEFT_OUT, left_out))
-    items.append(content.text(codes.COMMENT, f"{wording.DISCLAIMER} {wording.READER_ERROR}"))
+    items += [content.text(codes.COMMENT, note) for note in (wording.READER_ERROR, wording.DISCLAIMER)]
     return content.container(codes.QUALITATIVE_EVALUATIONS, items)

@@ -21,7 +21,7 @@ from osteoscribe.core.answers import (
     Provenance,
 )
 from osteoscribe.core.codes import Code
-from osteoscribe.core.labels import LabelAnswers, LabelRules, answers_from_codes, answers_from_label
+from osteoscribe.core.labels import LabelAnswers, LabelRules, answers_from_codes, answers_from_label, own_name
 
 UNKNOWN = Answers()
 
@@ -144,6 +144,7 @@ def test_an_undefined_word_is_reported_back_and_records_nothing(rules: LabelRule
         "Segment_2",
         "ca. 5 mm",
         "ca 12mm",
+        "5b6eb4301d3175942d29985a3d0fbb00",
     ],
 )
 def test_ordinary_names_record_nothing_and_report_nothing(label: str, rules: LabelRules) -> None:
@@ -236,3 +237,24 @@ def test_a_code_records_its_answer_and_is_named(rules: LabelRules) -> None:
     assert found.malignancy_history.provenance is Provenance.CODED_ITEM
     assert "94222008" in found.malignancy_history.where
     assert "whatever" not in found.malignancy_history.where
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("lesion left ilium", "ilium left"),
+        ("BI left ilium 5 mm, no ca, asymp", "ilium left"),
+        ("Ilium (left) 7mm", "ilium left"),
+        ("T12 sclerotic lesion", "t12"),
+        ("acetabulum BI typical", "acetabulum"),
+        ("lesion 2 L5", "2 l5"),
+        ("lesion 1", ""),
+        ("ROI-2", ""),
+        ("GTV-1", ""),
+        ("left lesion", ""),
+        ("BI typical, no ca", ""),
+        ("", ""),
+    ],
+)
+def test_the_readers_own_name_of_a_lesion(label: str, name: str, rules: LabelRules) -> None:
+    assert own_name(label, rules) == name

@@ -3,7 +3,8 @@
 The rules are data (``config/labels.toml``), read by `parse_label_rules`.
 """
 
-from osteoscribe.core.labels.grammar import LabelAnswers, answers_from_codes, answers_from_label
+from osteoscribe.core.labels.grammar import LabelAnswers, answers_from_codes, answers_from_label, own_name
+from osteoscribe.core.labels.malignancy import MalignancyCodes, parse_malignancy_codes
 from osteoscribe.core.labels.merge import merge_answers
 from osteoscribe.core.labels.rules import (
     NO_POLICY,
@@ -18,12 +19,15 @@ __all__ = [
     "LabelAnswers",
     "LabelRules",
     "LeftOut",
+    "MalignancyCodes",
     "Selected",
     "Selection",
     "SitePolicy",
     "answers_from_codes",
     "answers_from_label",
     "merge_answers",
+    "own_name",
     "parse_label_rules",
+    "parse_malignancy_codes",
     "select",
 ]

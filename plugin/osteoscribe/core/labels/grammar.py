@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from osteoscribe.core.answers import Answers, Conflict, Provenance
 from osteoscribe.core.codes import Code
 from osteoscribe.core.labels.merge import merge_answers
-from osteoscribe.core.labels.rules import LabelRules, Token, answers_of
-from osteoscribe.core.labels.words import SEGMENT_ENDS, Words, words_of
+from osteoscribe.core.labels.rules import SIZE, LabelRules, Token, answers_of
+from osteoscribe.core.labels.words import SEGMENT_ENDS, Words, first_within, words_of
 
+UNITS = ("mm", "cm")
 LONGEST_LABEL = 1024
 """Characters; a longer text is prose, not a label (the limit of DICOM's LT is 10,240)."""
 
@@ -132,3 +133,54 @@ def answers_from_codes(codes: Sequence[Code], rules: LabelRules) -> LabelAnswers
         )
     )
     return LabelAnswers(answers=answers, conflicts=conflicts)
+
+
+def own_name(label: str, rules: LabelRules) -> str:
+    """Name by which a reader tells this lesion from others, or an empty text.
+
+    What is left of the label without tokens, sizes and words for a lesion; it counts only where one of its
+    words says a place or is a word of the reader's own: ``lesion 1`` and ``ROI-2`` name nothing that holds
+    in another examination.
+
+    Parameters
+    ----------
+    label
+        The ROI's label as written.
+    rules
+        What ``config/labels.toml`` says.
+
+    Returns
+    -------
+    str
+        Words in alphabetical order, so that ``left ilium`` is ``ilium left``. Free text: never logged.
+
+    """
+    if len(label) > LONGEST_LABEL:
+        return ""
+    left = [
+        word
+        for segment in SEGMENT_ENDS.split(label)
+        for piece, token in _pieces(_without_sizes(words_of(segment)), rules)
+        if token is None and piece not in rules.doubt
+        for word in piece
+        if not first_within((*rules.mark_labels, *rules.generic_labels), (word,))
+    ]
+    return " ".join(sorted(left)) if any(_tells(word, rules) for word in left) else ""
+
+
+def _without_sizes(words: Words) -> Words:
+    """Drop sizes such as ``5 mm`` and ``5mm``, which change from one examination to the next."""
+    kept: list[str] = []
+    for word in words:
+        if word in UNITS:
+            if kept and kept[-1].isdecimal():
+                kept.pop()
+        elif not (SIZE.fullmatch(word) and word.endswith(UNITS)):
+            kept.append(word)
+    return tuple(kept)
+
+
+def _tells(word: str, rules: LabelRules) -> bool:
+    if first_within(rules.anatomy_labels, (word,)):
+        return True
+    return len(word) > 2 and word.isalpha() and not rules.is_neutral((word,))

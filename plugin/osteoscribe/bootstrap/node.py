@@ -1,0 +1,142 @@
+"""The listener process of a node, and the worker processes beside it."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import signal
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from types import FrameType
+
+from osteoscribe.app.settings import Settings
+from osteoscribe.bootstrap.worker import run_worker, start_logging
+from osteoscribe.net.scp import Listener
+from osteoscribe.readers.ct import READABLE_TRANSFER_SYNTAXES
+from osteoscribe.store.folder import DataFolder, FolderLock, open_folder
+from osteoscribe.store.instances import InstanceTable
+from osteoscribe.store.reception import AssociationReception
+from osteoscribe.store.recovery import recover_instances
+from osteoscribe.store.schema import open_database
+from osteoscribe.store.segments import SegmentStore
+
+LOGGER = logging.getLogger(__name__)
+
+STOP_PATIENCE_S = 4.0
+"""How long open associations may take to end by themselves when the node stops."""
+
+__all__ = ["open_listener", "serve", "start_logging"]
+
+
+def open_listener(settings: Settings, folder: DataFolder) -> Listener:
+    """Join receiver and store; records first what a crash left unrecorded."""
+    segments = SegmentStore(folder.segments)
+    table = InstanceTable(open_database(folder.ledger_url))
+    recover_instances(segments, table)
+
+    def open_reception(opened_at: datetime) -> AssociationReception:
+        return AssociationReception(folder=folder, segments=segments, table=table, opened_at=opened_at)
+
+    return Listener(
+        settings.node, transfer_syntaxes=tuple(READABLE_TRANSFER_SYNTAXES), open_reception=open_reception
+    )
+
+
+def serve(settings: Settings, on_listening: Callable[[int], None]) -> None:
+    """Run a node until it is told to stop (SIGTERM, SIGINT).
+
+    Parameters
+    ----------
+    on_listening
+        Called with the port once associations are accepted.
+
+    Raises
+    ------
+    SetupError
+        The folder is in use, the port is taken, or a setting cannot be used.
+    """
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    folder = open_folder(settings.store)
+    lock = FolderLock(folder, "node")
+    try:
+        workers = [WorkerProcess(settings, number) for number in range(settings.jobs.workers)]
+        listener = open_listener(settings, folder)
+        try:
+            on_listening(listener.start())
+            while not stop.wait(0.5):
+                for worker in workers:
+                    worker.revive()
+        finally:
+            for worker in workers:
+                worker.ask_to_stop()
+            listener.stop(STOP_PATIENCE_S)
+            for worker in workers:
+                worker.join(STOP_PATIENCE_S)
+    finally:
+        lock.close()
+
+
+class WorkerProcess:
+    """A measuring process, started again when it ends by itself. It ends when this process does.
+
+    Parameters
+    ----------
+    number
+        Its number from 0: names its lock and its executor.
+    """
+
+    _FIRST_PAUSE_S = 1.0
+    _LONGEST_PAUSE_S = 60.0
+
+    def __init__(self, settings: Settings, number: int) -> None:
+        self._settings = settings
+        self._number = number
+        self._pause_s = self._FIRST_PAUSE_S
+        self._revive_at = 0.0
+        self._start()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        self._control = ours
+        self._process = context.Process(
+            target=run_worker, args=(self._settings, self._number, theirs), name=f"osteoscribe-{self._number}"
+        )
+        self._started = time.monotonic()
+        self._process.start()
+        theirs.close()
+
+    def revive(self) -> None:
+        """Start it again, after a growing pause, where it has ended."""
+        now = time.monotonic()
+        if self._process.is_alive():
+            return
+        if not self._revive_at:
+            if now - self._started > self._LONGEST_PAUSE_S:
+                self._pause_s = self._FIRST_PAUSE_S
+            LOGGER.error("worker ended number=%d exit=%s", self._number, self._process.exitcode)
+            self._revive_at = now + self._pause_s
+            self._pause_s = min(self._pause_s * 2, self._LONGEST_PAUSE_S)
+        elif now >= self._revive_at:
+            self._revive_at = 0.0
+            self._control.close()
+            self._start()
+
+    def ask_to_stop(self) -> None:
+        """Let it end after what it is doing."""
+        self._control.close()
+
+    def join(self, patience_s: float) -> None:
+        """Wait for its end, and end it where it takes too long; its work is resumed at the next start."""
+        self._process.join(patience_s)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()

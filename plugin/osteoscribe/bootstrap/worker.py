@@ -1,0 +1,141 @@
+"""A worker process: measures and delivers. Its libraries are imported before the first mark comes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
+
+from osteoscribe.app.bugs import trace_of
+from osteoscribe.app.ports import Pipeline
+from osteoscribe.app.settings import Settings
+from osteoscribe.app.work import deliver, measure
+from osteoscribe.app.worker import Rounds
+from osteoscribe.core.delivery import Patience
+from osteoscribe.core.series import ReadBytes
+from osteoscribe.errors import OsteoscribeError, StoreError
+from osteoscribe.store.folder import FolderLock, open_folder
+from osteoscribe.store.instances import InstanceTable
+from osteoscribe.store.jobs import JobTable
+from osteoscribe.store.planning import PlanTable
+from osteoscribe.store.schema import open_database
+from osteoscribe.store.segments import MADE, SegmentStore
+
+if TYPE_CHECKING:
+    # Heavy libraries: the listener process, which imports this module to spawn workers, must not load them.
+    from osteoscribe.engine.dbos import DurableEngine
+
+LOGGER = logging.getLogger(__name__)
+
+ROUND_S = 0.2
+"""Pause between two looks of a worker at the ledger."""
+
+
+def start_logging() -> None:
+    """Log lines go to standard error, with UTC time."""
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S%z",
+    )
+
+
+def open_pipeline(settings: Settings, read: ReadBytes) -> Pipeline:
+    """Join the pipeline with settings, rule table and stored bytes."""
+    from osteoscribe.app.job import report_job
+    from osteoscribe.app.practice import load_practice
+
+    practice = load_practice(settings.practice)
+    return lambda job: report_job(job, read, practice)
+
+
+def run_worker(settings: Settings, number: int, control: Connection) -> None:
+    """Measure and deliver until the other end of the control pipe is closed. Runs in a process of its own."""
+    start_logging()
+    for ignored in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ignored, signal.SIG_IGN)
+    try:
+        rounds, engine = _open_worker(settings, number)
+        while not control.poll(ROUND_S):
+            try:
+                rounds.run(datetime.now(UTC))
+            except StoreError as error:
+                LOGGER.warning("round postponed code=%s", error.code)
+        # Steps under way are left where they are: the engine resumes them at the next start.
+        engine.stop()
+    except OsteoscribeError as error:
+        LOGGER.error("worker cannot work: %s", error)
+        os._exit(1)
+    except Exception as error:  # noqa: BLE001  the edge of the worker process
+        LOGGER.error("worker failed: %s", trace_of(error))
+        os._exit(1)
+    os._exit(0)
+
+
+def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine]:
+    from osteoscribe.engine.dbos import DurableEngine
+    from osteoscribe.net.scu import StoreSender
+
+    folder = open_folder(settings.store)
+    # Held to the end of the process: two workers of one number would run each step twice.
+    FolderLock(folder, f"worker-{number}", patience_s=30.0)
+    database = open_database(folder.ledger_url)
+    segments = SegmentStore(folder.segments)
+    jobs = JobTable(database)
+    sender = StoreSender(ae_title=settings.node.ae_title, timeout_s=settings.delivery.timeout_s)
+    pipeline = open_pipeline(settings, segments.read_bytes)
+    patience = Patience(
+        first_pause_s=settings.delivery.first_pause_s,
+        longest_pause_s=settings.delivery.longest_pause_s,
+        give_up_after_s=settings.delivery.give_up_after_h * 3600,
+        refusals=settings.delivery.refusals,
+    )
+
+    def measure_job(key: str) -> float | None:
+        segment = segments.writer(MADE, utc_now())
+        try:
+            return measure(
+                key,
+                ledger=jobs,
+                pipeline=pipeline,
+                segment=segment,
+                destinations_for=lambda calling: [str(one) for one in settings.destinations_for(calling)],
+                now=utc_now,
+            )
+        finally:
+            segment.close()
+
+    def deliver_job(key: str, destination: str) -> float | None:
+        return deliver(
+            key,
+            destination,
+            ledger=jobs,
+            sender=sender,
+            read=segments.read_bytes,
+            patience=patience,
+            now=utc_now,
+        )
+
+    engine = DurableEngine(
+        database_url=folder.engine_url,
+        executor_id=f"worker-{number}",
+        measure=measure_job,
+        deliver=deliver_job,
+    )
+    engine.start()
+    rounds = Rounds(
+        plans=PlanTable(database),
+        jobs=jobs,
+        engine=engine,
+        newest_id=InstanceTable(database).newest_id,
+        settings=settings.jobs,
+    )
+    return rounds, engine
+
+
+def utc_now() -> datetime:
+    """Return the time, with zone."""
+    return datetime.now(UTC)

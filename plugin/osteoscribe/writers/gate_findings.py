@@ -1,0 +1,179 @@
+"""The gate's look at the lesions: numbers, units, codes, sides, slices, outlines and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+import numpy as np
+from pydicom import Dataset
+
+from osteoscribe.core import codes
+from osteoscribe.core.answers import Density
+from osteoscribe.core.codes import Code
+from osteoscribe.core.region import Outline, RegionKind
+from osteoscribe.core.report import Finding, Lesion, Report
+from osteoscribe.core.size import Size
+from osteoscribe.writers.profiles import Profile
+from osteoscribe.writers.tree import children, code_value, fail, is_coded, only, template
+
+GEOMETRY_TOLERANCE_MM = 0.01
+NUMBER_TOLERANCE = 0.0006
+"""Half of the third decimal, and the arithmetic of reading it."""
+
+
+def check_findings(ds: Dataset, report: Report, profile: Profile) -> None:
+    """Compare every lesion with its groups; raises as `osteoscribe.writers.gate.check` does."""
+    groups = children(only(ds, codes.IMAGING_MEASUREMENTS), codes.MEASUREMENT_GROUP)
+    if len({finding.lesion.tracking_uid for finding in report.findings}) != len(report.findings):
+        fail("gate.tracking", "two lesions have the same tracking UID")
+    of_lesion: dict[str, list[Dataset]] = {}
+    for group in groups:
+        of_lesion.setdefault(str(only(group, codes.TRACKING_UNIQUE_IDENTIFIER).UID), []).append(group)
+        only(group, codes.TRACKING_IDENTIFIER)
+    if list(of_lesion) != [finding.lesion.tracking_uid for finding in report.findings]:
+        fail("gate.tracking", f"{len(of_lesion)} lesions are written, {len(report.findings)} were found")
+    for finding in report.findings:
+        own = of_lesion[finding.lesion.tracking_uid]
+        for group in own:
+            _check_identity(group, finding)
+        _check_numbers(own, finding.lesion)
+        _check_evaluations(own[0], finding, profile)
+        _check_geometry(own[0], finding.lesion)
+        _check_segment(own, finding.lesion)
+
+
+def _check_identity(group: Dataset, finding: Finding) -> None:
+    mark = finding.lesion.mark
+    is_sclerotic = finding.facts.facts.density is Density.SCLEROTIC
+    found = only(group, codes.FINDING)
+    if not is_coded(found, codes.SCLEROTIC_LESION if is_sclerotic else codes.LESION, "ConceptCodeSequence"):
+        fail("gate.code", "the finding is not the recorded one")
+    site = only(group, codes.FINDING_SITE)
+    if not is_coded(site, mark.finding_site or codes.BONE, "ConceptCodeSequence"):
+        fail("gate.site", "the site is not the recorded one")
+    sides = children(site, codes.LATERALITY)
+    if mark.laterality is None:
+        if sides:
+            fail("gate.side", "a side is written, none is recorded")
+    elif len(sides) != 1 or not is_coded(sides[0], mark.laterality, "ConceptCodeSequence"):
+        fail("gate.side", "the side is not the recorded one")
+
+
+def _expected_numbers(lesion: Lesion) -> dict[str, tuple[float, Code]]:
+    """Concept value to number and unit, from the record."""
+    numbers: dict[str, tuple[float | None, Code]] = {}
+    size, hu = lesion.size, lesion.intensity
+    if isinstance(size, Size):
+        numbers[codes.LONG_AXIS.value] = (size.long_axis_mm, codes.MILLIMETRE)
+        numbers[codes.SHORT_AXIS.value] = (size.short_axis_mm, codes.MILLIMETRE)
+        numbers[codes.MAXIMUM_3D_DIAMETER.value] = (size.maximum_3d_diameter_mm, codes.MILLIMETRE)
+        numbers[codes.VOLUME.value] = (size.volume_mm3, codes.CUBIC_MILLIMETRE)
+    if hu is not None:
+        numbers[codes.MEAN_HU.value] = (hu.mean_hu, codes.HOUNSFIELD_UNIT)
+        numbers[codes.STANDARD_DEVIATION_HU.value] = (hu.standard_deviation_hu, codes.HOUNSFIELD_UNIT)
+        numbers[codes.MINIMUM_HU.value] = (hu.minimum_hu, codes.HOUNSFIELD_UNIT)
+        numbers[codes.MAXIMUM_HU.value] = (hu.maximum_hu, codes.HOUNSFIELD_UNIT)
+        numbers[codes.MEDIAN_HU.value] = (hu.median_hu, codes.HOUNSFIELD_UNIT)
+        numbers[codes.VOXEL_COUNT.value] = (hu.voxel_count, codes.NO_UNITS)
+    elif not isinstance(size, Size):
+        numbers[codes.VOXEL_COUNT.value] = (int(lesion.placement.on_ct.mask.sum()), codes.NO_UNITS)
+    return {name: (value, unit) for name, (value, unit) in numbers.items() if value is not None}
+
+
+def _check_numbers(groups: Sequence[Dataset], lesion: Lesion) -> None:
+    expected = _expected_numbers(lesion)
+    items = [item for group in groups for item in children(group) if item.ValueType == "NUM"]
+    if sorted(code_value(item) for item in items) != sorted(expected):
+        fail("gate.number", f"{len(items)} numbers are written, {len(expected)} were measured")
+    for item in items:
+        value, unit = expected[code_value(item)]
+        (measured,) = item.MeasuredValueSequence
+        if not is_coded(measured, unit, "MeasurementUnitsCodeSequence"):
+            fail("gate.unit", f"the unit of {code_value(item)} is not {unit.value}")
+        shown = Decimal(str(measured.NumericValue))
+        if not abs(shown - Decimal(value)) <= NUMBER_TOLERANCE:
+            fail("gate.number", f"{code_value(item)} is written as {shown}, measured as {value}")
+        if code_value(item) == codes.LONG_AXIS.value and isinstance(lesion.size, Size):
+            whole = int(shown.quantize(Decimal(1), rounding=ROUND_HALF_UP))
+            if whole != lesion.size.whole_mm:
+                fail(
+                    "gate.number",
+                    f"the long axis reads as {whole} mm, the rule saw {lesion.size.whole_mm} mm",
+                )
+
+
+def _check_evaluations(group: Dataset, finding: Finding, profile: Profile) -> None:
+    facts = finding.facts.facts
+    category = codes.management_category(finding.decision.rule_id)
+    if not is_coded(only(group, codes.MANAGEMENT_CATEGORY), category, "ConceptCodeSequence"):
+        fail("gate.code", "the category is not the decided one")
+    if not is_coded(only(group, codes.SIZE_BAND), codes.size_band(facts.size), "ConceptCodeSequence"):
+        fail("gate.code", "the size band is not that of the size")
+    for field, (name, values) in codes.INPUTS.items():
+        if not is_coded(only(group, name), values[getattr(facts, field).value], "ConceptCodeSequence"):
+            fail("gate.code", f"the input {field} is not the one the rule saw")
+    if only(group, profile.phrase_code).TextValue != finding.phrase.text:
+        fail("gate.phrase", "the phrase is not the decided one")
+    advice = [item.TextValue for item in children(group, profile.recommendation_code)]
+    if advice != [finding.phrase.recommendation] * bool(finding.phrase.recommendation):
+        fail("gate.phrase", "the recommendation is not the decided one")
+
+
+def _check_geometry(group: Dataset, lesion: Lesion) -> None:
+    region = lesion.placement.on_ct
+    if region.kind is RegionKind.CALIPER:
+        if lesion.outline is not None:
+            axes = [only(group, codes.LONG_AXIS), *children(group, codes.SHORT_AXIS)]
+            lines = [line for line in region.outlines if line.k == lesion.outline.k]
+            for axis, line in zip(axes, lines, strict=False):
+                (drawn,) = [item for item in children(axis) if item.ValueType == "SCOORD"]
+                _check_line(drawn, line, lesion, closed=False)
+        return
+    regions = children(group, codes.IMAGE_REGION)
+    if len(regions) != (lesion.outline is not None) or template(group) != ("1410" if regions else "1501"):
+        fail(
+            "gate.template", "a lesion with an outline has TID 1410 and one region, another TID 1501 and none"
+        )
+    if lesion.outline is not None:
+        _check_line(regions[0], lesion.outline, lesion, closed=region.kind is not RegionKind.POINT)
+
+
+def _check_line(item: Dataset, outline: Outline, lesion: Lesion, *, closed: bool) -> None:
+    """Compare a line with the record in patient space, back through the grid."""
+    expected = "POINT" if lesion.placement.on_ct.kind is RegionKind.POINT else "POLYLINE"
+    if item.GraphicType != expected:
+        fail("gate.geometry", f"a line is written as {item.GraphicType}, expected {expected}")
+    points = np.asarray(item.GraphicData, dtype=np.float64).reshape(-1, 2)
+    if closed:
+        if not np.array_equal(points[0], points[-1]):
+            fail("gate.geometry", "the outline is not closed")
+        points = points[:-1]
+    recorded = np.asarray(outline.points_rc, dtype=np.float64)
+    if points.shape != recorded.shape:
+        fail("gate.geometry", f"{len(points)} points are written, {len(recorded)} are recorded")
+    grid, k = lesion.placement.on_ct.grid, np.full((len(points), 1), float(outline.k))
+    written_mm = grid.to_patient(np.hstack([k, points[:, 1:] - 0.5, points[:, :1] - 0.5]))
+    recorded_mm = grid.to_patient(np.hstack([k, recorded]))
+    distance_mm = float(np.max(np.linalg.norm(written_mm - recorded_mm, axis=1)))
+    if not distance_mm <= GEOMETRY_TOLERANCE_MM:
+        fail("gate.geometry", f"the outline lies {distance_mm:.3f} mm from the recorded one")
+    _check_image(item, lesion)
+
+
+def _check_image(item: Dataset, lesion: Lesion) -> None:
+    (image,) = children(item)
+    (sop,) = image.ReferencedSOPSequence
+    frame: Any = sop.get("ReferencedFrameNumber")
+    found = (str(sop.ReferencedSOPInstanceUID), None if frame is None else int(frame))
+    if found != (lesion.image.sop_instance_uid, lesion.image.frame_number):
+        fail("gate.slice", "the outline is on another image than the recorded one")
+
+
+def _check_segment(groups: Sequence[Dataset], lesion: Lesion) -> None:
+    for group in groups[1:]:
+        (sop,) = only(group, codes.REFERENCED_SEGMENT).ReferencedSOPSequence
+        found = (str(sop.ReferencedSOPInstanceUID), f"segment {sop.ReferencedSegmentNumber}")
+        if found != (lesion.mark.source.sop_instance_uid, lesion.mark.item):
+            fail("gate.reference", "another segment is referred to than the mark")

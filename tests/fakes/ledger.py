@@ -1,0 +1,83 @@
+"""A ledger in a folder, filled without a network."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+
+from osteoscribe.app.intake import accept
+from osteoscribe.app.plan import plan
+from osteoscribe.app.ports import EncodedObject, Envelope, JobRequest, JobResult, MadeReport
+from osteoscribe.app.settings import JobSettings
+from osteoscribe.store.instances import InstanceTable
+from osteoscribe.store.jobs import JobTable
+from osteoscribe.store.planning import PlanTable
+from osteoscribe.store.schema import open_database
+from osteoscribe.store.segments import RECEIVED, SegmentStore
+from tests.fakes.dicom import COMPREHENSIVE_SR, EXPLICIT, ROOT, encode, sr_object
+
+START = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+class FilledLedger:
+    """Instances arrive and jobs are planned at times that the test chooses (seconds after `START`)."""
+
+    def __init__(self, folder: Path, url: str = "", settings: JobSettings | None = None) -> None:
+        self.engine = open_database(url or f"sqlite:///{folder / 'ledger.sqlite'}")
+        self.segments = SegmentStore(folder / "segments")
+        self.instances = InstanceTable(self.engine)
+        self.plans = PlanTable(self.engine)
+        self.jobs = JobTable(self.engine)
+        self.settings = settings or JobSettings(quiet_s=1.0, give_up_after_s=100.0)
+
+    def receive(self, at_s: float, *datasets: Dataset, calling_ae: str = "SENDER") -> None:
+        writer = self.segments.writer(RECEIVED, START)
+        for ds in datasets:
+            envelope = Envelope(
+                sop_class_uid=ds.SOPClassUID,
+                sop_instance_uid=ds.SOPInstanceUID,
+                transfer_syntax_uid=EXPLICIT,
+                calling_ae=calling_ae,
+                received_at=START + timedelta(seconds=at_s),
+            )
+            accept(encode(ds), envelope, segment=writer, ledger=self.instances)
+        writer.close()
+
+    def plan(self, at_s: float) -> tuple[str, ...]:
+        self.plans.reopen()
+        return plan(self.plans, self.settings, START + timedelta(seconds=at_s))
+
+    def uids_of(self, key: str) -> set[str]:
+        return {one.header.sop_instance_uid for one in self.jobs.request(key).instances}
+
+
+def one_report(job: JobRequest) -> JobResult:
+    """A stand-in pipeline: one SR for each CT series of the job, its UID made from the job's key."""
+    series = sorted({one.header.series_instance_uid for one in job.instances if one.header.modality == "CT"})
+    reports = []
+    for number, uid in enumerate(series, start=1):
+        sop_instance_uid = f"{ROOT}.5.{int(hashlib.sha256((job.key + uid).encode()).hexdigest()[:12], 16)}"
+        encoded = encode(sr_object(sop_instance_uid))
+        predecessor = job.predecessors.get(uid)
+        reports.append(
+            MadeReport(
+                study_instance_uid=f"{ROOT}.1",
+                ct_series_instance_uid=uid,
+                series_instance_uid=f"{ROOT}.8",
+                instance_number=number if predecessor is None else predecessor.instance_number + 1,
+                objects=(
+                    EncodedObject(
+                        sop_class_uid=COMPREHENSIVE_SR,
+                        sop_instance_uid=sop_instance_uid,
+                        transfer_syntax_uid=EXPLICIT,
+                        encoded=encoded,
+                        role="sr",
+                    ),
+                ),
+                findings=1,
+            )
+        )
+    return JobResult(reports=tuple(reports))

@@ -44,6 +44,7 @@ SOP_CLASSES = frozenset(("1.2.840.10008.5.1.4.1.1.481.3",))
 
 CLOSED = frozenset(("CLOSED_PLANAR", "CLOSEDPLANAR_XOR"))
 DIALECT = "RTSTRUCT"
+INVENTED = "rt-utils wrote a frame of reference UID of its own: the CT images that the contours name count instead."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -116,6 +117,9 @@ def _mark(
             label=label, source=source, item=item, dialect=DIALECT, code=error.code, message=error.message
         )
     frame_of_reference_uid = uid(roi, "ReferencedFrameOfReferenceUID") or uid(ds, "FrameOfReferenceUID")
+    if _invents_frame_of_reference(ds) and _images(shape):
+        frame_of_reference_uid = None
+        remarks = (*remarks, INVENTED)
     return RoiMark(
         tracking_uid=uid(observation, "TrackingUID") or uid(roi, "TrackingUID"),
         label=label,
@@ -132,6 +136,11 @@ def _mark(
         interpreted_type=text(observation, "RTROIInterpretedType").upper(),
         remarks=remarks,
     )
+
+
+def _invents_frame_of_reference(ds: Dataset) -> bool:
+    """Whether the writer is known to make up a frame of reference UID instead of copying the CT's (rt-utils)."""
+    return text(ds, "ManufacturerModelName").casefold() == "rt-utils"
 
 
 def _property_codes(observation: Dataset) -> tuple[Code, ...]:

@@ -255,14 +255,6 @@ def test_an_unset_observer_is_nobody() -> None:
     assert isinstance(mark, RoiMark) and mark.observer_name is None
 
 
-def test_utf_8_without_a_character_set_is_read_as_utf_8(tmp_path: Path) -> None:
-    comment = content("TEXT", ("121106", "DCM", "Comment"), TextValue="Kn\xc3\xb6chel")
-    ds = report(group(comment, region("POLYLINE", TRIANGLE)))
-    ds.save_as(tmp_path / "sr.dcm", enforce_file_format=True)
-    (mark,) = read(pydicom.dcmread(tmp_path / "sr.dcm"))
-    assert mark.label == "Knöchel"
-
-
 def test_a_group_that_only_points_to_a_segment_is_left_to_the_segmentation() -> None:
     segment = content(
         "IMAGE",

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from osteoscribe.app.gather import Placed
-from osteoscribe.core.geometry import FloatArray
 from osteoscribe.core.intensity import IntensityReference, reference
 from osteoscribe.core.marks import InstanceRef
-from osteoscribe.core.region import Outline, Region
+from osteoscribe.core.region import Outline
 from osteoscribe.core.series import ReadBytes, SeriesIndex
 from osteoscribe.core.size import NotMeasurable, Size, measure_size, outline_on_ct
 from osteoscribe.readers.ct import read_box
@@ -72,37 +71,3 @@ def same_shape(one: Measured, other: Measured) -> bool:
         and np.allclose(x.points_rc, y.points_rc, rtol=0, atol=0.01 / a.grid.row_spacing_mm)
         for x, y in zip(a.outlines, b.outlines, strict=True)
     )
-
-
-def same_place(one: Measured, other: Measured) -> bool:
-    """Whether two marks mark the same lesion: their centres closer than half the smaller long axis.
-
-    Only marks in one frame of reference can be compared; others count as two lesions, which never makes
-    the advice less urgent.
-    """
-    a, b = one.placed.placement.measured, other.placed.placement.measured
-    if a.grid.frame_of_reference_uid != b.grid.frame_of_reference_uid:
-        return False
-    reach = min(_reach_mm(one.size), _reach_mm(other.size))
-    return float(np.linalg.norm(_centre(a) - _centre(b))) < reach
-
-
-def _reach_mm(size: Size | NotMeasurable) -> float:
-    return size.long_axis_mm / 2 if isinstance(size, Size) else 0.0
-
-
-def _centre(region: Region) -> FloatArray:
-    """(3,), middle of a region's mask, or of its lines where it has none, in LPS mm."""
-    inside = np.argwhere(region.mask)
-    if inside.size:
-        points = region.grid.to_patient(inside + np.array(region.offset))
-    else:
-        points = np.vstack(
-            [
-                region.grid.to_patient(
-                    np.column_stack([np.full(len(line.points_rc), line.k), line.points_rc])
-                )
-                for line in region.outlines
-            ]
-        )
-    return np.asarray(points.mean(axis=0))

@@ -26,7 +26,8 @@ from osteoscribe.app.practice import Practice
 from osteoscribe.app.word import MeasuredSeries, findings_of
 from osteoscribe.app.write import Written, write_report
 from osteoscribe.core.labels import LeftOut, select
-from osteoscribe.core.marks import IgnoredMark, RoiMark, UnreadableMark
+from osteoscribe.core.marks import IgnoredMark, InstanceRef, RoiMark, UnreadableMark
+from osteoscribe.core.prior import LesionRecord
 from osteoscribe.core.report import Ignored, Predecessor, Problem, Report
 from osteoscribe.core.series import Acquisition, ReadBytes, SeriesIndex
 from osteoscribe.errors import InputError
@@ -58,6 +59,8 @@ class Request:
         Where there are any, only ROIs of these labels are marks.
     predecessors
         The latest earlier report of a CT series, by Series Instance UID.
+    earlier
+        Lesions of the same patient from earlier reports.
     """
 
     instances: Sequence[StoredInstance]
@@ -66,6 +69,7 @@ class Request:
     calling_ae: str = ""
     label_patterns: Sequence[str] = ()
     predecessors: Mapping[str, Predecessor] = field(default_factory=dict)
+    earlier: Sequence[LesionRecord] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -173,7 +177,10 @@ def _sort(request: Request, tally: _Tally) -> tuple[list[MarkObject], SeriesShel
             _open(instance, request.read, objects, tally)
         elif header.rows is not None:
             other.append(instance)
-            tally.problems[""].append(_not_ct(instance))
+            if header.modality == "CT":
+                tally.ignored[""].append(_summary_page(instance))
+            else:
+                tally.problems[""].append(_not_ct(instance))
         else:
             tally.problems[""].append(_unknown_class(instance))
     return sorted(objects, key=lambda one: one.age_key), shelve(ct, other)
@@ -195,6 +202,17 @@ def _open(instance: StoredInstance, read: ReadBytes, objects: list[MarkObject], 
         )
     else:
         objects.append(one)
+
+
+def _summary_page(instance: StoredInstance) -> Ignored:
+    """A scanner's own page of text or curves, filed among its CT images."""
+    header = instance.header
+    return Ignored(
+        label="",
+        source=InstanceRef(sop_class_uid=header.sop_class_uid, sop_instance_uid=header.sop_instance_uid),
+        item="",
+        reason=f"a picture made from CT (SOP class {header.sop_class_uid}), not a CT image",
+    )
 
 
 def _not_ct(instance: StoredInstance) -> Problem:
@@ -339,6 +357,7 @@ def _report_all(
         ],
         practice,
         request.calling_ae,
+        request.earlier,
     )
     written = []
     for done, uid in enumerate(tally.named):

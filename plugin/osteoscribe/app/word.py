@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date, datetime
 
 from pydicom import Dataset
 
-from osteoscribe.app.measure import Measured, same_place
+from osteoscribe.app.measure import Measured
 from osteoscribe.app.practice import Practice
 from osteoscribe.core.answers import Answers, Conflict
 from osteoscribe.core.facts import facts_for
@@ -16,9 +17,18 @@ from osteoscribe.core.labels import (
     answers_from_codes,
     answers_from_label,
     merge_answers,
+    own_name,
 )
 from osteoscribe.core.marks import RoiMark
 from osteoscribe.core.phrase import PhraseValues, word
+from osteoscribe.core.prior import (
+    Comparison,
+    LesionRecord,
+    centroid_lps_mm,
+    compare,
+    resaved_as,
+    same_lesion,
+)
 from osteoscribe.core.report import Finding, Lesion
 from osteoscribe.core.rules.decide import decide
 from osteoscribe.core.rules.table import Scope
@@ -37,39 +47,95 @@ class MeasuredSeries:
     measured: tuple[Measured, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Lesion:
+    """One measured mark with what the ledger keeps of it."""
+
+    measured: Measured
+    record: LesionRecord
+    series: MeasuredSeries
+
+
 def findings_of(
-    series: Sequence[MeasuredSeries], practice: Practice, calling_ae: str
+    series: Sequence[MeasuredSeries],
+    practice: Practice,
+    calling_ae: str,
+    earlier: Sequence[LesionRecord] = (),
 ) -> Mapping[str, tuple[Finding, ...]]:
     """Findings of several CT series, by Series Instance UID.
 
     The lesions of one study count together: two or more are multiple, whichever series they are marked on.
     A lesion that is marked twice counts once.
+
+    Parameters
+    ----------
+    earlier
+        Lesions of the same patient from earlier reports: of the same study they lend their tracking UIDs to
+        marks that were saved again, of earlier studies they are compared with.
     """
-    of_study: dict[str, list[MeasuredSeries]] = defaultdict(list)
+    of_study: dict[str, list[_Lesion]] = defaultdict(list)
     for one in series:
-        of_study[one.index.study_instance_uid].append(one)
-    findings: dict[str, tuple[Finding, ...]] = {}
-    for members in of_study.values():
-        sizes = _sizes_of_lesions([m for one in members for m in one.measured])
-        for one in members:
-            uids = tracking_uids([measured.placed.mark for measured in one.measured])
-            findings[one.index.series_instance_uid] = tuple(
-                _finding((f"Lesion {number}", uid), measured, one, sizes, practice, calling_ae)
-                for number, (uid, measured) in enumerate(zip(uids, one.measured, strict=True), start=1)
-            )
-    return findings
+        of_study[one.index.study_instance_uid] += _identified(one, practice, earlier)
+    findings: dict[str, list[Finding]] = defaultdict(list)
+    for lesions in of_study.values():
+        sizes = _sizes_of_lesions(lesions)
+        comparisons = compare([one.record for one in lesions], earlier)
+        for lesion, comparison in zip(lesions, comparisons, strict=True):
+            mine = findings[lesion.series.index.series_instance_uid]
+            stated = comparison if isinstance(comparison, Comparison) else None
+            mine.append(_finding(f"Lesion {len(mine) + 1}", lesion, sizes, stated, practice, calling_ae))
+    return {uid: tuple(found) for uid, found in findings.items()}
 
 
-def _sizes_of_lesions(measured: Sequence[Measured]) -> list[Size | NotMeasurable]:
+def _identified(series: MeasuredSeries, practice: Practice, earlier: Sequence[LesionRecord]) -> list[_Lesion]:
+    """The marks of one series with their tracking UIDs: those of before where they were saved again."""
+    uids = tracking_uids([measured.placed.mark for measured in series.measured])
+    records = [
+        _record(measured, uid, series, practice) for uid, measured in zip(uids, series.measured, strict=True)
+    ]
+    before = [one for one in earlier if one.study_instance_uid == series.index.study_instance_uid]
+    kept = resaved_as(records, before)
+    return [
+        _Lesion(
+            measured=measured,
+            record=replace(record, tracking_uid=uid or record.tracking_uid),
+            series=series,
+        )
+        for measured, record, uid in zip(series.measured, records, kept, strict=True)
+    ]
+
+
+def _record(measured: Measured, uid: str, series: MeasuredSeries, practice: Practice) -> LesionRecord:
+    index = series.index
+    return LesionRecord(
+        tracking_uid=uid,
+        study_instance_uid=index.study_instance_uid,
+        study_date=_date(str(series.context.get("StudyDate") or "")),
+        frame_of_reference_uid=index.grid.frame_of_reference_uid,
+        centroid_lps_mm=centroid_lps_mm(measured.placed.placement.on_ct),
+        long_axis_mm=measured.size.long_axis_mm if isinstance(measured.size, Size) else None,
+        slice_thickness_mm=index.acquisition.slice_thickness_mm,
+        name=own_name(measured.placed.mark.label, practice.labels),
+    )
+
+
+def _date(text: str) -> date | None:
+    try:
+        return datetime.strptime(text, "%Y%m%d").date()  # noqa: DTZ007  a date has no zone
+    except ValueError:
+        return None
+
+
+def _sizes_of_lesions(lesions: Sequence[_Lesion]) -> list[Size | NotMeasurable]:
     """One size for each lesion of the examination: the largest of those that mark the same place."""
-    lesions: list[list[Measured]] = []
-    for one in measured:
-        known = next((group for group in lesions if any(same_place(one, m) for m in group)), None)
+    groups: list[list[_Lesion]] = []
+    for one in lesions:
+        known = next((g for g in groups if any(same_lesion(one.record, m.record) for m in g)), None)
         if known is None:
-            lesions.append([one])
+            groups.append([one])
         else:
             known.append(one)
-    return [max((m.size for m in group), key=_length) for group in lesions]
+    return [max((m.measured.size for m in group), key=_length) for group in groups]
 
 
 def _length(size: Size | NotMeasurable) -> float:
@@ -77,20 +143,21 @@ def _length(size: Size | NotMeasurable) -> float:
 
 
 def _finding(
-    identity: tuple[str, str],
-    measured: Measured,
-    series: MeasuredSeries,
+    name: str,
+    one: _Lesion,
     sizes: Sequence[Size | NotMeasurable],
+    comparison: Comparison | None,
     practice: Practice,
     calling_ae: str,
 ) -> Finding:
-    answers, conflicts, remarks = _answers(measured.placed.mark, series.context, practice, calling_ae)
-    sheet = facts_for(measured.size, sizes, None, answers)
+    measured = one.measured
+    answers, conflicts, remarks = _answers(measured.placed.mark, one.series.context, practice, calling_ae)
+    sheet = facts_for(measured.size, sizes, comparison, answers)
     sheet = replace(sheet, conflicts=(*conflicts, *sheet.conflicts))
     decision = decide(practice.table, sheet.facts)
-    worded_size = max(sizes, key=_length) if decision.scope == Scope.EXAMINATION.value else measured.size
-    lesion = _lesion(identity, measured, series.index, remarks)
-    values = _values(worded_size, lesion.mark if practice.site_in_phrase else None)
+    worded = max(sizes, key=_length) if decision.scope == Scope.EXAMINATION.value else measured.size
+    lesion = _lesion(name, one, comparison, remarks)
+    values = _values(worded, comparison, lesion.mark if practice.site_in_phrase else None)
     return Finding(
         lesion=lesion,
         facts=sheet,
@@ -118,24 +185,21 @@ def _answers(
     return answers, said, tuple(remarks)
 
 
-def _lesion(
-    identity: tuple[str, str], measured: Measured, index: SeriesIndex, remarks: tuple[str, ...]
-) -> Lesion:
-    name, uid = identity
-    placed = measured.placed
+def _lesion(name: str, one: _Lesion, comparison: Comparison | None, remarks: tuple[str, ...]) -> Lesion:
+    measured, placed = one.measured, one.measured.placed
     said = (*placed.mark.remarks, *filter(None, [placed.remark]), *remarks)
-    mark = replace(placed.mark, remarks=said)
-    source = index.slices[measured.k]
+    source = one.series.index.slices[measured.k]
     return Lesion(
         name=name,
-        mark=mark,
-        tracking_uid=uid,
+        mark=replace(placed.mark, remarks=said),
+        tracking_uid=one.record.tracking_uid,
         placement=placed.placement,
         size=measured.size,
         image=source.ref,
         image_label=_image_label(source.instance_number, source.ref.frame_number),
         outline=measured.outline,
         intensity=measured.intensity,
+        comparison=comparison,
     )
 
 
@@ -144,8 +208,9 @@ def _image_label(instance_number: int | None, frame_number: int | None) -> str:
     return image if frame_number is None else f"{image}, frame {frame_number}"
 
 
-def _values(size: Size | NotMeasurable, mark: RoiMark | None) -> PhraseValues:
+def _values(size: Size | NotMeasurable, comparison: Comparison | None, mark: RoiMark | None) -> PhraseValues:
     return PhraseValues(
+        prior_date=comparison.prior_date if comparison else None,
         whole_mm=size.whole_mm if isinstance(size, Size) else None,
         largest_unrounded_borderline=isinstance(size, Size) and Doubt.BORDERLINE in size.doubts,
         site=mark.finding_site.meaning if mark and mark.finding_site else "",

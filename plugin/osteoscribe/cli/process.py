@@ -83,9 +83,7 @@ def run(options: argparse.Namespace) -> int:
         def show(stage: str, done: int, total: int) -> None:
             progress.update(task, description=stage, completed=done, total=total)
 
-        outcome = process_paths(
-            options.paths, config=options.config, label_patterns=options.label, show=show
-        )
+        outcome = process_paths(options.paths, config=options.config, label_patterns=options.label, show=show)
     written = [(one, _write(one, options.out)) for one in outcome.written]
     if options.json:
         json.dump(_document(outcome, written), sys.stdout, indent=2, ensure_ascii=False)
@@ -95,28 +93,30 @@ def run(options: argparse.Namespace) -> int:
     return 1 if outcome.all_problems else 0
 
 
-def _write(written: Written, folder: Path) -> Path:
-    """Write the objects of one report; returns the path of the first, the SR."""
+def _write(written: Written, folder: Path) -> Path | None:
+    """Write the objects of one report; gives the path of the one that carries the result, if any."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{one.role}.{one.sop_instance_uid}.dcm" for one in written.objects]
     for one, path in zip(written.objects, paths, strict=True):
         beside = path.with_suffix(".part")
         beside.write_bytes(one.encoded)
         beside.replace(path)
-    return paths[0]
+    return paths[0] if paths else None
 
 
-def _document(outcome: Outcome, written: list[tuple[Written, Path]]) -> dict[str, Any]:
+def _document(outcome: Outcome, written: list[tuple[Written, Path | None]]) -> dict[str, Any]:
     from osteoscribe.app.summary import summarise_ignored, summarise_problem, summarise_report
 
     return {
-        "reports": [{"sr": str(path), **summarise_report(one.report)} for one, path in written],
+        "reports": [
+            {"sr": str(path) if path else None, **summarise_report(one.report)} for one, path in written
+        ],
         "problems": [summarise_problem(problem) for problem in outcome.problems],
         "ignored": [summarise_ignored(ignored) for ignored in outcome.ignored],
     }
 
 
-def _print_tables(outcome: Outcome, written: list[tuple[Written, Path]]) -> None:
+def _print_tables(outcome: Outcome, written: list[tuple[Written, Path | None]]) -> None:
     from osteoscribe.app.summary import summarise_report
 
     console = Console()
@@ -130,7 +130,8 @@ def _print_tables(outcome: Outcome, written: list[tuple[Written, Path]]) -> None
             if finding["recommendation"]:
                 console.print(Text(f"  Recommendation: {finding['recommendation']}", style="dim"))
         _print_problems(console, report["problems"], report["ignored"])
-        console.print(Text(f"written: {path}\n"))
+        if path:
+            console.print(Text(f"written: {path}\n"))
     rest = _document(outcome, [])
     _print_problems(console, rest["problems"], rest["ignored"])
     if not written and not rest["problems"]:

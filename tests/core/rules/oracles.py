@@ -329,7 +329,7 @@ WORDED = [
     ),
 ]
 
-NOT_RECORDED = [
+NOT_RECORDED: list[tuple[dict[str, Any], str, str]] = [
     ({"malignancy_history": UNKNOWN}, "no history of malignancy", "history of malignancy"),
     (
         {"malignancy_history": UNKNOWN, "known_metastasis": UNKNOWN},
@@ -354,7 +354,7 @@ NOT_RECORDED = [
 """What is not recorded, its condition before L1, and its name after an E row."""
 
 
-LISTED = [
+LISTED: list[tuple[dict[str, Any], str]] = [
     *((changed, name) for changed, _, name in NOT_RECORDED),
     ({"multiplicity": MULTIPLE, "largest": Largest.UNKNOWN}, "other lesions' sizes"),
     ({"malignancy_history": YES, "known_metastasis": UNKNOWN}, "known metastasis"),
@@ -364,7 +364,8 @@ LISTED = [
 
 def red_flag(changed: dict[str, Any]) -> RuleFacts:
     """A lesion of an E row of which something is not recorded."""
-    return benign(**{"soft_tissue_mass" if "symptoms" in changed else "symptoms": YES}, **changed)
+    flag: dict[str, Any] = {"soft_tissue_mass" if "symptoms" in changed else "symptoms": YES}
+    return benign(**flag, **changed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -387,7 +388,7 @@ def row(
     return Row(id=id, facts=facts, scope=scope, urgency=urgency, recommend=recommend, analogue=text)
 
 
-SEVERAL = {"multiplicity": MULTIPLE, "largest": Largest.FROM_5}
+SEVERAL: dict[str, Any] = {"multiplicity": MULTIPLE, "largest": Largest.FROM_5}
 ROWS = [
     row("X1", benign(known_metastasis=YES), None, "none; reference panel", ""),
     row(

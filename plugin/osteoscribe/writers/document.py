@@ -11,10 +11,10 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from osteoscribe.core import codes
-from osteoscribe.core.report import Report
+from osteoscribe.core.report import Predecessor, Report
 from osteoscribe.writers import modules, uids
 from osteoscribe.writers.content import coded
-from osteoscribe.writers.copying import copy_attributes, copy_patient_and_study
+from osteoscribe.writers.copying import copy_attributes, copy_patient_and_study, quiet
 
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 COMPREHENSIVE_SR = "1.2.840.10008.5.1.4.1.1.88.33"
@@ -69,22 +69,24 @@ def new_document(
     """
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 192"
-    copy_patient_and_study(context, ds)
-    _identify(ds, report, kind)
-    _describe_equipment(ds, report, context)
-    _describe_document(ds, report, context)
+    with quiet():
+        copy_patient_and_study(context, ds)
+        _identify(ds, report, kind)
+        _describe_equipment(ds, report, context)
+        _describe_document(ds, report, context)
     _cite_evidence(ds, evidence)
-    if report.predecessor is not None:
-        before = report.predecessor
-        ref = EvidenceRef(
-            sop_class_uid=before.sop_class_uid,
-            sop_instance_uid=before.sop_instance_uid,
-            series_instance_uid=before.series_instance_uid,
-            study_instance_uid=before.study_instance_uid,
-        )
-        if kind.series_kind == "report":
-            ds.PredecessorDocumentsSequence = _hierarchy((ref,))
+    if report.predecessor is not None and kind.series_kind == "report":
+        ds.PredecessorDocumentsSequence = _hierarchy((_as_evidence(report.predecessor),))
     return ds
+
+
+def _as_evidence(predecessor: Predecessor) -> EvidenceRef:
+    return EvidenceRef(
+        sop_class_uid=predecessor.sop_class_uid,
+        sop_instance_uid=predecessor.sop_instance_uid,
+        series_instance_uid=predecessor.series_instance_uid,
+        study_instance_uid=predecessor.study_instance_uid,
+    )
 
 
 def _identify(ds: Dataset, report: Report, kind: DocumentKind) -> None:

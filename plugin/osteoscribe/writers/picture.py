@@ -24,7 +24,7 @@ from osteoscribe.writers.view import (
     draw_lines,
     edges_of,
 )
-from osteoscribe.writers.wording import measurement_line, place
+from osteoscribe.writers.wording import axes_words, measurement_line, place
 
 RESEARCH = "Research use - not for measurement"
 UNVERIFIED = "Unverified suggestion of a program"
@@ -118,9 +118,8 @@ def _on_slice(grid: Grid, k: int, ends_lps_mm: FloatArray) -> FloatArray | None:
 
 def _details(lesion: Lesion) -> tuple[str, ...]:
     if isinstance(lesion.size, Size):
-        axes = [lesion.size.long_axis_mm, lesion.size.short_axis_mm]
-        size = " x ".join(f"{axis:.1f}" for axis in axes if axis is not None) + " mm"
-        lines = [f"Long x short axis  {size}" if len(size.split(" x ")) > 1 else f"Length  {size}"]
+        name = "Length" if lesion.size.short_axis_mm is None else "Long x short axis"
+        lines = [f"{name}  {axes_words(lesion.size)}"]
         if lesion.size.volume_mm3 is not None:
             lines.append(f"Volume  {lesion.size.volume_mm3:.0f} mm³")
     else:

@@ -45,8 +45,9 @@ def test_an_installed_package_works_in_any_folder(wheel: Path, tmp_path: Path) -
     zipfile.ZipFile(wheel).extractall(site)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
+    samples = site / "osteoscribe" / "_data" / "dicom_samples" / "pelvis-thick"
     result = subprocess.run(
-        [sys.executable, "-m", "osteoscribe", "rules", "check"],
+        [sys.executable, "-m", "osteoscribe", "process", str(samples), "--out", "reports"],
         cwd=elsewhere,
         env={**os.environ, "PYTHONPATH": str(site)},
         capture_output=True,
@@ -54,3 +55,4 @@ def test_an_installed_package_works_in_any_folder(wheel: Path, tmp_path: Path) -
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
+    assert len(list((elsewhere / "reports").glob("sr.*.dcm"))) == 1

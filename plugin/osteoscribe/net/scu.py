@@ -79,9 +79,8 @@ class StoreSender:
         ae = AE(ae_title=self._ae_title)
         ae.maximum_pdu_size = LARGEST_PDU
         ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = self._timeout_s
-        for one in objects:
-            fallbacks = (EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN)
-            ae.add_requested_context(one.sop_class_uid, _distinct(one.transfer_syntax_uid, *fallbacks))
+        for sop_class, syntaxes in dict.fromkeys(_context_for(one) for one in objects):
+            ae.add_requested_context(sop_class, list(syntaxes))
         try:
             association = ae.associate(
                 peer.host,
@@ -126,8 +125,11 @@ def _on_connection(event: Event) -> None:
         connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _distinct(*values: str) -> list[str]:
-    return list(dict.fromkeys(values))
+def _context_for(one: EncodedObject) -> tuple[str, tuple[str, ...]]:
+    """SOP class and transfer syntaxes to propose: a compressed object goes as it is or not at all."""
+    own = one.transfer_syntax_uid
+    others = () if UID(own).is_encapsulated else (EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN)
+    return one.sop_class_uid, tuple(dict.fromkeys((own, *others)))
 
 
 def _decode(one: EncodedObject) -> Dataset:

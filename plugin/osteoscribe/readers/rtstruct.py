@@ -44,6 +44,7 @@ SOP_CLASSES = frozenset(("1.2.840.10008.5.1.4.1.1.481.3",))
 
 CLOSED = frozenset(("CLOSED_PLANAR", "CLOSEDPLANAR_XOR"))
 DIALECT = "RTSTRUCT"
+INVENTED = "rt-utils wrote a frame of reference UID of its own: the CT images that the contours name count instead."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -72,27 +73,36 @@ def read(ds: Dataset) -> tuple[RoiMark | UnreadableMark, ...]:
         for item in items(ds, "ROIContourSequence"):
             contours = drawn.setdefault(integer(item, "ReferencedROINumber"), [])
             contours.extend(items(item, "ContourSequence"))
+        observations = {
+            integer(one, "ReferencedROINumber"): one
+            for one in reversed(items(ds, "RTROIObservationsSequence"))
+        }
         if not rois and not drawn:
             raise InputError("rtstruct.no-rois", "found no ROI in the structure set; nothing can be measured")
         return tuple(
-            _mark(ds, number, roi, drawn.get(number, []), repeated=len(rois.get(number, ())) > 1)
+            _mark(
+                ds,
+                number,
+                roi,
+                observations.get(number, Dataset()),
+                drawn.get(number, []),
+                repeated=len(rois.get(number, ())) > 1,
+            )
             for number in dict.fromkeys((*rois, *drawn))
             for roi in rois.get(number, [Dataset()])
         )
 
 
 def _mark(
-    ds: Dataset, number: int | None, roi: Dataset, drawn: list[Dataset], *, repeated: bool
+    ds: Dataset,
+    number: int | None,
+    roi: Dataset,
+    observation: Dataset,
+    drawn: list[Dataset],
+    *,
+    repeated: bool,
 ) -> RoiMark | UnreadableMark:
     source, item = source_of(ds), f"ROI {number}"
-    observation = next(
-        (
-            one
-            for one in items(ds, "RTROIObservationsSequence")
-            if integer(one, "ReferencedROINumber") == number
-        ),
-        Dataset(),
-    )
     label = text(roi, "ROIName") or text(observation, "ROIObservationLabel") or text(roi, "ROIDescription")
     try:
         if repeated:
@@ -107,6 +117,9 @@ def _mark(
             label=label, source=source, item=item, dialect=DIALECT, code=error.code, message=error.message
         )
     frame_of_reference_uid = uid(roi, "ReferencedFrameOfReferenceUID") or uid(ds, "FrameOfReferenceUID")
+    if _invents_frame_of_reference(ds) and _images(shape):
+        frame_of_reference_uid = None
+        remarks = (*remarks, INVENTED)
     return RoiMark(
         tracking_uid=uid(observation, "TrackingUID") or uid(roi, "TrackingUID"),
         label=label,
@@ -123,6 +136,11 @@ def _mark(
         interpreted_type=text(observation, "RTROIInterpretedType").upper(),
         remarks=remarks,
     )
+
+
+def _invents_frame_of_reference(ds: Dataset) -> bool:
+    """Whether the writer is known to make up a frame of reference UID instead of copying the CT's (rt-utils)."""
+    return text(ds, "ManufacturerModelName").casefold() == "rt-utils"
 
 
 def _property_codes(observation: Dataset) -> tuple[Code, ...]:

@@ -33,6 +33,8 @@ BACKGROUND, BAND, GREY, AMBER = (13, 17, 23), (24, 34, 46), (160, 172, 184), (25
 WIDTH_PX, MARGIN_PX = 1600, 28
 LARGE_PX, SMALL_PX = 920, 596
 SHEET_VIEW_PX = (758, 560)
+CORNERS = 3
+"""An outline has at least as many points; a drawn length has two."""
 FIELD_MM, FIELD_IN_LESIONS = 44.0, 4.0
 """The close view shows this much, and at least this many lesion lengths."""
 
@@ -49,8 +51,9 @@ class Panel:
         (between rows, between columns).
     edges
         Orientation letters.
-    title, place, details, phrase
-        Words: the lesion's name, where it is, its measurements one a line, the suggestion.
+    title, place, details, notes, phrase
+        Words: the lesion's name, where it is, its measurements one a line (name, two blanks, value), what
+        else is to be known of them, the suggestion.
     outline_rc
         (n, 2) row and column indices of the outline, 0.0 = centre of the first pixel, closed without
         repeating its first point; or None.
@@ -65,6 +68,7 @@ class Panel:
     place: str
     phrase: str
     details: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     outline_rc: FloatArray | None = None
     long_axis_rc: FloatArray | None = None
     short_axis_rc: FloatArray | None = None
@@ -93,7 +97,10 @@ def panel_of(finding: Finding, grid: Grid, k: int, slice_hu: FloatArray) -> Pane
         place=place(lesion),
         details=_details(lesion),
         phrase=finding.phrase.text,
-        outline_rc=outline.points_rc if outline is not None and outline.k == k else None,
+        notes=_notes(lesion),
+        outline_rc=outline.points_rc
+        if outline is not None and outline.k == k and len(outline.points_rc) >= CORNERS
+        else None,
         long_axis_rc=None if isinstance(size, NotMeasurable) else _on_slice(grid, k, size.endpoints_lps_mm),
         short_axis_rc=None
         if isinstance(size, NotMeasurable) or size.short_endpoints_lps_mm is None
@@ -122,6 +129,12 @@ def _details(lesion: Lesion) -> tuple[str, ...]:
         hu = lesion.intensity
         lines.append(f"HU, reference only  {hu.mean_hu:.0f} ± {hu.standard_deviation_hu:.0f}")
     return tuple(lines)
+
+
+def _notes(lesion: Lesion) -> tuple[str, ...]:
+    doubts = lesion.size.doubts if isinstance(lesion.size, Size) else ()
+    label = (f"On the mark: {lesion.mark.label}",) if lesion.mark.label else ()
+    return (*label, *(f"{doubt.value[:1].upper()}{doubt.value[1:]}" for doubt in doubts))
 
 
 def render(panels: Sequence[Panel]) -> Image.Image:
@@ -169,6 +182,13 @@ def _single(panel: Panel) -> Image.Image:
         pen.text((left, y), drawable(name), font=font(24), fill=GREY)
         pen.text((left + SMALL_PX, y - 2), drawable(value), font=font(28, bold=True), fill=PAPER, anchor="ra")
         y += 44
+    y += 10
+    for note in panel.notes:
+        for part in _wrapped(note, font(23), SMALL_PX)[:4]:
+            if y < top + LARGE_PX - 70:
+                pen.text((left, y), part, font=font(23), fill=GREY)
+            y += 30
+        y += 8
     _legend(pen, (left, top + LARGE_PX - 30), panel)
     _phrase(picture, footer, words)
     return picture

@@ -1,0 +1,57 @@
+"""A folder that received objects are written to as Part 10 files: the small archive of the demo."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from io import BytesIO
+from pathlib import Path
+
+from pydicom.dataset import FileMetaDataset
+from pydicom.filewriter import write_file_meta_info
+
+from osteoscribe.app.ports import Envelope
+
+
+class FolderInbox:
+    """Writes every received object to a file of its own.
+
+    Parameters
+    ----------
+    folder
+        Made if absent. A received UID never becomes a path: files are numbered.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+
+    def accept(self, encoded: memoryview, envelope: Envelope) -> None:
+        """Write one object; its file is complete when this returns."""
+        with self._lock:
+            number = next(self._numbers)
+        path = self._folder / f"{number:06d}.dcm"
+        beside = path.with_suffix(".part")
+        beside.write_bytes(_head(envelope) + bytes(encoded))
+        beside.replace(path)
+
+    def close(self) -> None:
+        """Nothing stays open between two objects."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files received so far, oldest first."""
+        return tuple(sorted(self._folder.glob("*.dcm")))
+
+
+def _head(envelope: Envelope) -> bytes:
+    """Preamble and file meta information (PS3.10 7.1)."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = envelope.sop_class_uid
+    meta.MediaStorageSOPInstanceUID = envelope.sop_instance_uid
+    meta.TransferSyntaxUID = envelope.transfer_syntax_uid
+    buffer = BytesIO()
+    write_file_meta_info(buffer, meta, enforce_standard=True)
+    return bytes(128) + b"DICM" + buffer.getvalue()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import threading
-from io import BytesIO
 from pathlib import Path
 
+from pydicom.config import IGNORE
 from pydicom.dataset import FileMetaDataset
+from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import UID
 
 from osteoscribe.app.ports import Envelope
 
@@ -49,9 +51,9 @@ class FolderInbox:
 def _head(envelope: Envelope) -> bytes:
     """Preamble and file meta information (PS3.10 7.1)."""
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = envelope.sop_class_uid
-    meta.MediaStorageSOPInstanceUID = envelope.sop_instance_uid
-    meta.TransferSyntaxUID = envelope.transfer_syntax_uid
-    buffer = BytesIO()
+    meta.MediaStorageSOPClassUID = UID(envelope.sop_class_uid, IGNORE)
+    meta.MediaStorageSOPInstanceUID = UID(envelope.sop_instance_uid, IGNORE)
+    meta.TransferSyntaxUID = UID(envelope.transfer_syntax_uid, IGNORE)
+    buffer = DicomBytesIO()
     write_file_meta_info(buffer, meta, enforce_standard=True)
-    return bytes(128) + b"DICM" + buffer.getvalue()
+    return bytes(128) + b"DICM" + bytes(buffer.getvalue())

@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
+from osteoscribe.core.geometry import Grid
 from osteoscribe.core.marks import (
     Caliper,
     IgnoredMark,
     ImageContours,
     PatientCaliper,
     PatientContours,
+    PatientEllipsoid,
     PatientPoint,
     PointMark,
     RoiMark,
@@ -274,6 +276,92 @@ def test_a_group_that_only_points_to_a_segment_is_left_to_the_segmentation() -> 
     assert "segment 2" in mark.reason and image_uid(9) in mark.reason
 
 
+def test_regions_that_name_themselves_are_marks_of_their_own() -> None:
+    first, second = region("POLYLINE", TRIANGLE), region("POLYLINE", TRIANGLE)
+    for drawn, name in ((first, "island"), (second, "other")):
+        drawn.ContentSequence = [*drawn.ContentSequence, *tracking(name)]
+    labels = [(mark.item, mark.label) for mark in read(report(group(first, second)))]
+    assert labels == [("group 1, region 1", "island"), ("group 1, region 2", "other")]
+
+
+def test_a_report_of_another_form_gives_a_mark_for_each_measurement() -> None:
+    lesion = content("CONTAINER", ("111059", "DCM", "Single Image Finding"), [region("POLYLINE", TRIANGLE)])
+    ds = mark_object(
+        COMPREHENSIVE_3D_SR,
+        ValueType="CONTAINER",
+        ContentSequence=[lesion, num(LENGTH, scoord("POLYLINE", [0, 0, 3, 4])), region("POINT", [1, 2])],
+    )
+    marks = read(ds)
+    shapes = [type(mark.shape) for mark in marks if isinstance(mark, RoiMark)]
+    assert shapes == [ImageContours, Caliper, PointMark]
+    assert {mark.dialect for mark in marks} == {"SR"}
+
+
+def test_a_circle_without_a_plane_gives_its_diameter() -> None:
+    mark = only(scoord3d("CIRCLE", [10, 10, 5, 13, 14, 5]))
+    assert isinstance(mark.shape, PatientCaliper)
+    assert mark.shape.long_axis_lps_mm.tolist() == [[7, 6, 5], [13, 14, 5]]
+    assert mark.remarks
+
+
+def test_an_ellipsoid_is_cut_by_the_slices() -> None:
+    shape = only(scoord3d("ELLIPSOID", [-4, 0, 5, 4, 0, 5, 0, -3, 5, 0, 3, 5, 0, 0, 3, 0, 0, 7])).shape
+    assert isinstance(shape, PatientEllipsoid)
+    origins = np.array([(-20.0, -20.0, z) for z in (2.0, 4.0, 5.0, 9.0)])
+    grid = Grid(
+        shape=(4, 40, 40),
+        origins_lps_mm=origins,
+        row_step_lps_mm=np.array([0.0, 1.0, 0.0]),
+        column_step_lps_mm=np.array([1.0, 0.0, 0.0]),
+        slice_step_lps_mm=np.array([0.0, 0.0, 1.0]),
+    )
+    off, middle = shape.on_slices(grid).contours_lps_mm
+    assert np.ptp(middle, axis=0) == pytest.approx([8, 6, 0], abs=1e-3)
+    assert np.ptp(off, axis=0) == pytest.approx([8 * math.sqrt(0.75), 6 * math.sqrt(0.75), 0], abs=1e-3)
+    assert off[:, 2] == pytest.approx(np.full(len(off), 4.0))
+
+
+@given(st.lists(st.floats(-1, 1), min_size=9, max_size=9), st.floats(-0.9, 0.9))
+def test_every_point_of_a_cut_lies_on_plane_and_ellipsoid(entries: list[float], at: float) -> None:
+    turn, _ = np.linalg.qr(np.array(entries).reshape(3, 3) + 2 * np.eye(3))
+    half = turn * np.array([5.0, 3.0, 2.0])
+    axes = np.stack([(-half[:, n], half[:, n]) for n in range(3)])
+    height = at * float(np.linalg.norm(half[2]))
+    grid = Grid(
+        shape=(1, 9, 9),
+        origins_lps_mm=np.array([(0.0, 0.0, height)]),
+        row_step_lps_mm=np.array([0.0, 1.0, 0.0]),
+        column_step_lps_mm=np.array([1.0, 0.0, 0.0]),
+        slice_step_lps_mm=np.array([0.0, 0.0, 1.0]),
+    )
+    (cut,) = PatientEllipsoid(axes_lps_mm=axes).on_slices(grid).contours_lps_mm
+    assert cut[:, 2] == pytest.approx(np.full(len(cut), height), abs=1e-9)
+    assert ((cut @ turn / [5, 3, 2]) ** 2).sum(axis=1) == pytest.approx(np.ones(len(cut)))
+
+
+def test_an_angle_has_no_size() -> None:
+    angle = num(("1483009", "SCT", "Angle"))
+    assert refused(region("POLYLINE", OPEN_TRIANGLE), angle) == "roi.unsupported-shape"
+
+
+def osirix(title: str, description: str) -> Dataset:
+    return mark_object(
+        "1.2.840.10008.5.1.4.1.1.88.11",
+        ConceptNameCodeSequence=[coded("1", "99HUG", title)],
+        SeriesDescription=description,
+        EncapsulatedDocument=b"\x04\x0bstreamtyped",
+    )
+
+
+def test_osirix_rois_are_refused_with_advice_and_its_other_archives_ignored() -> None:
+    with pytest.raises(InputError) as caught:
+        read(osirix("ROI Annotations", "OsiriX ROI SR"))
+    assert caught.value.code == "sr.osirix-roi"
+    assert "RT Structure Set" in caught.value.message
+    (mark,) = read(osirix("Window State", "OsiriX WindowsState SR"))
+    assert isinstance(mark, IgnoredMark)
+
+
 def test_a_report_without_coordinates_is_no_mark() -> None:
     ds = mark_object(COMPREHENSIVE_3D_SR, ValueType="CONTAINER", ContentSequence=[content("TEXT")])
     (mark,) = read(ds)
@@ -299,6 +387,12 @@ def test_cornerstone_tools_shapes_are_those_that_the_file_says(shared_data: Path
     long = shapes[2]
     assert isinstance(long, Caliper) and long.short_axis_px is not None
     assert long.long_axis_px.tolist() == [[71.5, 329.0], [139.5, 397.0]]
+
+
+@pytest.mark.shared
+def test_regions_of_an_old_dwv_report_are_marks_of_their_own(shared_data: Path) -> None:
+    marks = read(pydicom.dcmread(shared_data / "sr-writers" / "dwv" / "dwv034_basictext_roi.dcm"))
+    assert [isinstance(mark, RoiMark) for mark in marks] == [True] * 3
 
 
 @pytest.mark.shared

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from osteoscribe.app.plan import PlanLedger, plan
 from osteoscribe.app.ports import Delivery
 from osteoscribe.app.settings import JobSettings
+from osteoscribe.core.report import Problem
+
+GIVEN_UP_EVERY = timedelta(seconds=10)
+"""Pause between two questions to the engine about jobs that it gave up."""
 
 
 class RoundPlanLedger(PlanLedger, Protocol):
@@ -30,6 +34,10 @@ class RoundJobLedger(Protocol):
         """Deliveries that are not at an end, in the order of their jobs."""
         ...
 
+    def fail(self, key: str, problem: Problem, now: datetime) -> None:
+        """Park a job that cannot be measured, with its reason."""
+        ...
+
 
 class Engine(Protocol):
     """Does what it is given, once, through crashes."""
@@ -40,6 +48,10 @@ class Engine(Protocol):
 
     def submit_delivery(self, key: str, destination: str, round_: int) -> None:
         """Have a delivery made."""
+        ...
+
+    def given_up_jobs(self) -> tuple[tuple[str, int], ...]:
+        """Jobs that took their process down too often: key and number of the run."""
         ...
 
 
@@ -67,15 +79,17 @@ class Rounds:
         self._newest_id = newest_id
         self._settings = settings
         self._seen_id = -1
+        self._given_up_seen_at: datetime | None = None
         self._submitted: set[tuple[str, ...]] = set()
 
     def run(self, now: datetime) -> int:
-        """One round; returns how much was submitted."""
+        """Run one round; returns how much was submitted."""
         newest = self._newest_id()
         if newest != self._seen_id:
             self._plans.reopen()
             self._seen_id = newest
         plan(self._plans, self._settings, now)
+        self._park_given_up(now)
         before = len(self._submitted)
         for key, run in self._jobs.ready():
             name: tuple[str, ...] = ("job", key, str(run))
@@ -88,3 +102,15 @@ class Rounds:
                 self._engine.submit_delivery(one.job_key, one.destination, one.round)
                 self._submitted.add(name)
         return len(self._submitted) - before
+
+    def _park_given_up(self, now: datetime) -> None:
+        if self._given_up_seen_at is not None and now - self._given_up_seen_at < GIVEN_UP_EVERY:
+            return
+        self._given_up_seen_at = now
+        ready = set(self._jobs.ready())
+        for key, _ in ready.intersection(self._engine.given_up_jobs()):
+            message = (
+                "found that measuring this job ends its process each time; report it, then run "
+                f"osteoscribe jobs retry {key[:12]}"
+            )
+            self._jobs.fail(key, Problem(code="job.ends-its-process", message=message), now)

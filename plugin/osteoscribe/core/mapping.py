@@ -133,9 +133,9 @@ def _mapped(shape: MaskShape, ct: Grid) -> Placement:
         if ct_mask.size
         else False,
     )
-    voxel = f"{own.grid.row_spacing_mm:.3g} x {own.grid.column_spacing_mm:.3g}"
+    pixel = f"{own.grid.row_spacing_mm:.3g} x {own.grid.column_spacing_mm:.3g}"
     remark = (
-        f"The mask has a grid of its own ({voxel} x {own.grid.slice_spacing_mm:.3g} mm): size measured on it; "
+        f"The mask has a grid of its own ({pixel} x {own.grid.slice_spacing_mm:.3g} mm): size taken on it, "
         f"HU of the {int(ct_mask.sum())} CT voxels whose centre lies inside it."
     )
     return Placement(measured=own, on_ct=on_ct, remarks=(remark,))

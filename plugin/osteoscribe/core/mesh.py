@@ -68,21 +68,31 @@ def _cell_volumes() -> FloatArray:
 
 
 def _cell_volume(inside: tuple[bool, ...]) -> float:
-    """Flux of (k, 0, 0) out of the enclosed part: through the mesh and the cell's face k = 1."""
-    loops = _mesh_loops(inside)
+    """Flux of (k, 0, 0) out of the enclosed part: through the mesh and the cell's face k = 1.
+
+    A loop of the mesh that is not flat is cut into triangles so that the smaller part, inside or outside, is
+    the most convex; with four corners inside the mean of both ways counts. A mask and what lies outside of it
+    then share one mesh.
+    """
     volume = _face_area([inside[i] for i in (4, 5, 7, 6)])
-    for loop in loops:
-        centre = loop.mean(axis=0)
-        for a, b in zip(loop, np.roll(loop, -1, axis=0), strict=True):
-            normal_k = (a[1] - centre[1]) * (b[2] - centre[2]) - (a[2] - centre[2]) * (b[1] - centre[1])
-            volume += normal_k / 2 * (a[0] + b[0] + centre[0]) / 3
+    for loop in _mesh_loops(inside):
+        fluxes = [_fan_flux(np.roll(loop, -start, axis=0)) for start in range(len(loop))]
+        most, least = max(fluxes), min(fluxes)
+        volume += {-1: most, 0: (most + least) / 2, 1: least}[int(np.sign(sum(inside) - 4))]
     return float(volume)
 
 
+def _fan_flux(loop: FloatArray) -> float:
+    """Flux of (k, 0, 0) through the triangles from the first corner of a loop to all its sides."""
+    one, a, b = loop[0], loop[1:-1], loop[2:]
+    normal_k = (a[:, 1] - one[1]) * (b[:, 2] - one[2]) - (a[:, 2] - one[2]) * (b[:, 1] - one[1])
+    return float(np.sum(normal_k / 2 * (a[:, 0] + b[:, 0] + one[0]) / 3))
+
+
 def _face_area(corners: list[bool]) -> float:
-    """Area enclosed on a cell face; corners in order; two opposite corners are kept apart."""
+    """Area enclosed on a cell face; corners in order; two opposite corners are joined."""
     count = sum(corners)
-    return {0: 0.0, 1: 1 / 8, 2: 1 / 4 if corners[0] == corners[2] else 1 / 2, 3: 7 / 8, 4: 1.0}[count]
+    return {0: 0.0, 1: 1 / 8, 2: 3 / 4 if corners[0] == corners[2] else 1 / 2, 3: 7 / 8, 4: 1.0}[count]
 
 
 def _mesh_loops(inside: tuple[bool, ...]) -> list[FloatArray]:
@@ -93,10 +103,10 @@ def _mesh_loops(inside: tuple[bool, ...]) -> list[FloatArray]:
         middles = [
             tuple((_CORNERS[a] + _CORNERS[b]) / 2) for a, b in zip(face, face[1:] + face[:1], strict=True)
         ]
-        enter = [i for i in range(4) if not flags[i] and flags[(i + 1) % 4]]
-        for i in enter:
-            j = next(j % 4 for j in range(i + 1, i + 4) if not flags[(j + 1) % 4])
-            follows[middles[i]] = middles[j]
+        for i in range(4):
+            if not flags[i] and flags[(i + 1) % 4]:
+                back = next(j for j in (i - 1, i - 2, i - 3) if flags[j] and not flags[j + 1])
+                follows[middles[i]] = middles[back]
     loops = []
     while follows:
         start, at = follows.popitem()

@@ -127,12 +127,13 @@ class DurableEngine:
         ):
             DBOS.enqueue_workflow(DELIVERIES_QUEUE, self._delivery, key, destination)
 
-    def given_up(self) -> tuple[str, ...]:
-        """Workflow ids that the library gave up after too many crashes."""
+    def given_up_jobs(self) -> tuple[tuple[str, int], ...]:
+        """Jobs that took their process down too often: key and number of the run."""
         found = DBOS.list_workflows(
-            status="MAX_RECOVERY_ATTEMPTS_EXCEEDED", load_input=False, load_output=False
+            status="MAX_RECOVERY_ATTEMPTS_EXCEEDED", name="job", load_input=False, load_output=False
         )
-        return tuple(one.workflow_id for one in found)
+        names = (one.workflow_id.split("/") for one in found)
+        return tuple((key, int(run)) for _, key, run in names)
 
     def stop(self) -> None:
         """Take no more work; what is under way is resumed at the next start."""

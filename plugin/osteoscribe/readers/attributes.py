@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 import numpy as np
@@ -224,8 +224,8 @@ def person(ds: Dataset, keyword: str) -> str | None:
     return name if known else None
 
 
-def evidence_series(ds: Dataset, sop_instance_uids: frozenset[str]) -> str | None:
-    """The one series that the object's reference lists name for these instances, or None.
+def evidence(ds: Dataset) -> dict[str, str | None]:
+    """For each instance that the object's reference lists name, its series; None where they name several.
 
     References
     ----------
@@ -235,10 +235,18 @@ def evidence_series(ds: Dataset, sop_instance_uids: frozenset[str]) -> str | Non
     for keyword in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence"):
         for study in items(ds, keyword):
             series.extend(items(study, "ReferencedSeriesSequence"))
-    found = set()
-    for item in series:
-        references = (*items(item, "ReferencedInstanceSequence"), *items(item, "ReferencedSOPSequence"),
-                      *items(item, "ReferencedImageSequence"))  # fmt: skip
-        if any(uid(reference, "ReferencedSOPInstanceUID") in sop_instance_uids for reference in references):
-            found.add(uid(item, "SeriesInstanceUID"))
-    return found.pop() if len(found) == 1 else None
+    found: dict[str, str | None] = {}
+    for one in series:
+        series_instance_uid = uid(one, "SeriesInstanceUID")
+        for keyword in ("ReferencedInstanceSequence", "ReferencedSOPSequence", "ReferencedImageSequence"):
+            for reference in items(one, keyword):
+                named = uid(reference, "ReferencedSOPInstanceUID") or ""
+                agrees = found.setdefault(named, series_instance_uid) == series_instance_uid
+                found[named] = series_instance_uid if agrees else None
+    return found
+
+
+def series_of(known: dict[str, str | None], images: Iterable[InstanceRef]) -> str | None:
+    """The one series of some images, or None where it is unknown or they are of several."""
+    series = {known.get(image.sop_instance_uid) for image in images} - {None}
+    return series.pop() if len(series) == 1 else None

@@ -48,24 +48,62 @@ class Node:
         return self.concept is not None and f"{self.concept.scheme}:{self.concept.value}" in codes
 
 
-def walk(ds: Dataset) -> tuple[Node, ...]:
-    """All content items in document order, the root first.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tree:
+    """A content tree: all items in document order, the root first, and the children of each."""
+
+    nodes: tuple[Node, ...]
+    children: dict[Node, list[Node]]
+
+    @property
+    def root(self) -> Node:
+        """The item that is the document itself."""
+        return self.nodes[0]
+
+    def below(self, top: Node) -> Iterator[Node]:
+        """The items under one, in document order."""
+        for child in self.children.get(top, ()):
+            yield child
+            yield from self.below(child)
+
+    def referenced(self, node: Node) -> Node | None:
+        """The item that a by-reference relationship points to (PS3.3 C.17.3.2.5), or None.
+
+        The identifier counts from 1 at each level, the root first.
+        """
+        path = numbers(node.ds, "ReferencedContentItemIdentifier")
+        if path is None or not 1 <= len(path) <= MAX_DEPTH:
+            return None
+        found = self.root
+        for ordinal in path[1:]:
+            children = self.children.get(found, [])
+            if not 1 <= ordinal <= len(children):
+                return None
+            found = children[int(ordinal) - 1]
+        return found
+
+
+def read_tree(ds: Dataset) -> Tree:
+    """The content tree of a report.
 
     Raises
     ------
     InputError
         `sr.too-large` where the tree is deeper or larger than any report.
     """
-    found: list[Node] = []
+    nodes: list[Node] = []
+    children: dict[Node, list[Node]] = {}
     for node in _descend(ds, ()):
-        found.append(node)
-        if len(found) > MAX_ITEMS or len(node.ancestors) > MAX_DEPTH:
+        nodes.append(node)
+        if node.parent is not None:
+            children.setdefault(node.parent, []).append(node)
+        if len(nodes) > MAX_ITEMS or len(node.ancestors) > MAX_DEPTH:
             raise InputError(
                 "sr.too-large",
                 f"found over {MAX_ITEMS} content items, or items nested deeper than {MAX_DEPTH}; expected a"
                 " measurement report, please export the marks again",
             )
-    return tuple(found)
+    return Tree(nodes=tuple(nodes), children=children)
 
 
 def _descend(ds: Dataset, ancestors: tuple[Node, ...]) -> Iterator[Node]:
@@ -79,25 +117,3 @@ def _descend(ds: Dataset, ancestors: tuple[Node, ...]) -> Iterator[Node]:
     yield node
     for child in items(ds, "ContentSequence"):
         yield from _descend(child, (*ancestors, node))
-
-
-def below(nodes: tuple[Node, ...], top: Node) -> tuple[Node, ...]:
-    """The items under `top`, in document order."""
-    return tuple(node for node in nodes if any(ancestor is top for ancestor in node.ancestors))
-
-
-def referenced(nodes: tuple[Node, ...], ds: Dataset) -> Node | None:
-    """The item that a by-reference relationship points to (PS3.3 C.17.3.2.5), or None.
-
-    The identifier counts from 1 at each level, the root first.
-    """
-    path = numbers(ds, "ReferencedContentItemIdentifier")
-    if path is None or len(path) < 1:
-        return None
-    found = nodes[0].ds
-    for ordinal in path[1:]:
-        children = items(found, "ContentSequence")
-        if not 1 <= ordinal <= len(children):
-            return None
-        found = children[int(ordinal) - 1]
-    return next((node for node in nodes if node.ds is found), None)

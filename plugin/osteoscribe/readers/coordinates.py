@@ -18,13 +18,14 @@ from osteoscribe.core.marks import (
     InstanceRef,
     PatientCaliper,
     PatientContours,
+    PatientEllipsoid,
     PatientPoint,
     PointMark,
     Shape,
 )
 from osteoscribe.errors import InputError
 from osteoscribe.readers.attributes import image_refs, items, numbers, text, uid
-from osteoscribe.readers.content import Node, referenced
+from osteoscribe.readers.content import Node, Tree
 from osteoscribe.readers.outlines import (
     circle,
     ellipse,
@@ -67,7 +68,9 @@ class Drawing:
     @property
     def encloses_area(self) -> bool:
         """Whether it is an outline: by its type, by being closed, or because its writer says so."""
-        if self.graphic_type in ("POLYGON", "CIRCLE", "ELLIPSE"):
+        if self.graphic_type == "CIRCLE":
+            return not self.in_patient_space
+        if self.graphic_type in ("POLYGON", "ELLIPSE"):
             return True
         if self.graphic_type != "POLYLINE" or len(self.points) < 3:
             return False
@@ -78,13 +81,13 @@ class Drawing:
         return called_area or (is_closed(self.points) and len(self.points) > 3)
 
 
-def drawing(node: Node, nodes: tuple[Node, ...], group: tuple[Node, ...]) -> Drawing:
+def drawing(node: Node, tree: Tree, group: tuple[Node, ...]) -> Drawing:
     """Coordinates of one item, checked.
 
     Parameters
     ----------
-    nodes, group
-        All items of the report and those of the measurement group: where the image may be named.
+    tree, group
+        The report and the items of the measurement group: where the image may be named.
 
     Raises
     ------
@@ -105,16 +108,14 @@ def drawing(node: Node, nodes: tuple[Node, ...], group: tuple[Node, ...]) -> Dra
         node=node,
         graphic_type=graphic_type,
         points=image_points(data) if flat else patient_points(data),
-        image=_image(node, nodes, group, needed=flat),
+        image=_image(node, tree, group, needed=flat),
         frame_of_reference_uid=uid(node.ds, "ReferencedFrameOfReferenceUID"),
     )
 
 
-def _image(
-    node: Node, nodes: tuple[Node, ...], group: tuple[Node, ...], *, needed: bool
-) -> InstanceRef | None:
-    own = [child for child in group if child.parent is node]
-    pointed = [referenced(nodes, item) for item in items(node.ds, "ContentSequence")]
+def _image(node: Node, tree: Tree, group: tuple[Node, ...], *, needed: bool) -> InstanceRef | None:
+    own = tree.children.get(node, [])
+    pointed = [tree.referenced(child) for child in own]
     found = _references(own) or _references([one for one in pointed if one is not None])
     if not found:
         # Without an image of its own, a region is on the one image that its group names.
@@ -164,11 +165,12 @@ def shape_of(drawings: tuple[Drawing, ...]) -> tuple[Shape, tuple[str, ...]]:
     areas = [one for one in drawings if one.encloses_area]
     if areas:
         return _contours(areas), _closing_remark(areas)
-    if any(one.graphic_type == "ELLIPSOID" for one in drawings):
-        raise InputError(
-            "roi.unsupported-shape",
-            "found an ellipsoid, which has no outline on a slice; please draw the outline on the slices",
-        )
+    rings = [one for one in drawings if one.graphic_type == "CIRCLE"]
+    if rings:
+        return _ring(rings)
+    solids = [one for one in drawings if one.graphic_type == "ELLIPSOID"]
+    if solids:
+        return _ellipsoid(solids), ()
     lines = [one for one in drawings if one.graphic_type == "POLYLINE"]
     if lines:
         return _caliper(lines), ()
@@ -180,7 +182,7 @@ def images_of(shape: Shape) -> tuple[InstanceRef, ...]:
     if isinstance(shape, PatientContours | ImageContours):
         return tuple(dict.fromkeys(image for image in shape.images if image is not None))
     image = None
-    if isinstance(shape, Caliper | PointMark | PatientCaliper | PatientPoint):
+    if isinstance(shape, Caliper | PointMark | PatientCaliper | PatientPoint | PatientEllipsoid):
         image = shape.image
     return () if image is None else (image,)
 
@@ -194,12 +196,6 @@ def _outline(one: Drawing) -> FloatArray:
     if one.graphic_type == "ELLIPSE":
         return ellipse(one.points)
     if one.graphic_type == "CIRCLE":
-        if one.in_patient_space:
-            raise InputError(
-                "roi.unsupported-shape",
-                "found a circle in patient space, which DICOM does not define;"
-                " please save the mark on the image",
-            )
         return circle(one.points)
     points = without_repeated_first(one.points)
     if len(points) < 3:
@@ -215,6 +211,35 @@ def _contours(areas: list[Drawing]) -> Shape:
         return PatientContours(contours_lps_mm=outlines, images=tuple(one.image for one in areas))
     images = tuple(one.image for one in areas if one.image is not None)
     return ImageContours(contours_px=outlines, images=images)
+
+
+def _ring(rings: list[Drawing]) -> tuple[Shape, tuple[str, ...]]:
+    """The diameter of a circle in patient space, which DICOM lacks: its plane is unknown, its size is not."""
+    ends = rings[0].points
+    if len(rings) > 1:
+        raise _ambiguous(f"{len(rings)} circles in mm")
+    if len(ends) != 2 or np.array_equal(ends[0], ends[1]):
+        raise InputError(
+            "roi.coordinates-invalid",
+            f"found {len(ends)} points for a circle, expected a centre and a point on it;"
+            " please save the mark again",
+        )
+    diameter = np.array([2 * ends[0] - ends[1], ends[1]])
+    shape = PatientCaliper(long_axis_lps_mm=diameter, image=rings[0].image)
+    return shape, ("a circle without a plane: only its diameter is taken",)
+
+
+def _ellipsoid(solids: list[Drawing]) -> Shape:
+    axes = solids[0].points
+    if len(solids) > 1:
+        raise _ambiguous(f"{len(solids)} ellipsoids")
+    if len(axes) != 6 or min(np.linalg.norm(axes[1::2] - axes[::2], axis=1)) < 1e-6:
+        raise InputError(
+            "roi.coordinates-invalid",
+            f"found {len(axes)} points for an ellipsoid, expected both ends of three axes;"
+            " please save the mark again",
+        )
+    return PatientEllipsoid(axes_lps_mm=axes.reshape(3, 2, 3), image=solids[0].image)
 
 
 def _caliper(lines: list[Drawing]) -> Shape:

@@ -24,13 +24,14 @@ from osteoscribe.core.marks import (
 )
 from osteoscribe.errors import InputError
 from osteoscribe.readers.attributes import (
-    evidence_series,
+    evidence,
     image_refs,
     integer,
     items,
     numbers,
     person,
     quiet,
+    series_of,
     source_of,
     text,
     uid,
@@ -61,6 +62,16 @@ OVERLAY_ADVICE = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _State:
+    """What all graphics of one presentation state share."""
+
+    ds: Dataset
+    source: InstanceRef
+    images: tuple[InstanceRef, ...]
+    series: dict[str, str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Graphic:
     """One graphic object in image pixels."""
 
@@ -88,16 +99,17 @@ def read(ds: Dataset) -> tuple[RoiMark | UnreadableMark | IgnoredMark, ...]:
     Visage is read only where standard graphics are absent.
     """
     with quiet():
+        state = _State(ds=ds, source=source_of(ds), images=_all_images(ds), series=evidence(ds))
         marks: list[RoiMark | UnreadableMark | IgnoredMark] = []
         for number, annotation in enumerate(items(ds, "GraphicAnnotationSequence"), start=1):
-            marks.extend(_annotation(ds, annotation, number))
+            marks.extend(_annotation(state, annotation, number))
         if not marks:
-            marks.extend(_from_viewer_model(ds))
-        marks.extend(_overlays(ds))
+            marks.extend(_from_viewer_model(state))
+        marks.extend(_overlays(state))
         return tuple(marks) or (
             IgnoredMark(
                 label="",
-                source=source_of(ds),
+                source=state.source,
                 item="presentation state",
                 dialect=DIALECT,
                 reason="a presentation state without graphics",
@@ -106,9 +118,10 @@ def read(ds: Dataset) -> tuple[RoiMark | UnreadableMark | IgnoredMark, ...]:
 
 
 def _annotation(
-    ds: Dataset, annotation: Dataset, number: int
+    state: _State, annotation: Dataset, number: int
 ) -> list[RoiMark | UnreadableMark | IgnoredMark]:
-    images = _images(ds, annotation)
+    own = [ref for item in items(annotation, "ReferencedImageSequence") for ref in image_refs(item)]
+    images = tuple(dict.fromkeys(own)) or state.images
     simple = items(annotation, "GraphicObjectSequence")
     drawn_as_simple = {integer(one, "CompoundGraphicInstanceID") for one in simple} - {None}
     compound = [
@@ -121,25 +134,25 @@ def _annotation(
     for n, one in enumerate((*simple, *compound), start=1):
         item = f"annotation {number}, graphic {n}"
         try:
-            graphics.append(_graphic(ds, one, images, item))
+            graphics.append(_graphic(state.ds, one, images, item))
         except InputError as error:
-            others.append(_unreadable(ds, "", item, error))
-    notes = [_note(ds, one, images) for one in items(annotation, "TextObjectSequence")]
+            others.append(_unreadable(state, "", item, error))
+    notes = [_note(state.ds, one, images) for one in items(annotation, "TextObjectSequence")]
     labels = _labels(graphics, notes)
-    found = [_mark(ds, one, images, label) for one, label in zip(graphics, labels, strict=True)]
+    found = [_mark(state, one, images, label) for one, label in zip(graphics, labels, strict=True)]
     return [*found, *others]
 
 
-def _images(ds: Dataset, annotation: Dataset) -> tuple[InstanceRef, ...]:
-    """The images of an annotation; without any of its own those of the whole presentation state."""
-    own = [ref for item in items(annotation, "ReferencedImageSequence") for ref in image_refs(item)]
-    whole = [
-        ref
-        for series in items(ds, "ReferencedSeriesSequence")
-        for item in items(series, "ReferencedImageSequence")
-        for ref in image_refs(item)
-    ]
-    return tuple(dict.fromkeys(own or whole))
+def _all_images(ds: Dataset) -> tuple[InstanceRef, ...]:
+    """The images that the presentation state as a whole applies to."""
+    return tuple(
+        dict.fromkeys(
+            ref
+            for series in items(ds, "ReferencedSeriesSequence")
+            for item in items(series, "ReferencedImageSequence")
+            for ref in image_refs(item)
+        )
+    )
 
 
 def _graphic(ds: Dataset, one: Dataset, images: tuple[InstanceRef, ...], item: str) -> _Graphic:
@@ -188,29 +201,35 @@ def _note(ds: Dataset, one: Dataset, images: tuple[InstanceRef, ...]) -> _Note:
 def _labels(graphics: list[_Graphic], notes: list[_Note]) -> list[str]:
     """For each graphic the texts of its group, else those that are nearest to it."""
     found: list[list[str]] = [[] for _ in graphics]
+    points = np.concatenate([one.points_px for one in graphics]) if graphics else np.zeros((0, 2))
+    owners = np.repeat(np.arange(len(graphics)), [len(one.points_px) for one in graphics])
+    groups: dict[int | None, list[int]] = {}
+    for n, one in enumerate(graphics):
+        groups.setdefault(one.group, []).append(n)
     for note in notes:
         if not note.words or not graphics:
             continue
-        grouped = [n for n, one in enumerate(graphics) if note.group is not None and one.group == note.group]
-        if grouped:
-            for n in grouped:
-                found[n].append(note.words)
+        if note.group is not None and note.group in groups:
+            named = groups[note.group]
         elif len(graphics) == 1:
-            found[0].append(note.words)
+            named = [0]
         elif note.place_px is not None:
-            away = [float(np.linalg.norm(one.points_px - note.place_px, axis=1).min()) for one in graphics]
-            found[int(np.argmin(away))].append(note.words)
+            named = [int(owners[np.linalg.norm(points - note.place_px, axis=1).argmin()])]
+        else:
+            named = []
+        for n in named:
+            found[n].append(note.words)
     return [" ".join(words) for words in found]
 
 
 def _mark(
-    ds: Dataset, graphic: _Graphic, images: tuple[InstanceRef, ...], label: str
+    state: _State, graphic: _Graphic, images: tuple[InstanceRef, ...], label: str
 ) -> RoiMark | UnreadableMark | IgnoredMark:
     label = label or text(graphic.ds, "TrackingID")
     if graphic.kind in NOT_MEASURED:
         return IgnoredMark(
             label=label,
-            source=source_of(ds),
+            source=state.source,
             item=graphic.item,
             dialect=DIALECT,
             reason=f"a graphic of type {graphic.kind} outlines or measures nothing",
@@ -218,12 +237,12 @@ def _mark(
     try:
         shape, remarks = _shape(graphic, _only(images))
     except InputError as error:
-        return _unreadable(ds, label, graphic.item, error)
-    return _roi_mark(ds, label, graphic.item, DIALECT, shape, remarks, uid(graphic.ds, "TrackingUID"))
+        return _unreadable(state, label, graphic.item, error)
+    return _roi_mark(state, label, graphic.item, DIALECT, shape, remarks, uid(graphic.ds, "TrackingUID"))
 
 
 def _roi_mark(
-    ds: Dataset,
+    state: _State,
     label: str,
     item: str,
     dialect: str,
@@ -236,12 +255,12 @@ def _roi_mark(
         tracking_uid=tracking_uid,
         label=label,
         shape=shape,
-        source=source_of(ds),
+        source=state.source,
         item=item,
         dialect=dialect,
         referenced_images=(image,),
-        referenced_series_uid=evidence_series(ds, frozenset((image.sop_instance_uid,))),
-        observer_name=person(ds, "ContentCreatorName"),
+        referenced_series_uid=series_of(state.series, (image,)),
+        observer_name=person(state.ds, "ContentCreatorName"),
         remarks=remarks,
     )
 
@@ -326,29 +345,29 @@ def _closed(graphic: _Graphic) -> tuple[FloatArray, tuple[str, ...]]:
 
 
 def _unreadable(
-    ds: Dataset, label: str, item: str, error: InputError, dialect: str = DIALECT
+    state: _State, label: str, item: str, error: InputError, dialect: str = DIALECT
 ) -> UnreadableMark:
     return UnreadableMark(
-        label=label, source=source_of(ds), item=item, dialect=dialect, code=error.code, message=error.message
+        label=label, source=state.source, item=item, dialect=dialect, code=error.code, message=error.message
     )
 
 
-def _from_viewer_model(ds: Dataset) -> list[RoiMark | UnreadableMark | IgnoredMark]:
+def _from_viewer_model(state: _State) -> list[RoiMark | UnreadableMark | IgnoredMark]:
     """Marks of the viewer's own model, where it wrote no standard graphics."""
     try:
-        model = viewer_model(ds, _images(ds, Dataset()))
+        model = viewer_model(state.ds, state.images)
     except InputError as error:
-        return [_unreadable(ds, "", "private model", error)]
+        return [_unreadable(state, "", "private model", error)]
     if model is None:
         return []
     return [
-        _model_mark(ds, graphic, f"graphic {n}", model.dialect)
+        _model_mark(state, graphic, f"graphic {n}", model.dialect)
         for n, graphic in enumerate(model.graphics, start=1)
     ]
 
 
 def _model_mark(
-    ds: Dataset, graphic: ModelGraphic, item: str, dialect: str
+    state: _State, graphic: ModelGraphic, item: str, dialect: str
 ) -> RoiMark | UnreadableMark | IgnoredMark:
     drawn = _Graphic(
         item=item,
@@ -361,13 +380,13 @@ def _model_mark(
     try:
         shape, remarks = _shape(drawn, _only(graphic.images))
     except InputError as error:
-        return _unreadable(ds, graphic.label, item, error, dialect)
-    return _roi_mark(ds, graphic.label, item, dialect, shape, (*remarks, *graphic.remarks))
+        return _unreadable(state, graphic.label, item, error, dialect)
+    return _roi_mark(state, graphic.label, item, dialect, shape, (*remarks, *graphic.remarks))
 
 
-def _overlays(ds: Dataset) -> list[UnreadableMark]:
+def _overlays(state: _State) -> list[UnreadableMark]:
     """Overlay planes (60xx,3000) and bitmap shutters are bitmaps: stated, not guessed at."""
     groups = range(0x6000, 0x6100, 2)
-    present = [group for group in groups if (group, 0x3000) in ds or (group, 0x0010) in ds]
+    present = [group for group in groups if (group, 0x3000) in state.ds or (group, 0x0010) in state.ds]
     error = InputError("gsps.overlay", OVERLAY_ADVICE)
-    return [_unreadable(ds, "", f"overlay {group:04X}", error) for group in present]
+    return [_unreadable(state, "", f"overlay {group:04X}", error) for group in present]

@@ -73,27 +73,36 @@ def read(ds: Dataset) -> tuple[RoiMark | UnreadableMark, ...]:
         for item in items(ds, "ROIContourSequence"):
             contours = drawn.setdefault(integer(item, "ReferencedROINumber"), [])
             contours.extend(items(item, "ContourSequence"))
+        observations = {
+            integer(one, "ReferencedROINumber"): one
+            for one in reversed(items(ds, "RTROIObservationsSequence"))
+        }
         if not rois and not drawn:
             raise InputError("rtstruct.no-rois", "found no ROI in the structure set; nothing can be measured")
         return tuple(
-            _mark(ds, number, roi, drawn.get(number, []), repeated=len(rois.get(number, ())) > 1)
+            _mark(
+                ds,
+                number,
+                roi,
+                observations.get(number, Dataset()),
+                drawn.get(number, []),
+                repeated=len(rois.get(number, ())) > 1,
+            )
             for number in dict.fromkeys((*rois, *drawn))
             for roi in rois.get(number, [Dataset()])
         )
 
 
 def _mark(
-    ds: Dataset, number: int | None, roi: Dataset, drawn: list[Dataset], *, repeated: bool
+    ds: Dataset,
+    number: int | None,
+    roi: Dataset,
+    observation: Dataset,
+    drawn: list[Dataset],
+    *,
+    repeated: bool,
 ) -> RoiMark | UnreadableMark:
     source, item = source_of(ds), f"ROI {number}"
-    observation = next(
-        (
-            one
-            for one in items(ds, "RTROIObservationsSequence")
-            if integer(one, "ReferencedROINumber") == number
-        ),
-        Dataset(),
-    )
     label = text(roi, "ROIName") or text(observation, "ROIObservationLabel") or text(roi, "ROIDescription")
     try:
         if repeated:

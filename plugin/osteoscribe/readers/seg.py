@@ -21,7 +21,7 @@ from osteoscribe.errors import InputError
 from osteoscribe.readers.attributes import (
     code,
     codes,
-    evidence_series,
+    evidence,
     first,
     image_refs,
     integer,
@@ -30,6 +30,7 @@ from osteoscribe.readers.attributes import (
     numbers,
     person,
     quiet,
+    series_of,
     source_of,
     text,
     uid,
@@ -390,7 +391,7 @@ def _series_uid(ds: Dataset, images: tuple[InstanceRef, ...]) -> str | None:
     series = {uid(item, "SeriesInstanceUID") for item in items(ds, "ReferencedSeriesSequence")}
     if len(series) == 1:
         return series.pop()
-    return evidence_series(ds, frozenset(image.sop_instance_uid for image in images))
+    return series_of(evidence(ds), images)
 
 
 def _site(segment: Dataset) -> tuple[Code | None, Code | None]:

@@ -20,17 +20,20 @@ from osteoscribe.core.marks import IgnoredMark, InstanceRef, RoiMark, Unreadable
 from osteoscribe.errors import InputError
 from osteoscribe.readers.attributes import (
     code,
-    evidence_series,
+    evidence,
+    first,
     image_refs,
     items,
     person,
     quiet,
+    series_of,
     source_of,
     text,
     uid,
 )
-from osteoscribe.readers.content import Node, below, walk
+from osteoscribe.readers.content import Node, Tree, read_tree
 from osteoscribe.readers.coordinates import Drawing, drawing, images_of, shape_of
+from osteoscribe.readers.outlines import is_closed
 
 SOP_CLASSES = frozenset(
     (
@@ -43,6 +46,7 @@ SOP_CLASSES = frozenset(
 )
 """Basic Text, Enhanced, Comprehensive, Comprehensive 3D and Extensible SR Storage."""
 
+COORDINATES = ("SCOORD", "SCOORD3D")
 GROUP = "DCM:125007"
 TRACKING_IDENTIFIER = "DCM:112039"
 TRACKING_UID = "DCM:112040"
@@ -63,14 +67,14 @@ TOOL_NAME = re.compile(r"cornerstone(3D)?Tools?@", re.IGNORECASE)
 """A viewer's tool in place of a lesion's name."""
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 """dwv's label templates, for example ``{surface}``."""
-OSIRIX_ROI = "99HUG"
+OSIRIX_SCHEME = "99HUG"
+"""Codes of OsiriX and Horos."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Group:
     """One measurement group and the items in it."""
 
-    ds: Dataset
     source: InstanceRef
     top: Node
     nodes: tuple[Node, ...]
@@ -98,15 +102,11 @@ def read(ds: Dataset) -> tuple[RoiMark | UnreadableMark | IgnoredMark, ...]:
     """
     with quiet():
         source = source_of(ds)
-        title = code(ds, "ConceptNameCodeSequence")
-        if title is not None and title.scheme == OSIRIX_ROI:
-            raise InputError(
-                "sr.osirix-roi",
-                "found ROIs of OsiriX or Horos in their own archive format, which is not read; please export"
-                " the ROI as RT Structure Set or as DICOM SEG",
-            )
-        nodes = walk(ds)
-        tops = [node for node in nodes if node.has_concept(GROUP) and node.value_type == "CONTAINER"]
+        family = _osirix(ds, source)
+        if family is not None:
+            return (family,)
+        tree = read_tree(ds)
+        tops = _tops(tree)
         if not tops:
             return (
                 IgnoredMark(
@@ -114,48 +114,84 @@ def read(ds: Dataset) -> tuple[RoiMark | UnreadableMark | IgnoredMark, ...]:
                     source=source,
                     item="report",
                     dialect="SR",
-                    reason="a report without measurement groups",
+                    reason="a report without measurement groups or spatial coordinates",
                 ),
             )
-        observer = _observer(nodes)
-        return tuple(
-            _mark(_group(ds, source, nodes, top, number), nodes, observer)
-            for number, top in enumerate(tops, start=1)
+        observer = _observer(tree)
+        known = evidence(ds)
+        return tuple(_mark(group, tree, observer, known) for group in _groups(source, tree, tops))
+
+
+def _osirix(ds: Dataset, source: InstanceRef) -> IgnoredMark | None:
+    """Objects of OsiriX and Horos: archived ROIs are refused, their archived reports and views ignored."""
+    title = code(ds, "ConceptNameCodeSequence")
+    if title is None or title.scheme != OSIRIX_SCHEME:
+        return None
+    if "ROI" in f"{title.meaning} {text(ds, 'SeriesDescription')}".upper():
+        raise InputError(
+            "sr.osirix-roi",
+            "found ROIs of OsiriX or Horos in their own archive format, which is not read; please export the"
+            " ROI as RT Structure Set or as DICOM SEG",
         )
+    reason = "an archive of OsiriX or Horos that holds no ROI"
+    return IgnoredMark(label="", source=source, item="report", dialect="SR (OsiriX)", reason=reason)
 
 
-def _group(ds: Dataset, source: InstanceRef, nodes: tuple[Node, ...], top: Node, number: int) -> _Group:
-    inside = below(nodes, top)
-    nested = [node for node in inside if node.has_concept(GROUP)]
-    own = tuple(
-        node
-        for node in inside
-        if not any(node is one or any(above is one for above in node.ancestors) for one in nested)
-    )
-    return _Group(
-        ds=ds, source=source, top=top, nodes=own, item=f"group {number}", dialect=_dialect(nodes, own)
-    )
+def _tops(tree: Tree) -> list[Node]:
+    """The measurement groups; in a report of another form the smallest parts that hold coordinates."""
+    tops = [node for node in tree.nodes if node.has_concept(GROUP) and node.value_type == "CONTAINER"]
+    if tops:
+        return tops
+    found: dict[Node, None] = {}
+    for node in tree.nodes:
+        if node.value_type in COORDINATES and not _is_decoration(node):
+            path = (*node.ancestors[1:], node)
+            containers = [one for one in path if one.value_type == "CONTAINER"]
+            found[containers[-1] if containers else path[0]] = None
+    return list(found)
 
 
-def _dialect(nodes: tuple[Node, ...], own: tuple[Node, ...]) -> str:
-    template = text(
-        next(iter(items(nodes[0].ds, "ContentTemplateSequence")), Dataset()), "TemplateIdentifier"
-    )
-    name = "SR TID 1500" if template == "1500" or nodes[0].has_concept("DCM:126000") else "SR"
+def _groups(source: InstanceRef, tree: Tree, tops: list[Node]) -> list[_Group]:
+    members: dict[Node, list[Node]] = {top: [] for top in tops}
+    for node in tree.nodes:
+        owner = next((one for one in (node, *reversed(node.ancestors)) if one in members), None)
+        if owner is not None:
+            members[owner].append(node)
+    groups: list[_Group] = []
+    for number, top in enumerate(tops, start=1):
+        parts = [tuple(members[top])]
+        # Before TID 1500, dwv put all regions into one group and said of each what it is.
+        named = [node for node in members[top] if node.parent is top and _says_its_name(node, tree)]
+        if named:
+            parts = [(node, *tree.below(node)) for node in named]
+        for n, part in enumerate(parts, start=1):
+            item = f"group {number}" + (f", region {n}" if named else "")
+            groups.append(_Group(source=source, top=top, nodes=part, item=item, dialect=_dialect(tree, part)))
+    return groups
+
+
+def _says_its_name(node: Node, tree: Tree) -> bool:
+    said = tree.children.get(node, ()) if node.value_type in COORDINATES else ()
+    return any(child.has_concept(TRACKING_IDENTIFIER, TRACKING_UID, SHORT_LABEL) for child in said)
+
+
+def _dialect(tree: Tree, own: tuple[Node, ...]) -> str:
+    template = text(first(tree.root.ds, "ContentTemplateSequence"), "TemplateIdentifier")
+    name = "SR TID 1500" if template == "1500" or tree.root.has_concept("DCM:126000") else "SR"
     tracking = next((text(node.ds, "TextValue") for node in own if node.has_concept(TRACKING_IDENTIFIER)), "")
     return f"{name} (OHIF)" if TOOL_NAME.match(tracking) else name
 
 
 def _mark(
-    group: _Group, nodes: tuple[Node, ...], observer: str | None
+    group: _Group, tree: Tree, observer: str | None, known: dict[str, str | None]
 ) -> RoiMark | UnreadableMark | IgnoredMark:
     label = _label(group)
-    if not any(node.value_type in ("SCOORD", "SCOORD3D") for node in group.nodes):
+    if not any(node.value_type in COORDINATES for node in group.nodes):
         ignored = _segment_reference(group, label)
         if ignored is not None:
             return ignored
     try:
-        drawings = _drawings(group, nodes)
+        drawings = _drawings(group, tree)
         shape, remarks = shape_of(drawings)
     except InputError as error:
         return UnreadableMark(
@@ -176,9 +212,7 @@ def _mark(
         item=group.item,
         dialect=group.dialect,
         referenced_images=images,
-        referenced_series_uid=evidence_series(
-            group.ds, frozenset(image.sop_instance_uid for image in images)
-        ),
+        referenced_series_uid=series_of(known, images),
         frame_of_reference_uid=next(
             (one.frame_of_reference_uid for one in drawings if one.frame_of_reference_uid), None
         ),
@@ -190,14 +224,15 @@ def _mark(
     )
 
 
-def _drawings(group: _Group, nodes: tuple[Node, ...]) -> tuple[Drawing, ...]:
+def _drawings(group: _Group, tree: Tree) -> tuple[Drawing, ...]:
     """The drawn regions of a group: those at its own level, else those that numbers are inferred from."""
     found = [
-        drawing(node, nodes, group.nodes)
+        drawing(node, tree, group.nodes)
         for node in group.nodes
-        if node.value_type in ("SCOORD", "SCOORD3D") and not _is_decoration(node)
+        if node.value_type in COORDINATES and not _is_decoration(node)
     ]
-    at_group_level = [one for one in found if one.node.parent is group.top]
+    _refuse_angle(group, found)
+    at_group_level = [one for one in found if one.node is group.top or one.node.parent is group.top]
     areas = [one for one in at_group_level if one.encloses_area]
     chosen = areas or at_group_level or found
     unlike: dict[tuple[object, ...], Drawing] = {}
@@ -205,6 +240,19 @@ def _drawings(group: _Group, nodes: tuple[Node, ...]) -> tuple[Drawing, ...]:
         # Several numbers may be inferred from the same drawing, written again for each.
         unlike.setdefault((one.graphic_type, one.image, one.points.tobytes()), one)
     return tuple(unlike.values())
+
+
+def _refuse_angle(group: _Group, found: list[Drawing]) -> None:
+    """An angle tool draws an open line that is no outline, whatever its concept name says."""
+    measured = [
+        node.concept.meaning.lower() for node in group.nodes if node.value_type == "NUM" and node.concept
+    ]
+    is_angle = any("angle" in re.findall(r"\w+", meaning) for meaning in measured)
+    if is_angle and any(len(one.points) in (3, 4) and not is_closed(one.points) for one in found):
+        raise InputError(
+            "roi.unsupported-shape",
+            "found an angle, which has no size; please mark the lesion with an outline or a length",
+        )
 
 
 def _is_decoration(node: Node) -> bool:
@@ -255,6 +303,6 @@ def _property_codes(group: _Group) -> tuple[Code, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _observer(nodes: tuple[Node, ...]) -> str | None:
-    names = (person(node.ds, "PersonName") for node in nodes if node.has_concept(OBSERVER))
+def _observer(tree: Tree) -> str | None:
+    names = (person(node.ds, "PersonName") for node in tree.nodes if node.has_concept(OBSERVER))
     return next((name for name in names if name is not None), None)

@@ -144,6 +144,7 @@ def test_an_undefined_word_is_reported_back_and_records_nothing(rules: LabelRule
         "Segment_2",
         "ca. 5 mm",
         "ca 12mm",
+        "5b6eb4301d3175942d29985a3d0fbb00",
     ],
 )
 def test_ordinary_names_record_nothing_and_report_nothing(label: str, rules: LabelRules) -> None:

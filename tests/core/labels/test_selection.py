@@ -68,9 +68,6 @@ def test_a_name_of_a_lesion_makes_a_mark_in_every_dialect(label: str, mark: Buil
 @pytest.mark.parametrize(
     "label",
     [
-        "T12",
-        "Rib L7",
-        "Rib R7",
         "Liver",
         "Leber",
         "BODY",
@@ -88,6 +85,25 @@ def test_a_name_of_anatomy_or_a_device_is_left_out_with_the_reason(
         found = select(mark(label, dialect), rules)
         assert isinstance(found, LeftOut)
         assert "its label has" in found.reason
+
+
+@pytest.mark.parametrize("label", ["T12", "Rib L7", "left ilium", "Wirbel", "L5"])
+def test_the_name_of_a_bone_is_the_bone_on_a_segment_and_a_place_on_a_measurement(
+    label: str, mark: Build, rules: LabelRules
+) -> None:
+    for dialect in ("SEG binary", "RTSTRUCT"):
+        found = select(mark(label, dialect), rules)
+        assert isinstance(found, LeftOut)
+        assert "names a bone" in found.reason
+    for dialect in ("SR TID 1500 (OHIF)", "GSPS"):
+        assert isinstance(select(mark(label, dialect), rules), Selected)
+
+
+def test_a_code_of_a_lesion_goes_before_a_name_of_anatomy(mark: Build, rules: LabelRules) -> None:
+    for label in ("T12", "Liver"):
+        assert isinstance(select(mark(label, codes=(ABNORMAL, MASS_SRT)), rules), Selected)
+    vertebra = Code("51282000", "SCT", "Vertebra")
+    assert isinstance(select(mark("T12", "SR TID 1500", codes=(vertebra,)), rules), LeftOut)
 
 
 @pytest.mark.parametrize("label", ["tibial plateau mark", "obit", "tibia"])
@@ -129,6 +145,7 @@ def test_a_segment_with_the_codes_that_viewers_write_unasked_needs_a_generic_nam
     [
         ("GTV-1", "ORGAN", True),
         ("nod_left", "GTV", True),
+        ("Liver", "GTV", True),
         ("xyz", "ORGAN", False),
         ("xyz", "EXTERNAL", False),
         ("xyz", "SUPPORT", False),

@@ -181,6 +181,6 @@ def _without_sizes(words: Words) -> Words:
 
 
 def _tells(word: str, rules: LabelRules) -> bool:
-    if first_within(rules.not_mark_labels, (word,)):
+    if first_within(rules.anatomy_labels, (word,)):
         return True
     return len(word) > 2 and word.isalpha() and not rules.is_neutral((word,))

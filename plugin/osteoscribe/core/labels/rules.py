@@ -54,6 +54,10 @@ SIZE = re.compile(r"[0-9]+(mm|cm)?")
 """A number or size in a label: expected, and no answer (the size is measured)."""
 
 
+IDENTIFIER = re.compile(r"(?=.*[0-9])(?=.*[a-z])[0-9a-z]{10,}")
+"""A name that a program made: long, of letters and digits mixed."""
+
+
 class Verdict(Enum):
     """What a code or an ROI type says about an ROI."""
 
@@ -140,8 +144,8 @@ class LabelRules:
 
     Parameters
     ----------
-    mark_labels, not_mark_labels, generic_labels
-        Patterns of names of lesions, of anatomy and devices, and of ROIs that nobody named.
+    mark_labels, not_mark_labels, bone_labels, generic_labels
+        Patterns of names of lesions, of organs and devices, of bones, and of ROIs that nobody named.
     interpreted_types
         RT ROI Interpreted Type (PS3.3 C.8.8.8.1) to its verdict.
     defaults
@@ -156,6 +160,7 @@ class LabelRules:
 
     mark_labels: tuple[WordPattern, ...]
     not_mark_labels: tuple[WordPattern, ...]
+    bone_labels: tuple[WordPattern, ...]
     generic_labels: tuple[WordPattern, ...]
     codes: Mapping[tuple[str, str], CodeRule]
     code_families: tuple[CodeRule, ...]
@@ -186,8 +191,14 @@ class LabelRules:
             return True
         if len(piece) > 1:
             return False
-        names = (*self.generic_labels, *self.not_mark_labels)
-        return SIZE.fullmatch(piece[0]) is not None or first_within(names, piece) is not None
+        if SIZE.fullmatch(piece[0]) or IDENTIFIER.fullmatch(piece[0]):
+            return True
+        return first_within((*self.generic_labels, *self.anatomy_labels), piece) is not None
+
+    @property
+    def anatomy_labels(self) -> tuple[WordPattern, ...]:
+        """Patterns of names of bones, organs and devices."""
+        return (*self.bone_labels, *self.not_mark_labels)
 
 
 def parse_label_rules(data: Mapping[str, Any]) -> LabelRules:
@@ -209,7 +220,7 @@ def parse_label_rules(data: Mapping[str, Any]) -> LabelRules:
         ``labels.unknown-question``, ``labels.unknown-value``, ``labels.token-twice``, ``labels.code-twice``.
     """
     top = _table(data, "labels.toml", need=("roi", "grammar"), may=("code", "token", "policy"))
-    roi = _table(top["roi"], "roi", need=("mark", "not_mark", "generic", "type", "default"))
+    roi = _table(top["roi"], "roi", need=("mark", "not_mark", "bones", "generic", "type", "default"))
     grammar = _table(top["grammar"], "grammar", need=("doubt", "neutral"))
     defaults = _enums(roi["default"], "roi.default", Default)
     if "*" not in defaults:
@@ -220,6 +231,7 @@ def parse_label_rules(data: Mapping[str, Any]) -> LabelRules:
     return LabelRules(
         mark_labels=_patterns(roi["mark"], "roi.mark"),
         not_mark_labels=_patterns(roi["not_mark"], "roi.not_mark"),
+        bone_labels=_patterns(roi["bones"], "roi.bones"),
         generic_labels=_patterns(roi["generic"], "roi.generic"),
         codes=_by_code(codes),
         code_families=tuple(rule for rule in codes if rule.is_family),

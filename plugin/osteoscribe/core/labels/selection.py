@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 from osteoscribe.core.codes import Code
 from osteoscribe.core.labels.rules import NO_POLICY, Default, LabelRules, SitePolicy, Verdict
-from osteoscribe.core.labels.words import first_within, words_of
+from osteoscribe.core.labels.words import Words, first_within, words_of
 from osteoscribe.core.marks import RoiMark, UnreadableMark
 
 
@@ -29,6 +29,9 @@ class LeftOut:
 
 Selection = Selected | LeftOut
 
+NAME_IT = "if it is one, name it so (for example 'lesion'), or add its name to config/labels.toml"
+"""What to do about an ROI that may be meant as a mark."""
+
 
 def select(
     mark: RoiMark | UnreadableMark,
@@ -38,10 +41,11 @@ def select(
 ) -> Selection:
     """Whether an ROI is a lesion mark.
 
-    The first of these that says something decides: `label_patterns`, the site policy, the ROI's label (a
-    lesion's name before a name of anatomy), its codes (a lesion's before anatomy's), its RT ROI
-    interpreted type, the default of its dialect. A person's label goes before codes and types because
-    programs fill those in by themselves (an RTSTRUCT of ARIA has ``ORGAN`` on a GTV).
+    `label_patterns` decide alone where there are any; then the site policy; then whatever says that the
+    ROI is a lesion (its label, its codes, its RT ROI interpreted type), so that no mark is lost to a clue
+    that a program filled in (an RTSTRUCT of ARIA has ``ORGAN`` on a GTV); then whatever says that it is
+    none, in the same order; then the default of its dialect. The name of a bone is the bone itself on a
+    segment or contour, and the place of a lesion on a measurement that a person made.
 
     Parameters
     ----------
@@ -66,11 +70,15 @@ def select(
     if policy.all_rois_are_marks:
         return Selected(why=f"site policy of calling AE {policy.calling_ae}: every ROI is a mark")
     codes, interpreted_type = _clues(mark)
+    words = words_of(mark.label)
     return (
-        _by_label(mark.label, rules)
-        or _by_codes(codes, rules)
-        or _by_type(interpreted_type, rules)
-        or _by_default(mark.label, mark.dialect, rules)
+        _lesion_by_label(words, rules)
+        or _lesion_by_code(codes, rules)
+        or _lesion_by_type(interpreted_type, rules)
+        or _none_by_label(words, mark.dialect, rules)
+        or _none_by_code(codes, rules)
+        or _none_by_type(interpreted_type, rules)
+        or _by_default(words, mark.dialect, rules)
     )
 
 
@@ -92,59 +100,71 @@ def _by_patterns(label: str, patterns: Sequence[str]) -> Selection:
     return LeftOut(reason="its label is not among those asked for: " + ", ".join(repr(p) for p in patterns))
 
 
-def _by_label(label: str, rules: LabelRules) -> Selection | None:
-    words = words_of(label)
+def _lesion_by_label(words: Words, rules: LabelRules) -> Selected | None:
     pattern = first_within(rules.mark_labels, words)
-    if pattern:
-        return Selected(why=f"its label has {pattern.text!r}, which names a lesion")
+    return Selected(why=f"its label has {pattern.text!r}, which names a lesion") if pattern else None
+
+
+def _lesion_by_code(codes: Sequence[Code], rules: LabelRules) -> Selected | None:
+    lesion = _with_verdict(Verdict.MARK, codes, rules)
+    return Selected(why=f"it is coded as {lesion}") if lesion else None
+
+
+def _lesion_by_type(interpreted_type: str, rules: LabelRules) -> Selected | None:
+    name = interpreted_type.strip().upper()
+    if rules.interpreted_types.get(name) is not Verdict.MARK:
+        return None
+    return Selected(why=f"its RT ROI interpreted type is {name}")
+
+
+def _none_by_label(words: Words, dialect: str, rules: LabelRules) -> LeftOut | None:
     pattern = first_within(rules.not_mark_labels, words)
     if pattern:
         return LeftOut(
-            reason=f"its label has {pattern.text!r}, which names anatomy, a device or a planning volume"
+            reason=f"its label has {pattern.text!r}, which names an organ, a device or a planning volume"
         )
+    pattern = first_within(rules.bone_labels, words)
+    if pattern and rules.default_for(dialect) is not Default.MARK:
+        return LeftOut(reason=f"its label has {pattern.text!r}, which names a bone; {NAME_IT}")
     return None
 
 
-def _by_codes(codes: Sequence[Code], rules: LabelRules) -> Selection | None:
-    verdicts = [(code, rule.verdict if (rule := rules.rule_for(code)) else None) for code in codes]
-    for wanted in (Verdict.MARK, Verdict.NOT_MARK):
-        for code, verdict in verdicts:
-            if verdict is wanted:
-                return _selection(verdict, f"it is coded as {_named(code, rules)}")
+def _none_by_code(codes: Sequence[Code], rules: LabelRules) -> LeftOut | None:
+    anatomy = _with_verdict(Verdict.NOT_MARK, codes, rules)
+    if anatomy:
+        return LeftOut(reason=f"it is coded as {anatomy}, which is no lesion mark")
     # An unspecific category such as Tissue beside a type that nobody listed: a kind of tissue, so anatomy.
-    unspecific = [code for code, verdict in verdicts if verdict is Verdict.UNSPECIFIC]
-    if unspecific and any(verdict is None for _, verdict in verdicts):
-        return LeftOut(reason=f"it is coded as a kind of {_named(unspecific[0], rules)}, not as a lesion")
+    unspecific = _with_verdict(Verdict.UNSPECIFIC, codes, rules)
+    if unspecific and any(_verdict(code, rules) is None for code in codes):
+        return LeftOut(reason=f"it is coded as a kind of {unspecific}, not as a lesion")
     return None
 
 
-def _named(code: Code, rules: LabelRules) -> str:
-    rule = rules.rule_for(code)
-    return f"{rule.meaning if rule else 'unknown'} ({rule.value if rule else '?'}, {code.scheme})"
-
-
-def _by_type(interpreted_type: str, rules: LabelRules) -> Selection | None:
+def _none_by_type(interpreted_type: str, rules: LabelRules) -> LeftOut | None:
     name = interpreted_type.strip().upper()
-    verdict = rules.interpreted_types.get(name)
-    if verdict is None or verdict is Verdict.UNSPECIFIC:
+    if rules.interpreted_types.get(name) is not Verdict.NOT_MARK:
         return None
-    return _selection(verdict, f"its RT ROI interpreted type is {name}")
+    return LeftOut(reason=f"its RT ROI interpreted type is {name}, which is no lesion mark")
 
 
-def _selection(verdict: Verdict, clue: str) -> Selection:
-    if verdict is Verdict.MARK:
-        return Selected(why=f"{clue}, which is a lesion")
-    return LeftOut(reason=f"{clue}, which is no lesion mark")
+def _verdict(code: Code, rules: LabelRules) -> Verdict | None:
+    rule = rules.rule_for(code)
+    return rule.verdict if rule else None
 
 
-def _by_default(label: str, dialect: str, rules: LabelRules) -> Selection:
+def _with_verdict(verdict: Verdict, codes: Sequence[Code], rules: LabelRules) -> str:
+    """The first code of this verdict, as our list names it, or an empty text."""
+    for code in codes:
+        rule = rules.rule_for(code)
+        if rule and rule.verdict is verdict:
+            return f"{rule.meaning} ({rule.value}, {rule.scheme})"
+    return ""
+
+
+def _by_default(words: Words, dialect: str, rules: LabelRules) -> Selection:
     default = rules.default_for(dialect)
     if default is Default.MARK:
         return Selected(why="a mark of this kind is a lesion mark unless its label or code says otherwise")
-    words = words_of(label)
     if default is Default.GENERIC_NAMES and (not words or first_within(rules.generic_labels, words)):
         return Selected(why="it has no name, code or type of its own: taken as a mark that somebody drew")
-    return LeftOut(
-        reason="neither its label nor a code or type says that it is a lesion mark; if it is one, name it so"
-        " (for example 'lesion'), or add its name to config/labels.toml"
-    )
+    return LeftOut(reason=f"neither its label nor a code or type says that it is a lesion mark; {NAME_IT}")

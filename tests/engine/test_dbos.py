@@ -1,0 +1,146 @@
+"""The durable engine: work that a kill interrupts is finished by the next process, once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import os, sys, time
+from pathlib import Path
+from osteoscribe.engine.dbos import DurableEngine
+
+folder = Path(sys.argv[1])
+log = folder / "log.txt"
+
+def note(text):
+    with log.open("a") as file:
+        file.write(text + "\\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+def measure(key):
+    note(f"begin {key}")
+    if key == "slow" and not (folder / "second").exists():
+        time.sleep(60)
+    if key == "poison":
+        os._exit(9)
+    note(f"end {key}")
+    return None
+
+def deliver(key, destination):
+    note(f"deliver {key} {destination}")
+    tries = log.read_text().count(f"deliver {key} {destination}\\n")
+    return 0.2 if key == "late" and tries < 3 else None
+
+engine = DurableEngine(
+    database_url=f"sqlite:///{folder / 'engine.sqlite'}",
+    executor_id="worker-0",
+    measure=measure,
+    deliver=deliver,
+)
+engine.start()
+for key in sys.argv[2:]:
+    if "/" in key:
+        engine.submit_delivery(*key.split("/"), 0)
+    else:
+        engine.submit_job(key, 0)
+note("submitted")
+deadline = time.monotonic() + 30
+while time.monotonic() < deadline and not (folder / "stop").exists():
+    time.sleep(0.05)
+print(engine.given_up_jobs())
+engine.stop()
+os._exit(0)
+"""
+
+
+class Bench:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def start(self, *keys: str) -> subprocess.Popen[bytes]:
+        source = Path(__file__).resolve().parents[2] / "plugin"
+        environment = dict(os.environ, PYTHONPATH=str(source))
+        return subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(self.folder), *keys], env=environment, stdout=subprocess.PIPE
+        )
+
+    @property
+    def log(self) -> list[str]:
+        path = self.folder / "log.txt"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def wait_for(self, line: str, count: int = 1) -> None:
+        deadline = time.monotonic() + 30
+        while self.log.count(line) < count:
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.02)
+
+    def stop(self, process: subprocess.Popen[bytes]) -> str:
+        (self.folder / "stop").touch()
+        output, _ = process.communicate(timeout=30)
+        (self.folder / "stop").unlink()
+        return output.decode()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+@pytest.mark.slow
+def test_work_that_a_kill_interrupts_is_resumed_by_the_next_process(bench: Bench) -> None:
+    first = bench.start("quick", "slow", "queued")
+    bench.wait_for("begin slow")
+    bench.wait_for("submitted")
+    os.kill(first.pid, signal.SIGKILL)
+    first.communicate()
+    (bench.folder / "second").touch()
+    second = bench.start()
+    bench.wait_for("end slow")
+    bench.wait_for("end queued")
+    bench.stop(second)
+    assert bench.log.count("end quick") == 1
+    assert bench.log.count("end slow") == 1
+    assert bench.log.count("begin slow") == 2
+
+
+@pytest.mark.slow
+def test_the_same_key_twice_is_one_workflow_also_after_a_restart(bench: Bench) -> None:
+    first = bench.start("a", "a", "b")
+    bench.wait_for("end b")
+    bench.stop(first)
+    second = bench.start("a", "b", "c")
+    bench.wait_for("end c")
+    bench.stop(second)
+    assert [bench.log.count(f"end {key}") for key in "abc"] == [1, 1, 1]
+
+
+@pytest.mark.slow
+def test_deliveries_go_one_at_a_time_and_in_order_for_each_destination(bench: Bench) -> None:
+    process = bench.start("late/P@h:1", "next/P@h:1", "other/Q@h:1")
+    bench.wait_for("deliver next P@h:1")
+    bench.stop(process)
+    to_p = [line for line in bench.log if line.endswith("P@h:1")]
+    assert to_p == ["deliver late P@h:1"] * 3 + ["deliver next P@h:1"]
+    assert bench.log.index("deliver other Q@h:1") < bench.log.index("deliver next P@h:1")
+
+
+@pytest.mark.slow
+def test_a_job_that_kills_its_process_is_left_alone_after_a_few_times(bench: Bench) -> None:
+    bench.start("poison").communicate(timeout=30)
+    for _ in range(8):
+        process = bench.start()
+        try:
+            process.communicate(timeout=5)
+        except subprocess.TimeoutExpired:
+            break
+    assert "poison" in bench.stop(process)
+    assert 2 <= bench.log.count("begin poison") <= 6

@@ -1,0 +1,136 @@
+"""Sending to real peers: every answer, rejection and silence is told apart."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from pynetdicom import AE, evt
+
+from osteoscribe.app.ports import EncodedObject
+from osteoscribe.errors import PeerError, RefusedError
+from osteoscribe.net.scu import StoreSender
+from tests.fakes.dicom import COMPREHENSIVE_SR, EXPLICIT, ROOT, encode, sr_object
+
+IMPLICIT = "1.2.840.10008.1.2"
+
+
+def report_object(number: int = 1) -> EncodedObject:
+    uid = f"{ROOT}.5.{number}"
+    return EncodedObject(
+        sop_class_uid=COMPREHENSIVE_SR,
+        sop_instance_uid=uid,
+        transfer_syntax_uid=EXPLICIT,
+        encoded=encode(sr_object(uid)),
+    )
+
+
+@contextmanager
+def archive(
+    answer: Callable[[evt.Event], int],
+    *,
+    syntax: str = EXPLICIT,
+    sop_class: str = COMPREHENSIVE_SR,
+    **options: object,
+) -> Iterator[str]:
+    ae = AE(ae_title="PACS")
+    ae.add_supported_context(sop_class, syntax)
+    for name, value in options.items():
+        setattr(ae, name, value)
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, answer)])
+    assert server is not None
+    try:
+        yield f"PACS@127.0.0.1:{server.socket.getsockname()[1]}"
+    finally:
+        ae.shutdown()
+
+
+def sender(timeout_s: float = 10.0) -> StoreSender:
+    return StoreSender(ae_title="OSTEOSCRIBE", timeout_s=timeout_s)
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+def test_objects_arrive_whole_over_one_association(syntax: str) -> None:
+    received, associations = {}, set()
+
+    def keep(event: evt.Event) -> int:
+        received[event.request.AffectedSOPInstanceUID] = event.dataset
+        associations.add(id(event.assoc))
+        return 0x0000
+
+    objects = [report_object(1), report_object(2)]
+    with archive(keep, syntax=syntax) as destination:
+        replies = sender().send(destination, objects)
+    assert [reply.status for reply in replies] == [0, 0]
+    assert len(associations) == 1
+    for one in objects:
+        assert (
+            received[one.sop_instance_uid].StudyInstanceUID
+            == sr_object(one.sop_instance_uid).StudyInstanceUID
+        )
+
+
+def test_bytes_arrive_as_they_were_made() -> None:
+    received = []
+
+    def keep(event: evt.Event) -> int:
+        received.append(event.encoded_dataset(include_meta=False))
+        return 0x0000
+
+    with archive(keep) as destination:
+        sender().send(destination, [report_object()])
+    assert received == [report_object().encoded]
+
+
+def test_the_status_of_each_object_is_reported() -> None:
+    statuses = iter([0xB000, 0xA700])
+    with archive(lambda _event: next(statuses)) as destination:
+        replies = sender().send(destination, [report_object(1), report_object(2)])
+    assert [reply.status for reply in replies] == [0xB000, 0xA700]
+
+
+# After a refused connection the library leaves its socket to be closed by reference counting.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_nobody_there_is_an_error_to_try_again() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(PeerError, match=r"peer.unreachable") as caught:
+            sender().send(f"PACS@127.0.0.1:{taken.getsockname()[1]}", [report_object()])
+    assert not isinstance(caught.value, RefusedError)
+
+
+def test_an_unknown_calling_ae_is_refused_for_good_with_the_exact_reason() -> None:
+    with (
+        archive(lambda _event: 0, require_calling_aet=["SOMEONE"]) as destination,
+        pytest.raises(RefusedError, match=r"peer.rejected-permanently.*our AE title is not known there"),
+    ):
+        sender().send(destination, [report_object()])
+
+
+def test_an_archive_without_structured_reports_is_refused_for_good() -> None:
+    with (
+        archive(lambda _event: 0, sop_class="1.2.840.10008.5.1.4.1.1.2") as destination,
+        pytest.raises(RefusedError, match=r"peer.no-context"),
+    ):
+        sender().send(destination, [report_object()])
+
+
+def test_a_silent_archive_is_an_error_to_try_again() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        with pytest.raises(PeerError) as caught:
+            sender(timeout_s=0.5).send(f"PACS@127.0.0.1:{silent.getsockname()[1]}", [report_object()])
+    assert not isinstance(caught.value, RefusedError)
+
+
+def test_an_archive_that_aborts_is_an_error_to_try_again() -> None:
+    def abort(event: evt.Event) -> int:
+        event.assoc.abort()
+        return 0x0000
+
+    with archive(abort) as destination, pytest.raises(PeerError) as caught:
+        sender(timeout_s=2.0).send(destination, [report_object(1), report_object(2)])
+    assert not isinstance(caught.value, RefusedError)

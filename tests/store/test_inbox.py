@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pydicom
+import pytest
 
 from osteoscribe.app.ports import Envelope
+from osteoscribe.errors import InputError
 from osteoscribe.readers.headers import split_part10
 from osteoscribe.store.inbox import FolderInbox
 from tests.conftest import PROJECT
@@ -37,9 +39,15 @@ def test_the_file_holds_the_bytes_as_they_came_and_can_be_read(tmp_path: Path) -
     assert (pydicom.dcmread(file).pixel_array == pydicom.dcmread(SAMPLE).pixel_array).all()
 
 
+def test_objects_are_numbered_in_the_order_they_came(tmp_path: Path) -> None:
+    inbox = FolderInbox(tmp_path)
+    for _ in range(2):
+        inbox.accept(memoryview(b""), envelope())
+    assert [file.name for file in inbox.files] == ["000001.dcm", "000002.dcm"]
+
+
 def test_a_received_uid_never_becomes_a_path(tmp_path: Path) -> None:
     inbox = FolderInbox(tmp_path / "inbox")
-    for _ in range(2):
+    with pytest.raises(InputError, match=r"instance\.bad-uid"):
         inbox.accept(memoryview(b""), envelope(sop_instance_uid="../../outside"))
-    assert [file.name for file in inbox.files] == ["000001.dcm", "000002.dcm"]
-    assert [path.name for path in tmp_path.iterdir()] == ["inbox"]
+    assert [path.name for path in tmp_path.rglob("*")] == ["inbox"]

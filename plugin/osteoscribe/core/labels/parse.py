@@ -8,11 +8,14 @@ from types import MappingProxyType
 from typing import Any
 
 from osteoscribe.core.answers import Provenance
+from osteoscribe.core.codes import INPUTS
 from osteoscribe.core.labels.plain import as_enum, as_enums, as_rows, as_table, as_text, as_texts
 from osteoscribe.core.labels.rules import (
     QUESTIONS,
+    CodeKey,
     CodeRule,
     Default,
+    EvaluationRule,
     LabelRules,
     Settings,
     SitePolicy,
@@ -42,7 +45,9 @@ def parse_label_rules(data: Mapping[str, Any]) -> LabelRules:
         ``labels.unknown-key``, ``labels.missing-key``, ``labels.wrong-type``, ``labels.bad-pattern``,
         ``labels.unknown-question``, ``labels.unknown-value``, ``labels.token-twice``, ``labels.code-twice``.
     """
-    top = as_table(data, "labels.toml", need=("roi", "grammar"), may=("code", "token", "policy"))
+    top = as_table(
+        data, "labels.toml", need=("roi", "grammar"), may=("code", "evaluation", "token", "policy")
+    )
     roi = as_table(top["roi"], "roi", need=("mark", "not_mark", "bones", "generic", "type", "default"))
     grammar = as_table(top["grammar"], "grammar", need=("doubt", "neutral"))
     defaults = as_enums(roi["default"], "roi.default", Default)
@@ -58,6 +63,7 @@ def parse_label_rules(data: Mapping[str, Any]) -> LabelRules:
         generic_labels=_patterns(roi["generic"], "roi.generic"),
         codes=_by_code(codes),
         code_families=tuple(rule for rule in codes if rule.is_family),
+        evaluations=_evaluations(top.get("evaluation", ())),
         interpreted_types=as_enums(roi["type"], "roi.type", Verdict),
         defaults=defaults,
         tokens=tokens,
@@ -110,8 +116,8 @@ def _code_rules(row: Any) -> tuple[CodeRule, ...]:
     )
 
 
-def _by_code(rules: Sequence[CodeRule]) -> Mapping[tuple[str, str], CodeRule]:
-    found: dict[tuple[str, str], CodeRule] = {}
+def _by_code(rules: Sequence[CodeRule]) -> Mapping[CodeKey, CodeRule]:
+    found: dict[CodeKey, CodeRule] = {}
     for rule in rules:
         if rule.is_family:
             continue
@@ -119,6 +125,46 @@ def _by_code(rules: Sequence[CodeRule]) -> Mapping[tuple[str, str], CodeRule]:
             raise SetupError("labels.code-twice", f"the code ({rule.value}, {rule.scheme}) stands twice")
         found[rule.scheme, rule.value] = rule
     return MappingProxyType(found)
+
+
+def _evaluations(rows: Any) -> Mapping[CodeKey, EvaluationRule]:
+    rules = {
+        (concept.scheme, concept.value): EvaluationRule(
+            meaning=concept.meaning,
+            question=question,
+            answers={
+                (code.scheme, code.value): QUESTIONS[question](value)
+                for value, code in values.items()
+                if value != "unknown"
+            },
+        )
+        for question, (concept, values) in INPUTS.items()
+        if question in QUESTIONS
+    }
+    for row in as_rows(rows, "evaluation"):
+        table = as_table(row, "evaluation", need=("value", "scheme", "meaning", "question", "answers"))
+        key = (as_text(table["scheme"], "evaluation.scheme"), as_text(table["value"], "evaluation.value"))
+        if key in rules:
+            raise SetupError("labels.code-twice", f"the evaluation ({key[1]}, {key[0]}) stands twice")
+        rules[key] = _evaluation(table)
+    return MappingProxyType(rules)
+
+
+def _evaluation(table: Mapping[str, Any]) -> EvaluationRule:
+    question = as_text(table["question"], "evaluation.question")
+    if question not in QUESTIONS:
+        known = ", ".join(QUESTIONS)
+        raise SetupError(
+            "labels.unknown-question", f"evaluation.question is {question!r}; the questions are: {known}"
+        )
+    answers: dict[CodeKey, Enum] = {}
+    for row in as_rows(table["answers"], "evaluation.answers"):
+        one = as_table(row, "evaluation.answers", need=("value", "scheme", "answer"))
+        key = (as_text(one["scheme"], "answers.scheme"), as_text(one["value"], "answers.value"))
+        answers[key] = _answer(one["answer"], "evaluation.answers.answer", QUESTIONS[question])
+    return EvaluationRule(
+        meaning=as_text(table["meaning"], "evaluation.meaning"), question=question, answers=answers
+    )
 
 
 def _policies(data: Any) -> Mapping[str, SitePolicy]:

@@ -90,6 +90,9 @@ def test_each_answer_names_its_token_and_comes_from_the_label(rules: LabelRules)
         ("Osteom Typ 2", {}),
         ("BI typ", {"density": "sclerotic", "morphology": "typical"}),
         ("kleiner Herd", {}),
+        ("unveraendert", {"growth": "stable"}),
+        ("GROESSER", {"growth": "up_or_new"}),
+        ("Kortikalisausduennung", {"location_risk": "risk_fracture"}),
         ("no fracture or periosteal reaction", {"other_aggressive": "no"}),
     ],
 )

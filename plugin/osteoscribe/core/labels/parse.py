@@ -23,7 +23,7 @@ from osteoscribe.core.labels.rules import (
     Verdict,
     answers_of,
 )
-from osteoscribe.core.labels.words import WordPattern, Words, words_of
+from osteoscribe.core.labels.words import WordPattern, Words, spellings, words_of
 from osteoscribe.errors import SetupError
 
 
@@ -55,7 +55,7 @@ def parse_label_rules(data: Mapping[str, Any]) -> LabelRules:
         raise SetupError("labels.missing-key", "roi.default needs an entry '*' for all other dialects")
     tokens = _tokens(top.get("token", ()))
     codes = [rule for row in as_rows(top.get("code", ()), "code") for rule in _code_rules(row)]
-    doubt = frozenset(_phrase(text, "grammar.doubt") for text in as_texts(grammar["doubt"], "grammar.doubt"))
+    doubt = _phrases(grammar["doubt"], "grammar.doubt")
     return LabelRules(
         mark_labels=_patterns(roi["mark"], "roi.mark"),
         not_mark_labels=_patterns(roi["not_mark"], "roi.not_mark"),
@@ -79,17 +79,17 @@ def _tokens(rows: Any) -> Mapping[Words, Token]:
         table = as_table(row, "token", need=("words", "set"))
         sets = _settings(table["set"], "token.set")
         for text in as_texts(table["words"], "token.words"):
-            words = _phrase(text, "token.words")
-            # Languages share words, so the same token with the same meaning may stand twice.
-            if tokens.setdefault(words, Token(text=text, sets=sets)).sets != sets:
-                raise SetupError(
-                    "labels.token-twice", f"the token {text!r} has two meanings; keep one of them"
-                )
+            for words in _written(text, "token.words"):
+                # Languages share words, so the same token with the same meaning may stand twice.
+                if tokens.setdefault(words, Token(text=text, sets=sets)).sets != sets:
+                    raise SetupError(
+                        "labels.token-twice", f"the token {text!r} has two meanings; keep one of them"
+                    )
     return MappingProxyType(tokens)
 
 
 def _neutral(value: Any, tokens: Mapping[Words, Token], doubt: frozenset[Words]) -> frozenset[Words]:
-    neutral = frozenset(_phrase(text, "grammar.neutral") for text in as_texts(value, "grammar.neutral"))
+    neutral = _phrases(value, "grammar.neutral")
     for words in sorted(neutral | doubt):
         if words in tokens or (words in neutral and words in doubt):
             raise SetupError(
@@ -198,11 +198,16 @@ def _answer(value: Any, where: str, kind: type[Enum]) -> Enum:
 
 
 def _patterns(value: Any, where: str) -> tuple[WordPattern, ...]:
-    return tuple(WordPattern(text) for text in as_texts(value, where))
+    return tuple(WordPattern(one) for text in as_texts(value, where) for one in spellings(text))
 
 
-def _phrase(text: str, where: str) -> Words:
-    words = words_of(text)
-    if not words:
+def _phrases(value: Any, where: str) -> frozenset[Words]:
+    return frozenset(words for text in as_texts(value, where) for words in _written(text, where))
+
+
+def _written(text: str, where: str) -> tuple[Words, ...]:
+    """Words of a text in each of its spellings."""
+    written = tuple(words_of(one) for one in spellings(text))
+    if not all(written):
         raise SetupError("labels.bad-pattern", f"{where} holds {text!r}, which has no letter and no digit")
-    return words
+    return written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from datetime import date, datetime
 from pydicom import Dataset
 
 from osteoscribe.app.measure import Measured
+from osteoscribe.app.ports import EarlierLesions
 from osteoscribe.app.practice import Practice
 from osteoscribe.core.answers import Answers, Conflict
 from osteoscribe.core.facts import facts_for
@@ -59,13 +61,10 @@ class _Lesion:
     series: MeasuredSeries
 
 
-def findings_of(
-    series: Sequence[MeasuredSeries],
-    practice: Practice,
-    calling_ae: str,
-    earlier: Sequence[LesionRecord] = (),
-) -> Mapping[str, tuple[Finding, ...]]:
-    """Findings of several CT series, by Series Instance UID.
+def word_series(
+    series: Sequence[MeasuredSeries], practice: Practice, calling_ae: str, earlier: EarlierLesions
+) -> Mapping[str, Sequence[tuple[Finding, LesionRecord]]]:
+    """Findings of several CT series, each with what the ledger keeps of it, by Series Instance UID.
 
     The lesions of one study count together: two or more are multiple, whichever series they are marked on.
     A lesion that is marked twice counts once.
@@ -73,21 +72,37 @@ def findings_of(
     Parameters
     ----------
     earlier
-        Lesions of the same patient from earlier reports: of the same study they lend their tracking UIDs to
-        marks that were saved again, of earlier studies they are compared with.
+        Gives lesions of the same patient from earlier reports: those of the same study lend their tracking
+        UIDs to marks that were saved again, those of earlier studies are compared with.
     """
     of_study: dict[str, list[_Lesion]] = defaultdict(list)
+    before: dict[str, Sequence[LesionRecord]] = {}
     for one in series:
-        of_study[one.index.study_instance_uid] += _identified(one, practice, earlier)
-    findings: dict[str, list[Finding]] = defaultdict(list)
-    for lesions in of_study.values():
+        study_uid = one.index.study_instance_uid
+        before.setdefault(study_uid, earlier(patient_key(one.context)))
+        of_study[study_uid] += _identified(one, practice, before[study_uid])
+    worded: dict[str, list[tuple[Finding, LesionRecord]]] = defaultdict(list)
+    for study_uid, lesions in of_study.items():
         sizes = _sizes_of_lesions(lesions)
-        comparisons = compare([one.record for one in lesions], earlier)
+        comparisons = compare([one.record for one in lesions], before[study_uid])
         answered = _answered(lesions, practice, calling_ae)
         for lesion, comparison, said in zip(lesions, comparisons, answered, strict=True):
-            mine = findings[lesion.series.index.series_instance_uid]
-            mine.append(_finding(f"Lesion {len(mine) + 1}", lesion, sizes, comparison, said, practice))
-    return {uid: tuple(found) for uid, found in findings.items()}
+            mine = worded[lesion.series.index.series_instance_uid]
+            name = f"Lesion {len(mine) + 1}"
+            mine.append((_finding(name, lesion, sizes, comparison, said, practice), lesion.record))
+    return worded
+
+
+def patient_key(context: Dataset) -> str:
+    """A digest that stands for the patient of a data set; empty where it has no Patient ID."""
+    if not context.get("PatientID"):
+        return ""
+    parts = [str(context.get(name) or "") for name in ("IssuerOfPatientID", "PatientID", "PatientBirthDate")]
+    return _digest(*parts)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def _identified(series: MeasuredSeries, practice: Practice, earlier: Sequence[LesionRecord]) -> list[_Lesion]:
@@ -110,6 +125,7 @@ def _identified(series: MeasuredSeries, practice: Practice, earlier: Sequence[Le
 
 def _record(measured: Measured, uid: str, series: MeasuredSeries, practice: Practice) -> LesionRecord:
     index = series.index
+    name = own_name(measured.placed.mark.label, practice.labels)
     return LesionRecord(
         tracking_uid=uid,
         study_instance_uid=index.study_instance_uid,
@@ -118,7 +134,7 @@ def _record(measured: Measured, uid: str, series: MeasuredSeries, practice: Prac
         centroid_lps_mm=centroid_lps_mm(measured.placed.placement.on_ct),
         long_axis_mm=measured.size.long_axis_mm if isinstance(measured.size, Size) else None,
         slice_thickness_mm=index.acquisition.slice_thickness_mm,
-        name=own_name(measured.placed.mark.label, practice.labels),
+        name=_digest(patient_key(series.context), name) if name else "",
     )
 
 

@@ -86,7 +86,8 @@ class MaskShape:
     Parameters
     ----------
     grid
-        Grid of the whole mask object, one slice for each distinct plane that this mark has a frame on.
+        Grid of the mask: one slice for each distinct plane that this mark has pixels on, and only the rows
+        and columns that it touches.
     mask
         (slices, rows, columns) bool, same shape as `grid`, read-only.
     images

@@ -75,5 +75,5 @@ def test_it_fits_one_screen_for_one_lesion():
 
 def test_what_is_said_of_several_lesions_is_said_once():
     root = written(*(finding_for(SERIES, number=n, item=f"ROI {n}") for n in (1, 2, 3)))
-    assert child(root, "RECOMMENDATION").TextValue == "Lesion 1, Lesion 2, Lesion 3: none"
+    assert child(root, "RECOMMENDATION").TextValue == "Lesions 1, 2, 3: none"
     assert child(root, "WHY").TextValue.count("10.1007/s00256-022-04022-8") == 1

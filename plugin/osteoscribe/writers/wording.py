@@ -82,7 +82,7 @@ def axes_words(size: Size) -> str:
     axes = [decimal_string(size.long_axis_mm, whole=size.whole_mm, decimals=1)]
     if size.short_axis_mm is not None:
         axes.append(decimal_string(size.short_axis_mm, decimals=1))
-    return f"{' x '.join(axes)} mm"
+    return " x ".join(axis if "." in axis else f"{axis}.0" for axis in axes) + " mm"
 
 
 def together(said: Iterable[tuple[str, str]]) -> str:
@@ -91,12 +91,19 @@ def together(said: Iterable[tuple[str, str]]) -> str:
     Examples
     --------
     >>> together([("Lesion 1", "none"), ("Lesion 2", "MRI"), ("Lesion 3", "none")])
-    'Lesion 1, Lesion 3: none\nLesion 2: MRI'
+    'Lesions 1, 3: none\nLesion 2: MRI'
     """
     names: dict[str, list[str]] = {}
     for name, words in said:
         names.setdefault(words, []).append(name)
-    return "\n".join(f"{', '.join(of)}: {words}" for words, of in names.items())
+    return "\n".join(f"{_joined(of)}: {words}" for words, of in names.items())
+
+
+def _joined(names: list[str]) -> str:
+    numbers = [name.removeprefix("Lesion ") for name in names]
+    if len(names) > 1 and all(number.isdigit() for number in numbers):
+        return f"Lesions {', '.join(numbers)}"
+    return ", ".join(names)
 
 
 def rule_words(finding: Finding) -> str:

@@ -21,8 +21,8 @@ Encoded = bytes | memoryview
 
 MAX_DEPTH = 64
 """Sequences inside each other; content trees of real reports stay below 20."""
-MAX_ELEMENTS = 2_000_000
-"""Elements and items of one data set; a segmentation of 5000 frames has about 250 000."""
+MAX_ELEMENTS = 1_000_000
+"""Elements and items of one data set; a multi-frame image of 5000 frames has about 250 000."""
 
 UNDEFINED = 0xFFFFFFFF
 ITEM = 0xFFFEE000

@@ -306,4 +306,5 @@ class _Walk:
 
 @lru_cache(maxsize=4096)
 def _dictionary_vr(tag: int) -> bytes:
-    return dictionary_VR(tag).encode("ascii") if dictionary_has_tag(tag) else b"UN"
+    # of several possible ones, as "US or SS", the first: all have the same kind of header
+    return dictionary_VR(tag)[:2].encode("ascii") if dictionary_has_tag(tag) else b"UN"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from pydicom import Dataset
@@ -22,12 +22,12 @@ from osteoscribe.app.gather import (
     where_of,
 )
 from osteoscribe.app.measure import Measured, measure, same_shape
+from osteoscribe.app.ports import EarlierLesions, no_earlier_lesions
 from osteoscribe.app.practice import Practice
-from osteoscribe.app.word import MeasuredSeries, findings_of
+from osteoscribe.app.word import MeasuredSeries, patient_key, word_series
 from osteoscribe.app.write import Written, write_report
 from osteoscribe.core.labels import LeftOut, select
 from osteoscribe.core.marks import IgnoredMark, InstanceRef, RoiMark, UnreadableMark
-from osteoscribe.core.prior import LesionRecord
 from osteoscribe.core.report import Ignored, Predecessor, Problem, Report
 from osteoscribe.core.series import Acquisition, ReadBytes, SeriesIndex
 from osteoscribe.errors import InputError
@@ -60,7 +60,7 @@ class Request:
     predecessors
         The latest earlier report of a CT series, by Series Instance UID.
     earlier
-        Lesions of the same patient from earlier reports.
+        Gives the lesions of a patient from earlier reports.
     """
 
     instances: Sequence[StoredInstance]
@@ -69,7 +69,7 @@ class Request:
     calling_ae: str = ""
     label_patterns: Sequence[str] = ()
     predecessors: Mapping[str, Predecessor] = field(default_factory=dict)
-    earlier: Sequence[LesionRecord] = ()
+    earlier: EarlierLesions = no_earlier_lesions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -344,7 +344,7 @@ def _report_all(
     accepted_at = request.accepted_at or _time_of(objects)
     age = {one.instance.header.sop_instance_uid: rank for rank, one in enumerate(objects)}
     contexts = {uid: _context(shelf.series[uid], request.read) for uid in tally.named}
-    findings = findings_of(
+    worded = word_series(
         [
             MeasuredSeries(
                 index=indexes(uid),
@@ -366,7 +366,7 @@ def _report_all(
             study_instance_uid=shelf.series[uid].study_instance_uid,
             series_instance_uid=uid,
             acquisition=_acquisition(uid, indexes),
-            findings=findings.get(uid, ()),
+            findings=tuple(finding for finding, _ in worded.get(uid, ())),
             problems=tuple(tally.problems.get(uid, ())),
             ignored=tuple(tally.ignored.get(uid, ())),
             software_version=__version__,
@@ -378,7 +378,13 @@ def _report_all(
         )
         one = write_report(report, shelf.series[uid], contexts[uid], objects, practice.profile)
         tally.problems[""] += [held.problem for held in one.quarantined]
-        written.append(one)
+        written.append(
+            replace(
+                one,
+                patient_key=patient_key(contexts[uid]),
+                lesions=tuple(record for _, record in worded.get(uid, ())),
+            )
+        )
     return written
 
 

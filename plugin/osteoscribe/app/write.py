@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pydicom import Dataset
 
 from osteoscribe.app.gather import CtSeries, MarkObject
+from osteoscribe.core.prior import LesionRecord
 from osteoscribe.core.report import Problem, Report
 from osteoscribe.errors import InputError
 from osteoscribe.writers.companion import build_companion
@@ -43,11 +44,16 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Written:
-    """A report and the objects it was written as, the one that carries the result first."""
+    """A report and the objects it was written as, the one that carries the result first.
+
+    ``patient_key`` and ``lesions`` are what later examinations are compared with.
+    """
 
     report: Report
     objects: tuple[WrittenObject, ...]
     quarantined: tuple[Quarantined, ...] = ()
+    patient_key: str = ""
+    lesions: tuple[LesionRecord, ...] = ()
 
 
 def write_report(

@@ -38,7 +38,7 @@ _CONTOUR_DATA = 0x30060050
 _TEXT = frozenset({b"LO", b"LT", b"PN", b"SH", b"ST", b"UC", b"UT"})
 _UNREADABLE = (
     ValueError, TypeError, LookupError, AttributeError, NotImplementedError, OverflowError, EOFError,
-    struct.error, BytesLengthException, RecursionError,
+    OSError, struct.error, BytesLengthException, RecursionError,
 )  # fmt: skip
 """What pydicom raises over values that are not what their VR says."""
 

@@ -135,6 +135,26 @@ REPORTS = sa.Table(
 )
 """What we made: SRs and their companions, in the order of their making."""
 
+LESIONS = sa.Table(
+    "lesions",
+    METADATA,
+    sa.Column("job_key", sa.String(64), sa.ForeignKey("jobs.key"), primary_key=True),
+    sa.Column("ct_series_instance_uid", Uid, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("patient_key", sa.String(64), nullable=False, index=True),
+    sa.Column("study_instance_uid", Uid, nullable=False),
+    sa.Column("study_date", sa.String(10), nullable=False),
+    sa.Column("tracking_uid", Uid, nullable=False),
+    sa.Column("frame_of_reference_uid", Uid),
+    sa.Column("x_mm", sa.Float, nullable=False),
+    sa.Column("y_mm", sa.Float, nullable=False),
+    sa.Column("z_mm", sa.Float, nullable=False),
+    sa.Column("long_axis_mm", sa.Float),
+    sa.Column("slice_thickness_mm", sa.Float),
+    sa.Column("name", sa.String(64), nullable=False),
+)
+"""Reported lesions. `patient_key` and `name` are digests: no patient and no label can be read from them."""
+
 DELIVERIES = sa.Table(
     "deliveries",
     METADATA,

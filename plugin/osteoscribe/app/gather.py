@@ -94,7 +94,12 @@ def shelve(ct: Sequence[StoredInstance], other_images: Sequence[StoredInstance])
 
 
 def replaced_objects(objects: Sequence[MarkObject]) -> Mapping[str, str]:
-    """Mark objects that a newer one names as its predecessor: old SOP Instance UID to new (PS3.3 C.17.2.3)."""
+    """Mark objects that a newer one names as its predecessor: old SOP Instance UID to new.
+
+    References
+    ----------
+    PS3.3 C.17.2.3
+    """
     replaced: dict[str, str] = {}
     for newer in objects:
         for study in newer.dataset.get("PredecessorDocumentsSequence") or ():

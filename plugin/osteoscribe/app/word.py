@@ -209,7 +209,7 @@ def _answered(lesions: Sequence[_Lesion], practice: Practice, calling_ae: str) -
 
 def _said(mark: RoiMark, context: Dataset, practice: Practice, calling_ae: str) -> _Said:
     label = answers_from_label(mark.label, practice.labels)
-    codes = answers_from_codes(mark.property_codes, practice.labels)
+    codes = answers_from_codes(mark.property_codes, practice.labels, mark.evaluations)
     attributes = answers_from_attributes(context, practice.malignancies)
     policy = practice.labels.policy_for(calling_ae)
     answers, conflicts = merge_answers(

@@ -72,14 +72,20 @@ def of_points(points_mm: npt.ArrayLike) -> Diameters:
     Diameters
         Of several equally long ones the broadest.
     """
+    found = _equally_long(points_mm)
+    return found[longest_of(found)]
+
+
+def _equally_long(points_mm: npt.ArrayLike) -> list[Diameters]:
+    """Every longest diameter of points, each with the chord perpendicular to it."""
     hull = convex_hull(points_mm)
     found = []
     for pair in longest(hull):
         direction = pair[1] - pair[0]
         if not direction.any():
-            return Diameters.of_lines(pair, pair)
+            return [Diameters.of_lines(pair, pair)]
         found.append(Diameters.of_lines(pair, across(hull, (-direction[1], direction[0]))))
-    return found[longest_of(found)]
+    return found
 
 
 def of_masks(masks: Sequence[npt.NDArray[np.bool_]], steps_mm: FloatArray) -> tuple[int, Diameters]:
@@ -101,21 +107,27 @@ def of_masks(masks: Sequence[npt.NDArray[np.bool_]], steps_mm: FloatArray) -> tu
     tuple
         Number of the mask with the longest diameter, and its diameters.
     """
-    drawn = [of_points(row_ends(mask) @ steps_mm) for mask in masks]
-    best = longest_of(drawn)
-    pixel = _pixel(steps_mm)
-    near = [i for i, found in enumerate(drawn) if found.long_mm > drawn[best].long_mm - NEAR_PX * pixel]
+    drawn = [(i, found) for i, mask in enumerate(masks) for found in _equally_long(row_ends(mask) @ steps_mm)]
+    longest_mm = max(found.long_mm for _, found in drawn)
+    near = {i for i, found in drawn if found.long_mm > longest_mm - NEAR_PX * _pixel(steps_mm)}
     ellipses = {i: _Ellipse.like(masks[i], steps_mm) for i in near}
-    missed_long = max(e.long_mm for e in ellipses.values()) - max(e.drawn_long_mm for e in ellipses.values())
-    along = drawn[best].long_ends[1] - drawn[best].long_ends[0]
+    missed_mm = max(e.long_mm for e in ellipses.values()) - max(e.drawn_long_mm for e in ellipses.values())
+    tied = [(i, found) for i, found in drawn if found.long_mm >= longest_mm - TIE]
+    whole = [_completed(found, ellipses[i], missed_mm) for i, found in tied]
+    best = longest_of(whole)
+    return tied[best][0], whole[best]
+
+
+def _completed(drawn: Diameters, ellipse: _Ellipse, missed_long_mm: float) -> Diameters:
+    """Lengthen diameters between pixel centres by what they miss."""
+    along = drawn.long_ends[1] - drawn.long_ends[0]
     if not along.any():
-        along = np.linalg.eigh(ellipses[best].moments)[1][:, 1]
+        along = np.linalg.eigh(ellipse.moments)[1][:, 1]
     perpendicular = np.array([-along[1], along[0]])
-    short_ends = drawn[best].short_ends
-    assert short_ends is not None
-    return best, Diameters.of_lines(
-        _stretched(drawn[best].long_ends, along, missed_long),
-        _stretched(short_ends, perpendicular, ellipses[best].missed_across(perpendicular)),
+    assert drawn.short_ends is not None
+    return Diameters.of_lines(
+        _stretched(drawn.long_ends, along, missed_long_mm),
+        _stretched(drawn.short_ends, perpendicular, ellipse.missed_across(perpendicular)),
     )
 
 

@@ -24,7 +24,10 @@ from osteoscribe.core.marks import (
     ImageContours,
     InstanceRef,
     MaskShape,
+    PatientCaliper,
     PatientContours,
+    PatientEllipsoid,
+    PatientPoint,
     PointMark,
     RoiMark,
 )
@@ -82,11 +85,21 @@ def place(mark: RoiMark, index: SeriesIndex) -> Placement:
                 for points, ref in zip(shape.contours_px, shape.images, strict=True)
             ]
             return _contours(drawn, index.grid)
+        case PatientEllipsoid():
+            _check_frame_of_reference(mark, index, (shape.image,), mark.frame_of_reference_uid)
+            return _contours(_on_slices(shape.on_slices(index.grid).contours_lps_mm, index.grid), index.grid)
         case Caliper():
-            axes = [shape.long_axis_px] + ([] if shape.short_axis_px is None else [shape.short_axis_px])
-            return _lines(RegionKind.CALIPER, shape.image, axes, index)
+            axes = _axes(shape.long_axis_px, shape.short_axis_px)
+            return _lines(RegionKind.CALIPER, _on_image(shape.image, axes, index), index.grid)
         case PointMark():
-            return _lines(RegionKind.POINT, shape.image, [shape.point_px.reshape(1, 2)], index)
+            return _lines(RegionKind.POINT, _on_image(shape.image, [shape.point_px], index), index.grid)
+        case PatientCaliper():
+            _check_frame_of_reference(mark, index, (shape.image,), mark.frame_of_reference_uid)
+            axes = _axes(shape.long_axis_lps_mm, shape.short_axis_lps_mm)
+            return _lines(RegionKind.CALIPER, _on_slices(axes, index.grid), index.grid)
+        case PatientPoint():
+            _check_frame_of_reference(mark, index, (shape.image,), mark.frame_of_reference_uid)
+            return _lines(RegionKind.POINT, _on_slices([shape.point_lps_mm], index.grid), index.grid)
         case MaskShape():
             return _mask(mark, shape, index)
         case _:
@@ -260,19 +273,31 @@ def _rasterised(drawn: _Drawn, slices: Sequence[int], grid: Grid) -> tuple[tuple
     return cropped(mask, (slices[0], *first))
 
 
-def _lines(
-    kind: RegionKind, image: InstanceRef, lines_px: Sequence[FloatArray], index: SeriesIndex
-) -> Placement:
+def _axes(long: FloatArray, short: FloatArray | None) -> list[FloatArray]:
+    return [long] if short is None else [long, short]
+
+
+def _on_image(image: InstanceRef, lines_px: Sequence[FloatArray], index: SeriesIndex) -> _Drawn:
     k = _slice_of(image, index)
-    drawn = [_index_coordinates(line) for line in lines_px]
-    for line in drawn:
+    return [(k, _index_coordinates(line)) for line in lines_px]
+
+
+def _lines(kind: RegionKind, drawn: _Drawn, grid: Grid) -> Placement:
+    k = drawn[0][0]
+    for at, line in drawn:
         _check_finite(line)
-        check_inside_image(line, index.grid)
+        check_inside_image(line, grid)
+        if at != k:
+            raise InputError(
+                "roi.not-parallel",
+                "The long and the short axis lie on different slices; both are expected on one. "
+                "Draw the mark on one CT slice.",
+            )
     region = Region(
         kind=kind,
-        grid=index.grid,
+        grid=grid,
         offset=(k, 0, 0),
         mask=np.zeros((0, 0, 0), dtype=bool),
-        outlines=tuple(Outline(k=k, points_rc=line) for line in drawn),
+        outlines=tuple(Outline(k=k, points_rc=line) for _, line in drawn),
     )
     return Placement(measured=region, on_ct=region)

@@ -10,7 +10,8 @@ from pydicom.encaps import get_frame
 from pydicom.pixels.processing import apply_modality_lut
 
 from osteoscribe.core.region import Box
-from osteoscribe.core.series import BlobRef, CtBox, PixelLayout, ReadBytes, SeriesIndex, SliceSource
+from osteoscribe.core.series import BlobRef, PixelLayout, ReadBytes, SeriesIndex, SliceSource
+from osteoscribe.core.voxels import CtBox
 from osteoscribe.errors import InputError
 from osteoscribe.readers.datasets import MAX_BYTES, read_dataset
 from osteoscribe.readers.decoder_process import decode_apart

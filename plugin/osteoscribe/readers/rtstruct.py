@@ -141,7 +141,7 @@ def _mark(
 
 
 def _invents_frame_of_reference(ds: Dataset) -> bool:
-    """Whether the writer is known to make up a frame of reference UID, as rt-utils does."""
+    """Whether the writer is known to make up a frame of reference UID instead of copying it (rt-utils)."""
     return text(ds, "ManufacturerModelName").casefold() == "rt-utils"
 
 

@@ -220,6 +220,7 @@ def _mark(
         finding_site=next(iter(group.coded(FINDING_SITE)), None),
         laterality=next(iter(group.coded(LATERALITY)), None),
         property_codes=_property_codes(group),
+        evaluations=_evaluations(group),
         remarks=remarks,
     )
 
@@ -300,6 +301,18 @@ def _property_codes(group: _Group) -> tuple[Code, ...]:
         one = code(node.ds, "ConceptCodeSequence")
         if one is not None and one.value not in FREE_TEXT:
             found.append(one)
+    return tuple(dict.fromkeys(found))
+
+
+def _evaluations(group: _Group) -> tuple[tuple[Code, Code], ...]:
+    """Concept and value of the coded items that the group contains."""
+    found = []
+    for node in group.nodes:
+        if node.value_type != "CODE" or node.relationship != "CONTAINS" or node.concept is None:
+            continue
+        one = code(node.ds, "ConceptCodeSequence")
+        if one is not None:
+            found.append((node.concept, one))
     return tuple(dict.fromkeys(found))
 
 

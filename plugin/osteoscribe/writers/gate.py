@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from io import BytesIO
 
 import pydicom
-from pydicom import Dataset, config
+from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
 
 from osteoscribe.core import codes
 from osteoscribe.core.report import Report
 from osteoscribe.writers import modules, uids
-from osteoscribe.writers.document import BASIC_TEXT_SR, EvidenceRef, copy_patient_and_study
+from osteoscribe.writers.copying import copy_patient_and_study, quiet
+from osteoscribe.writers.document import BASIC_TEXT_SR, EvidenceRef
 from osteoscribe.writers.gate_findings import check_findings
 from osteoscribe.writers.profiles import STANDARD, Profile
 from osteoscribe.writers.tree import children, code_value, fail, failure, is_coded, pairs, template
@@ -67,22 +68,26 @@ def check(
         ``gate.*``: the document does not say what was measured, and must not be sent.
     """
     try:
-        # The CT's own values may be odd, an over-long name say, and are copied as they are.
-        with config.disable_value_validation():
-            ds = pydicom.dcmread(BytesIO(encoded))
-            kind = _kind(ds, report, profile)
-            _check_attributes(ds, report)
-            _check_patient_and_study(ds, report, context)
-            _check_tree(ds, kind)
-            _check_references(ds, evidence)
-            if kind == "report":
-                check_findings(ds, report, profile)
-            _check_words(ds, report, kind)
+        with quiet():
+            _check(pydicom.dcmread(BytesIO(encoded)), report, context, evidence, profile)
     except (InvalidDicomError, AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         # Not `from error`: its text may quote the document.
         raise failure(
             "gate.unreadable", f"the document cannot be read back ({type(error).__name__})"
         ) from None
+
+
+def _check(
+    ds: Dataset, report: Report, context: Dataset, evidence: Sequence[EvidenceRef], profile: Profile
+) -> None:
+    kind = _kind(ds, report, profile)
+    _check_attributes(ds, report)
+    _check_patient_and_study(ds, report, context)
+    _check_tree(ds, kind)
+    _check_references(ds, evidence)
+    if kind == "report":
+        check_findings(ds, report, profile)
+    _check_words(ds, report, kind)
 
 
 def _kind(ds: Dataset, report: Report, profile: Profile) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from osteoscribe.core.answers import Answer, Density, Provenance
-from osteoscribe.core.labels import LabelRules, parse_label_rules
+from osteoscribe.core.codes import Code
+from osteoscribe.core.labels import LabelRules, answers_from_codes, parse_label_rules
 from osteoscribe.core.labels.words import WordPattern, words_of
 from osteoscribe.errors import SetupError
 
@@ -53,6 +54,39 @@ def test_what_cannot_be_meant_is_refused(code: str, change: Change, label_data: 
     change(data)
     with pytest.raises(SetupError) as refused:
         parse_label_rules(data)
+    assert refused.value.code == code
+
+
+EVALUATION = {
+    "value": "PAIN",
+    "scheme": "99SITE",
+    "meaning": "Pain at the lesion",
+    "question": "symptoms",
+    "answers": [{"value": "373066001", "scheme": "SCT", "answer": "yes"}],
+}
+
+
+def test_a_site_adds_coded_items_of_its_own(label_data: dict[str, Any]) -> None:
+    rules = parse_label_rules({**label_data, "evaluation": [EVALUATION]})
+    item = (Code("PAIN", "99SITE", ""), Code("373066001", "SCT", ""))
+    assert answers_from_codes((), rules, (item,)).answers.symptoms.value is Answer.YES
+
+
+@pytest.mark.parametrize(
+    ("code", "change"),
+    [
+        ("labels.unknown-question", {"question": "mean_hu"}),
+        ("labels.unknown-value", {"answers": [{"value": "1", "scheme": "SCT", "answer": "maybe"}]}),
+        ("labels.missing-key", {"answers": [{"value": "1", "scheme": "SCT"}]}),
+        ("labels.code-twice", {"value": "IN-SYMPTOMS", "scheme": "99OSTEOSCRIBE"}),
+        ("labels.wrong-type", {"answers": "yes"}),
+    ],
+)
+def test_a_coded_item_that_cannot_be_meant_is_refused(
+    code: str, change: dict[str, Any], label_data: dict[str, Any]
+) -> None:
+    with pytest.raises(SetupError) as refused:
+        parse_label_rules({**label_data, "evaluation": [{**EVALUATION, **change}]})
     assert refused.value.code == code
 
 

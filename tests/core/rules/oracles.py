@@ -437,7 +437,7 @@ ROWS = [
     row("F1", benign(25), 2, "follow-up imaging at 6, 12 and 24 months", "3"),
 ]
 ORDER = tuple(dict.fromkeys(row.id for row in ROWS))
-BORDERLINE = "Borderline size: the unrounded diameter is at least 5.0 and under 6.0 mm, nearer to the 5 mm limit than two readers agree."
+BORDERLINE = "Borderline size: the unrounded diameter is at least 5.0 and under 6.0 mm; two readers may differ by more than its distance from the 5 mm limit."
 
 
 def failures(table: RuleTable) -> list[str]:

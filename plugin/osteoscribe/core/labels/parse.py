@@ -8,11 +8,14 @@ from types import MappingProxyType
 from typing import Any
 
 from osteoscribe.core.answers import Provenance
+from osteoscribe.core.codes import INPUTS
 from osteoscribe.core.labels.plain import as_enum, as_enums, as_rows, as_table, as_text, as_texts
 from osteoscribe.core.labels.rules import (
     QUESTIONS,
+    CodeKey,
     CodeRule,
     Default,
+    EvaluationRule,
     LabelRules,
     Settings,
     SitePolicy,
@@ -20,7 +23,7 @@ from osteoscribe.core.labels.rules import (
     Verdict,
     answers_of,
 )
-from osteoscribe.core.labels.words import WordPattern, Words, words_of
+from osteoscribe.core.labels.words import WordPattern, Words, spellings, words_of
 from osteoscribe.errors import SetupError
 
 
@@ -42,7 +45,9 @@ def parse_label_rules(data: Mapping[str, Any]) -> LabelRules:
         ``labels.unknown-key``, ``labels.missing-key``, ``labels.wrong-type``, ``labels.bad-pattern``,
         ``labels.unknown-question``, ``labels.unknown-value``, ``labels.token-twice``, ``labels.code-twice``.
     """
-    top = as_table(data, "labels.toml", need=("roi", "grammar"), may=("code", "token", "policy"))
+    top = as_table(
+        data, "labels.toml", need=("roi", "grammar"), may=("code", "evaluation", "token", "policy")
+    )
     roi = as_table(top["roi"], "roi", need=("mark", "not_mark", "bones", "generic", "type", "default"))
     grammar = as_table(top["grammar"], "grammar", need=("doubt", "neutral"))
     defaults = as_enums(roi["default"], "roi.default", Default)
@@ -50,7 +55,7 @@ def parse_label_rules(data: Mapping[str, Any]) -> LabelRules:
         raise SetupError("labels.missing-key", "roi.default needs an entry '*' for all other dialects")
     tokens = _tokens(top.get("token", ()))
     codes = [rule for row in as_rows(top.get("code", ()), "code") for rule in _code_rules(row)]
-    doubt = frozenset(_phrase(text, "grammar.doubt") for text in as_texts(grammar["doubt"], "grammar.doubt"))
+    doubt = _phrases(grammar["doubt"], "grammar.doubt")
     return LabelRules(
         mark_labels=_patterns(roi["mark"], "roi.mark"),
         not_mark_labels=_patterns(roi["not_mark"], "roi.not_mark"),
@@ -58,6 +63,7 @@ def parse_label_rules(data: Mapping[str, Any]) -> LabelRules:
         generic_labels=_patterns(roi["generic"], "roi.generic"),
         codes=_by_code(codes),
         code_families=tuple(rule for rule in codes if rule.is_family),
+        evaluations=_evaluations(top.get("evaluation", ())),
         interpreted_types=as_enums(roi["type"], "roi.type", Verdict),
         defaults=defaults,
         tokens=tokens,
@@ -73,17 +79,17 @@ def _tokens(rows: Any) -> Mapping[Words, Token]:
         table = as_table(row, "token", need=("words", "set"))
         sets = _settings(table["set"], "token.set")
         for text in as_texts(table["words"], "token.words"):
-            words = _phrase(text, "token.words")
-            # Languages share words, so the same token with the same meaning may stand twice.
-            if tokens.setdefault(words, Token(text=text, sets=sets)).sets != sets:
-                raise SetupError(
-                    "labels.token-twice", f"the token {text!r} has two meanings; keep one of them"
-                )
+            for words in _written(text, "token.words"):
+                # Languages share words, so the same token with the same meaning may stand twice.
+                if tokens.setdefault(words, Token(text=text, sets=sets)).sets != sets:
+                    raise SetupError(
+                        "labels.token-twice", f"the token {text!r} has two meanings; keep one of them"
+                    )
     return MappingProxyType(tokens)
 
 
 def _neutral(value: Any, tokens: Mapping[Words, Token], doubt: frozenset[Words]) -> frozenset[Words]:
-    neutral = frozenset(_phrase(text, "grammar.neutral") for text in as_texts(value, "grammar.neutral"))
+    neutral = _phrases(value, "grammar.neutral")
     for words in sorted(neutral | doubt):
         if words in tokens or (words in neutral and words in doubt):
             raise SetupError(
@@ -110,8 +116,8 @@ def _code_rules(row: Any) -> tuple[CodeRule, ...]:
     )
 
 
-def _by_code(rules: Sequence[CodeRule]) -> Mapping[tuple[str, str], CodeRule]:
-    found: dict[tuple[str, str], CodeRule] = {}
+def _by_code(rules: Sequence[CodeRule]) -> Mapping[CodeKey, CodeRule]:
+    found: dict[CodeKey, CodeRule] = {}
     for rule in rules:
         if rule.is_family:
             continue
@@ -119,6 +125,46 @@ def _by_code(rules: Sequence[CodeRule]) -> Mapping[tuple[str, str], CodeRule]:
             raise SetupError("labels.code-twice", f"the code ({rule.value}, {rule.scheme}) stands twice")
         found[rule.scheme, rule.value] = rule
     return MappingProxyType(found)
+
+
+def _evaluations(rows: Any) -> Mapping[CodeKey, EvaluationRule]:
+    rules = {
+        (concept.scheme, concept.value): EvaluationRule(
+            meaning=concept.meaning,
+            question=question,
+            answers={
+                (code.scheme, code.value): QUESTIONS[question](value)
+                for value, code in values.items()
+                if value != "unknown"
+            },
+        )
+        for question, (concept, values) in INPUTS.items()
+        if question in QUESTIONS
+    }
+    for row in as_rows(rows, "evaluation"):
+        table = as_table(row, "evaluation", need=("value", "scheme", "meaning", "question", "answers"))
+        key = (as_text(table["scheme"], "evaluation.scheme"), as_text(table["value"], "evaluation.value"))
+        if key in rules:
+            raise SetupError("labels.code-twice", f"the evaluation ({key[1]}, {key[0]}) stands twice")
+        rules[key] = _evaluation(table)
+    return MappingProxyType(rules)
+
+
+def _evaluation(table: Mapping[str, Any]) -> EvaluationRule:
+    question = as_text(table["question"], "evaluation.question")
+    if question not in QUESTIONS:
+        known = ", ".join(QUESTIONS)
+        raise SetupError(
+            "labels.unknown-question", f"evaluation.question is {question!r}; the questions are: {known}"
+        )
+    answers: dict[CodeKey, Enum] = {}
+    for row in as_rows(table["answers"], "evaluation.answers"):
+        one = as_table(row, "evaluation.answers", need=("value", "scheme", "answer"))
+        key = (as_text(one["scheme"], "answers.scheme"), as_text(one["value"], "answers.value"))
+        answers[key] = _answer(one["answer"], "evaluation.answers.answer", QUESTIONS[question])
+    return EvaluationRule(
+        meaning=as_text(table["meaning"], "evaluation.meaning"), question=question, answers=answers
+    )
 
 
 def _policies(data: Any) -> Mapping[str, SitePolicy]:
@@ -152,11 +198,16 @@ def _answer(value: Any, where: str, kind: type[Enum]) -> Enum:
 
 
 def _patterns(value: Any, where: str) -> tuple[WordPattern, ...]:
-    return tuple(WordPattern(text) for text in as_texts(value, where))
+    return tuple(WordPattern(one) for text in as_texts(value, where) for one in spellings(text))
 
 
-def _phrase(text: str, where: str) -> Words:
-    words = words_of(text)
-    if not words:
+def _phrases(value: Any, where: str) -> frozenset[Words]:
+    return frozenset(words for text in as_texts(value, where) for words in _written(text, where))
+
+
+def _written(text: str, where: str) -> tuple[Words, ...]:
+    """Words of a text in each of its spellings."""
+    written = tuple(words_of(one) for one in spellings(text))
+    if not all(written):
         raise SetupError("labels.bad-pattern", f"{where} holds {text!r}, which has no letter and no digit")
-    return words
+    return written

@@ -105,6 +105,25 @@ class CodeRule:
         return self.scheme == code.scheme and fnmatchcase(code.value, self.value)
 
 
+CodeKey = tuple[str, str]
+"""Coding scheme designator and code value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationRule:
+    """Which question a coded item answers: its concept asks, its value answers.
+
+    Parameters
+    ----------
+    answers
+        Code of a value to the answer; a value that is not here records nothing.
+    """
+
+    meaning: str
+    question: str
+    answers: Mapping[CodeKey, Enum]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
     """What one token of the label grammar records. ``text`` is as the site wrote it."""
@@ -143,6 +162,8 @@ class LabelRules:
     ----------
     mark_labels, not_mark_labels, bone_labels, generic_labels
         Patterns of names of lesions, of organs and devices, of bones, and of ROIs that nobody named.
+    evaluations
+        Concept of a coded item to what its values record; those of our own reports are always among them.
     interpreted_types
         RT ROI Interpreted Type (PS3.3 C.8.8.8.1) to its verdict.
     defaults
@@ -159,8 +180,9 @@ class LabelRules:
     not_mark_labels: tuple[WordPattern, ...]
     bone_labels: tuple[WordPattern, ...]
     generic_labels: tuple[WordPattern, ...]
-    codes: Mapping[tuple[str, str], CodeRule]
+    codes: Mapping[CodeKey, CodeRule]
     code_families: tuple[CodeRule, ...]
+    evaluations: Mapping[CodeKey, EvaluationRule]
     interpreted_types: Mapping[str, Verdict]
     defaults: Mapping[str, Default]
     tokens: Mapping[Words, Token]

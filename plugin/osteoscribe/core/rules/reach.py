@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from osteoscribe.core.rules.boxes import Box, cut_all, overlap, size_of
 from osteoscribe.core.rules.plain import refuse
-from osteoscribe.core.rules.show import in_words
 from osteoscribe.core.rules.table import Rule, RuleTable
+from osteoscribe.core.rules.words import in_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,8 +21,8 @@ Encoded = bytes | memoryview
 
 MAX_DEPTH = 64
 """Sequences inside each other; content trees of real reports stay below 20."""
-MAX_ELEMENTS = 2_000_000
-"""Elements and items of one data set; a segmentation of 5000 frames has about 250 000."""
+MAX_ELEMENTS = 1_000_000
+"""Elements and items of one data set; a multi-frame image of 5000 frames has about 250 000."""
 
 UNDEFINED = 0xFFFFFFFF
 ITEM = 0xFFFEE000
@@ -306,4 +306,5 @@ class _Walk:
 
 @lru_cache(maxsize=4096)
 def _dictionary_vr(tag: int) -> bytes:
-    return dictionary_VR(tag).encode("ascii") if dictionary_has_tag(tag) else b"UN"
+    # of several possible ones, as "US or SS", the first: all have the same kind of header
+    return dictionary_VR(tag)[:2].encode("ascii") if dictionary_has_tag(tag) else b"UN"

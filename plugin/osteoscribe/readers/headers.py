@@ -116,6 +116,8 @@ class StoredInstance:
     sha256: str
 
 
+MAX_FRAMES = 20_000
+"""Frames of a multi-frame image; the largest CT have a few thousand."""
 _SHARED_GROUPS, _FRAME_GROUPS = 0x52009229, 0x52009230
 _CONTRAST_SEQUENCE, _MODALITY_LUT_SEQUENCE = 0x00180012, 0x00283000
 _ENTERED = frozenset({_SHARED_GROUPS, _FRAME_GROUPS, _CONTRAST_SEQUENCE, _MODALITY_LUT_SEQUENCE})
@@ -257,6 +259,10 @@ def _find(data: Encoded, transfer_syntax_uid: str) -> _Found:
         elif event.kind is Kind.ITEM and len(path) == 1:
             found.entered.add(path[0])
             if path[0] == _FRAME_GROUPS:
+                if len(found.frames) == MAX_FRAMES:
+                    raise InputError(
+                        "instance.too-many-elements", f"the image has more than {MAX_FRAMES} frames"
+                    )
                 found.frames.append({})
         elif event.kind is Kind.PIXELS:
             found.pixels = (event.start, event.stop)

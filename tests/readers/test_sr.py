@@ -336,6 +336,16 @@ def test_an_angle_has_no_size() -> None:
     assert refused(region("POLYLINE", OPEN_TRIANGLE), angle) == "roi.unsupported-shape"
 
 
+def test_an_arrow_has_no_size() -> None:
+    arrow = num(("111010", "DCM", "Center"), scoord("POLYLINE", [0, 0, 9, 9]))
+    assert refused(*tracking("Cornerstone3DTools@^0.1.0:ArrowAnnotate"), arrow) == "roi.unsupported-shape"
+
+
+def test_a_rectangle_is_no_angle() -> None:
+    tool = tracking("Cornerstone3DTools@^0.1.0:RectangleROI")
+    assert isinstance(only(*tool, region("POLYLINE", OPEN_TRIANGLE)).shape, ImageContours)
+
+
 def osirix(title: str, description: str) -> Dataset:
     return mark_object(
         "1.2.840.10008.5.1.4.1.1.88.11",

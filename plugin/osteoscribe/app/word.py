@@ -129,6 +129,7 @@ def _record(measured: Measured, uid: str, series: MeasuredSeries, practice: Prac
     return LesionRecord(
         tracking_uid=uid,
         study_instance_uid=index.study_instance_uid,
+        series_instance_uid=index.series_instance_uid,
         study_date=_date(str(series.context.get("StudyDate") or "")),
         frame_of_reference_uid=index.grid.frame_of_reference_uid,
         centroid_lps_mm=centroid_lps_mm(measured.placed.placement.on_ct),

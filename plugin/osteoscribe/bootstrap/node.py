@@ -40,7 +40,10 @@ def open_listener(settings: Settings, folder: DataFolder) -> Listener:
         return AssociationReception(folder=folder, segments=segments, table=table, opened_at=opened_at)
 
     return Listener(
-        settings.node, transfer_syntaxes=tuple(READABLE_TRANSFER_SYNTAXES), open_reception=open_reception
+        settings.node,
+        transfer_syntaxes=tuple(READABLE_TRANSFER_SYNTAXES),
+        open_reception=open_reception,
+        peers=settings.peer,
     )
 
 

@@ -80,6 +80,11 @@ class Drawing:
         )
         return called_area or (is_closed(self.points) and len(self.points) > 3)
 
+    @property
+    def is_open_line(self) -> bool:
+        """Whether it is a line of two points or more whose ends do not meet."""
+        return self.graphic_type == "POLYLINE" and not is_closed(self.points)
+
 
 def drawing(node: Node, tree: Tree, group: tuple[Node, ...]) -> Drawing:
     """Coordinates of one item, checked.

@@ -19,7 +19,7 @@ def guide(table: RuleTable, rows: Sequence[ShownRow]) -> str:
     total = numbered(sum(row.combinations for row in rows))
     return "\n".join(
         [
-            f"# Management rules: {table.title.lower()}",
+            f"# Management rules: {table.title}",
             "",
             "Made from the table by `osteoscribe rules show --markdown`; edit the table, not this page.",
             "",
@@ -81,11 +81,10 @@ def guide(table: RuleTable, rows: Sequence[ShownRow]) -> str:
 
 
 def _input(column: Column) -> str:
-    names = column.also if column.cuts_mm else column.values
-    values = ", ".join(f"`{value}`" for value in names)
-    if column.cuts_mm:
-        values = f"whole mm ({', '.join(column.words[: len(column.cuts_mm)])}), {values}"
-    return f"| {column.label} | `{column.name}` | {values} | {column.meaning} |"
+    bands = ", ".join(column.words[: len(column.cuts_mm)])
+    named = list(zip(column.values, column.words, strict=True))[len(column.cuts_mm) :]
+    values = ", ".join(f"`{value}`" if value == word else f"`{value}` ({word})" for value, word in named)
+    return f"| {column.label} | `{column.name}` | {bands and f'{bands}, '}{values} | {column.meaning} |"
 
 
 def _row(row: ShownRow) -> list[str]:

@@ -128,7 +128,9 @@ def run(request: Request, practice: Practice, show: Show = lambda *_: None) -> O
     """
     tally = _Tally()
     objects, shelf = _sort(request, tally)
-    indexes = _Indexes(shelf)
+    indexes = _Indexes(
+        shelf, frozenset(uid for one in objects for uid in one.instance.header.referenced_instances)
+    )
     rois = _rois(objects, tally)
     for done, (mark, study_uid) in enumerate(rois):
         show("measuring marks", done, len(rois))
@@ -146,15 +148,16 @@ def run(request: Request, practice: Practice, show: Show = lambda *_: None) -> O
 class _Indexes:
     """The index of each series, made once; a series without usable geometry raises the same error again."""
 
-    def __init__(self, shelf: SeriesShelf) -> None:
+    def __init__(self, shelf: SeriesShelf, referenced: frozenset[str]) -> None:
         self._shelf = shelf
+        self._referenced = referenced
         self._made: dict[str, SeriesIndex | InputError] = {}
 
     def __call__(self, series_instance_uid: str) -> SeriesIndex:
         if series_instance_uid not in self._made:
             try:
                 made: SeriesIndex | InputError = index_series(
-                    self._shelf.series[series_instance_uid].instances
+                    self._shelf.series[series_instance_uid].instances, referenced=self._referenced
                 )
             except InputError as error:
                 made = error

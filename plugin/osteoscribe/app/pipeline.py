@@ -18,6 +18,7 @@ from osteoscribe.app.gather import (
     place_on_series,
     problem_of,
     replaced_objects,
+    roi_overlays,
     shelve,
     where_of,
 )
@@ -187,6 +188,8 @@ def _sort(request: Request, tally: _Tally) -> tuple[list[MarkObject], SeriesShel
                 tally.problems[""].append(_not_ct(instance))
         else:
             tally.problems[""].append(_unknown_class(instance))
+    for series_instance_uid, problem in roi_overlays(ct).items():
+        tally.problems[series_instance_uid].append(problem)
     return sorted(objects, key=lambda one: one.age_key), shelve(ct, other)
 
 

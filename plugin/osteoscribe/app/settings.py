@@ -95,6 +95,10 @@ class PracticeSettings:
     rule_table: str = ""
     labels: str = ""
     site_in_phrase: bool = False
+    profile: str = "standard"
+    text_companion: bool = True
+    key_image: bool = False
+    notice: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,6 +97,10 @@ class PracticeSettings:
     labels: str = ""
     site_in_phrase: bool = False
     language: str = "en"
+    profile: str = "standard"
+    text_companion: bool = True
+    key_image: bool = False
+    notice: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -136,6 +136,7 @@ def run(request: Request, practice: Practice, show: Show = lambda *_: None) -> O
         show("measuring marks", done, len(rois))
         _take(mark, study_uid, request, practice, shelf, indexes, tally)
     written = _report_all(request, practice, shelf, indexes, objects, tally, show)
+    tally.ignored[""] += _unmarked(shelf, indexes, tally)
     unreported = sorted(set(tally.ignored) - set(tally.named))
     return Outcome(
         written=tuple(written),
@@ -311,6 +312,23 @@ def _likely_series(mark: RoiMark, shelf: SeriesShelf) -> str:
     if uid is None and mark.referenced_series_uid in shelf.series:
         uid = mark.referenced_series_uid
     return uid or ""
+
+
+def _unmarked(shelf: SeriesShelf, indexes: _Indexes, tally: _Tally) -> list[Ignored]:
+    """The CT series that no mark lies on, so that every instance of a request is accounted for."""
+    unmarked = []
+    for uid in sorted(set(shelf.series) - set(tally.named)):
+        members = shelf.series[uid].instances
+        reason = "no mark lies on this CT series"
+        try:
+            indexes(uid)
+        except InputError as error:
+            reason += f", and none could be measured on it: {error}"
+        header = members[0].header
+        source = InstanceRef(sop_class_uid=header.sop_class_uid, sop_instance_uid=header.sop_instance_uid)
+        item = f"CT series {uid}, {len(members)} instances"
+        unmarked.append(Ignored(label="", source=source, item=item, reason=reason))
+    return unmarked
 
 
 def _time_of(objects: Sequence[MarkObject]) -> datetime:

@@ -65,7 +65,9 @@ def load_practice(settings: PracticeSettings) -> Practice:
     """
     config = data_folder() / "config"
     return Practice(
-        table=load_table(_path(settings.rule_table) or config / "rules" / RULE_TABLE),
+        table=load_table(
+            _path(settings.rule_table) or config / "rules" / RULE_TABLE, language=settings.language
+        ),
         labels=parse_label_rules(_read_toml(_path(settings.labels) or config / "labels.toml")),
         malignancies=parse_malignancy_codes(_read_toml(config / "codes-malignancy.toml")),
         profile=chosen_profile(

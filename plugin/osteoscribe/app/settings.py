@@ -97,11 +97,11 @@ class PracticeSettings:
     rule_table: str = ""
     labels: str = ""
     site_in_phrase: bool = False
-    language: str = "en"
     profile: str = "standard"
     text_companion: bool = True
     key_image: bool = False
     notice: bool = True
+    language: str = "en"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

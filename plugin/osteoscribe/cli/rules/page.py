@@ -150,7 +150,8 @@ def _sources(table: RuleTable) -> Iterable[str]:
     for source in table.sources:
         number = f" doi {escape(source.doi)}" if source.doi else ""
         number += f" PMID {escape(source.pmid)}" if source.pmid else ""
-        yield f"<li>{escape(source.reference)}. {escape(source.title)}.{number}</li>"
+        title = f". {escape(source.title)}" if source.title else ""
+        yield f"<li>{escape(source.reference)}{title}.{number}</li>"
     yield "</ul><p>For the table as a whole:</p><ul>"
     for citation in table.cite:
         yield f"<li>{escape(citation_line(table, citation))}</li>"

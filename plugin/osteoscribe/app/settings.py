@@ -63,6 +63,7 @@ class JobSettings:
     """When a job begins and how many run at a time."""
 
     quiet_s: float = 1.0
+    quiet_after_release_s: float = 0.3
     give_up_after_s: float = 900.0
     workers: int = 1
 
@@ -96,6 +97,10 @@ class PracticeSettings:
     rule_table: str = ""
     labels: str = ""
     site_in_phrase: bool = False
+    profile: str = "standard"
+    text_companion: bool = True
+    key_image: bool = False
+    notice: bool = True
     language: str = "en"
 
 

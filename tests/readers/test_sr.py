@@ -249,6 +249,13 @@ def test_what_is_said_about_the_lesion_is_kept() -> None:
     assert mark.observer_name == "Reader^One"
 
 
+def test_a_site_in_free_text_is_a_label_and_no_code() -> None:
+    site = content("CODE", ("G-C0E3", "SRT", "Finding Site"), relationship="HAS CONCEPT MOD")
+    site.ConceptCodeSequence = [coded("CORNERSTONEFREETEXT", "CST4", "Os ilium")]
+    mark = only(*tracking("Cornerstone3DTools@^0.1.0:Length"), site, region("POLYLINE", TRIANGLE))
+    assert (mark.label, mark.finding_site) == ("Os ilium", None)
+
+
 def test_an_unset_observer_is_nobody() -> None:
     observer = content("PNAME", ("121008", "DCM", "Person Observer Name"), PersonName="unknown^unknown")
     (mark,) = read(report(group(region("POLYLINE", TRIANGLE)), context=[observer]))
@@ -362,6 +369,13 @@ def test_osirix_rois_are_refused_with_advice_and_its_other_archives_ignored() ->
     assert "RT Structure Set" in caught.value.message
     (mark,) = read(osirix("Window State", "OsiriX WindowsState SR"))
     assert isinstance(mark, IgnoredMark)
+
+
+def test_a_measurement_of_whole_images_is_no_mark_but_a_lost_drawing_is_one() -> None:
+    source = content("IMAGE", ("260753009", "SCT", "Source"), ReferencedSOPSequence=[reference(1)])
+    (mark,) = read(report(group(*tracking("Agatston"), source, num(("112058", "DCM", "Calcium score")))))
+    assert isinstance(mark, IgnoredMark)
+    assert refused(*tracking("Cornerstone3DTools@^0.1.0:PlanarFreehandROI"), source) == "roi.no-geometry"
 
 
 def test_a_report_without_coordinates_is_no_mark() -> None:

@@ -6,10 +6,12 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from pydicom import Dataset
 
 from osteoscribe import __version__
+from osteoscribe.app.draw import picture_of
 from osteoscribe.app.gather import (
     CtSeries,
     MarkObject,
@@ -18,6 +20,7 @@ from osteoscribe.app.gather import (
     place_on_series,
     problem_of,
     replaced_objects,
+    roi_overlays,
     shelve,
     where_of,
 )
@@ -187,6 +190,8 @@ def _sort(request: Request, tally: _Tally) -> tuple[list[MarkObject], SeriesShel
                 tally.problems[""].append(_not_ct(instance))
         else:
             tally.problems[""].append(_unknown_class(instance))
+    for series_instance_uid, problem in roi_overlays(ct).items():
+        tally.problems[series_instance_uid].append(problem)
     return sorted(objects, key=lambda one: one.age_key), shelve(ct, other)
 
 
@@ -397,7 +402,9 @@ def _report_all(
             table_sha256=practice.table.sha256,
             predecessor=request.predecessors.get(uid),
         )
-        one = write_report(report, shelf.series[uid], contexts[uid], objects, practice.profile)
+        own = shelf.series[uid]
+        draw = partial(picture_of, instances=own.instances, read=request.read)
+        one = write_report(report, own, contexts[uid], objects, practice.profile, draw)
         tally.problems[""] += [held.problem for held in one.quarantined]
         written.append(
             replace(

@@ -169,7 +169,9 @@ def shape_of(drawings: tuple[Drawing, ...]) -> tuple[Shape, tuple[str, ...]]:
         )
     areas = [one for one in drawings if one.encloses_area]
     if areas:
-        return _contours(areas), _closing_remark(areas)
+        beside = len(drawings) - len(areas)
+        remarks = (f"{beside} lines or points beside the outline are not measured",) if beside else ()
+        return _contours(areas), (*_closing_remark(areas), *remarks)
     rings = [one for one in drawings if one.graphic_type == "CIRCLE"]
     if rings:
         return _ring(rings)

@@ -70,6 +70,8 @@ class InstanceHeader:
         Whether a Modality LUT Sequence takes the place of slope and intercept (PS3.3 C.11.1).
     frames
         One for each frame of a multi-frame image with functional groups, else empty.
+    roi_overlays
+        Overlay planes of type ROI (PS3.3 C.9.2): marks that are bitmaps.
     """
 
     sop_class_uid: str
@@ -105,6 +107,7 @@ class InstanceHeader:
     samples_per_pixel: int | None = None
     rescale_type: str | None = None
     modality_lut: bool = False
+    roi_overlays: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +122,8 @@ class StoredInstance:
 MAX_FRAMES = 20_000
 """Frames of a multi-frame image; the largest CT have a few thousand."""
 _SHARED_GROUPS, _FRAME_GROUPS = 0x52009229, 0x52009230
+_OVERLAY_TYPES = tuple((group << 16) | 0x0040 for group in range(0x6000, 0x6020, 2))
+"""Overlay Type of the sixteen overlay planes (PS3.5 section 7.6)."""
 _CONTRAST_SEQUENCE, _MODALITY_LUT_SEQUENCE = 0x00180012, 0x00283000
 _ENTERED = frozenset({_SHARED_GROUPS, _FRAME_GROUPS, _CONTRAST_SEQUENCE, _MODALITY_LUT_SEQUENCE})
 _PLANE_POSITION, _PLANE_ORIENTATION = (0x00209113, 0x00200032), (0x00209116, 0x00200037)
@@ -242,6 +247,7 @@ def _header(data: Encoded, transfer_syntax_uid: str, whole: bool) -> InstanceHea
         high_bit=values.unsigned(0x00280102),
         pixel_representation=values.unsigned(0x00280103),
         samples_per_pixel=values.unsigned(0x00280002),
+        roi_overlays=sum(values.text(tag) == "R" for tag in _OVERLAY_TYPES if tag in found.spans),
     )
 
 

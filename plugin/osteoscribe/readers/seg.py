@@ -218,7 +218,9 @@ def _mark(
             code=error.code,
             message=error.message,
         )
-    images = tuple(dict.fromkeys(image for k in masks for image in whole.frames[k].images))
+    # Frames that share their sources share one tuple of them.
+    sources = {id(whole.frames[k].images): whole.frames[k].images for k in masks}
+    images = tuple(dict.fromkeys(image for named in sources.values() for image in named))
     images = images or _series_images(whole.ds)
     finding_site, laterality = _site(segment)
     return RoiMark(

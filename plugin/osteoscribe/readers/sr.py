@@ -188,7 +188,7 @@ def _mark(
 ) -> RoiMark | UnreadableMark | IgnoredMark:
     label = _label(group)
     if not any(node.value_type in COORDINATES for node in group.nodes):
-        ignored = _segment_reference(group, label)
+        ignored = _segment_reference(group, label) or _whole_image(group, label)
         if ignored is not None:
             return ignored
     try:
@@ -218,7 +218,7 @@ def _mark(
             (one.frame_of_reference_uid for one in drawings if one.frame_of_reference_uid), None
         ),
         observer_name=observer,
-        finding_site=next(iter(group.coded(FINDING_SITE)), None),
+        finding_site=next((one for one in group.coded(FINDING_SITE) if one.value not in FREE_TEXT), None),
         laterality=next(iter(group.coded(LATERALITY)), None),
         property_codes=_property_codes(group),
         evaluations=_evaluations(group),
@@ -284,9 +284,23 @@ def _segment_reference(group: _Group, label: str) -> IgnoredMark | None:
     return None
 
 
+def _whole_image(group: _Group, label: str) -> IgnoredMark | None:
+    """A group that measures whole images is no mark; a drawing tool's without coordinates is a lost one."""
+    drawn = TOOL_NAME.match(group.text(TRACKING_IDENTIFIER))
+    if drawn or not any(node.value_type == "IMAGE" for node in group.nodes):
+        return None
+    return IgnoredMark(
+        label=label,
+        source=group.source,
+        item=group.item,
+        dialect=group.dialect,
+        reason="a measurement of whole images, without a region",
+    )
+
+
 def _label(group: _Group) -> str:
     """The lesion's name as a person wrote it; a viewer's tool name or placeholder is none."""
-    free = (one.meaning for one in group.coded(FINDING) if one.value in FREE_TEXT)
+    free = (one.meaning for one in group.coded(FINDING, FINDING_SITE) if one.value in FREE_TEXT)
     tracking = group.text(TRACKING_IDENTIFIER)
     coded = (one.meaning for one in group.coded(FINDING) if one.value not in FREE_TEXT)
     candidates = (*free, group.text(COMMENT), group.text(SHORT_LABEL), tracking, *coded)

@@ -35,6 +35,7 @@ def open_listener(settings: Settings, folder: DataFolder) -> Listener:
     segments = SegmentStore(folder.segments)
     table = InstanceTable(open_database(folder.ledger_url))
     recover_instances(segments, table)
+    table.close_all_segments()
 
     def open_reception(opened_at: datetime) -> AssociationReception:
         return AssociationReception(folder=folder, segments=segments, table=table, opened_at=opened_at)

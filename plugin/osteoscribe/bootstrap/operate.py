@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from typing import Any
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from osteoscribe.app.settings import Settings
 from osteoscribe.errors import SetupError
+from osteoscribe.store.export import export_files
 from osteoscribe.store.folder import DataFolder, FolderLock, open_folder
+from osteoscribe.store.operations import JobActions
 from osteoscribe.store.schema import open_database
+from osteoscribe.store.segments import SegmentStore
 from osteoscribe.store.status import StatusView
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 
 def status(settings: Settings) -> dict[str, Any]:
@@ -27,6 +36,28 @@ def status(settings: Settings) -> dict[str, Any]:
 def list_jobs(settings: Settings) -> list[dict[str, Any]]:
     """List the jobs of a node, the newest first."""
     return StatusView(open_database(existing_folder(settings).ledger_url)).jobs()
+
+
+def show_job(settings: Settings, start: str) -> dict[str, Any]:
+    """Show the job whose key starts so."""
+    database = open_database(existing_folder(settings).ledger_url)
+    return StatusView(database).job(_actions(settings, database).find(start))
+
+
+def act_on_job(settings: Settings, action: str, start: str) -> tuple[str, str]:
+    """Retry, resend or cancel a job; returns its key and what is done."""
+    actions = _actions(settings, open_database(existing_folder(settings).ledger_url))
+    key = actions.find(start)
+    return key, getattr(actions, action)(key, datetime.now(UTC))
+
+
+def export_store(settings: Settings, target: Path) -> Iterator[Path]:
+    """Write everything stored as DICOM files; yields their paths."""
+    return export_files(SegmentStore(existing_folder(settings).segments), target)
+
+
+def _actions(settings: Settings, database: Engine) -> JobActions:
+    return JobActions(database, lambda calling: [str(one) for one in settings.destinations_for(calling)])
 
 
 def existing_folder(settings: Settings) -> DataFolder:

@@ -155,6 +155,12 @@ class _Found:
     entered: set[int] = field(default_factory=set)
     pixels: Span | None = None
 
+    def new_frame(self) -> None:
+        """Begin the groups of the next frame."""
+        if len(self.frames) == MAX_FRAMES:
+            raise InputError("instance.too-many-elements", f"the image has more than {MAX_FRAMES} frames")
+        self.frames.append({})
+
 
 def read_header(encoded: Encoded, *, transfer_syntax_uid: str, whole: bool = True) -> InstanceHeader:
     """Read what is needed to store, sort and place an instance; no pixels.
@@ -248,30 +254,27 @@ def _header(data: Encoded, transfer_syntax_uid: str, whole: bool) -> InstanceHea
 def _find(data: Encoded, transfer_syntax_uid: str) -> _Found:
     """Walk once over the data set and note where the wanted values lie."""
     found = _Found()
-    path: list[int] = []
-    for event in walk(data, encoding_of(transfer_syntax_uid, data), descend=_ENTERED):
-        if event.kind is Kind.ELEMENT:
+    spans, path = found.spans, list[int]()
+    element_kind = Kind.ELEMENT  # enum members are slow to look up
+    for kind, tag, _, start, stop in walk(data, encoding_of(transfer_syntax_uid, data), descend=_ENTERED):
+        if kind is element_kind:
             if not path:
-                found.spans[event.tag] = (event.start, event.stop)
-            elif len(path) == 2 and (path[1], event.tag) in _WANTED_OF_FRAMES:
+                spans[tag] = (start, stop)
+            elif len(path) == 2 and (path[1], tag) in _WANTED_OF_FRAMES:
                 group = (
                     found.shared if path[0] == _SHARED_GROUPS else found.frames[-1] if found.frames else {}
                 )
-                group[(path[1], event.tag)] = (event.start, event.stop)
-        elif event.kind is Kind.SEQUENCE:
-            path.append(event.tag)
-        elif event.kind is Kind.SEQUENCE_END:
+                group[(path[1], tag)] = (start, stop)
+        elif kind is Kind.SEQUENCE:
+            path.append(tag)
+        elif kind is Kind.SEQUENCE_END:
             path.pop()
-        elif event.kind is Kind.ITEM and len(path) == 1:
-            found.entered.add(path[0])
-            if path[0] == _FRAME_GROUPS:
-                if len(found.frames) == MAX_FRAMES:
-                    raise InputError(
-                        "instance.too-many-elements", f"the image has more than {MAX_FRAMES} frames"
-                    )
-                found.frames.append({})
-        elif event.kind is Kind.PIXELS:
-            found.pixels = (event.start, event.stop)
+        elif kind is Kind.ITEM and len(path) == 1:
+            found.entered.add(tag)
+            if tag == _FRAME_GROUPS:
+                found.new_frame()
+        elif kind is Kind.PIXELS:
+            found.pixels = (start, stop)
     return found
 
 

@@ -6,14 +6,10 @@ import itertools
 import threading
 from pathlib import Path
 
-from pydicom.dataset import FileMetaDataset
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_file_meta_info
-from pydicom.uid import UID
-
 from osteoscribe.app.ports import Envelope
 from osteoscribe.errors import InputError
 from osteoscribe.readers.values import is_uid
+from osteoscribe.store.part10 import file_head
 
 
 class FolderInbox:
@@ -45,7 +41,7 @@ class FolderInbox:
             number = next(self._numbers)
         path = self._folder / f"{number:06d}.dcm"
         beside = path.with_suffix(".part")
-        beside.write_bytes(_head(envelope) + bytes(encoded))
+        beside.write_bytes(file_head(envelope) + bytes(encoded))
         beside.replace(path)
 
     def close(self) -> None:
@@ -55,14 +51,3 @@ class FolderInbox:
     def files(self) -> tuple[Path, ...]:
         """The files received so far, oldest first."""
         return tuple(sorted(self._folder.glob("*.dcm")))
-
-
-def _head(envelope: Envelope) -> bytes:
-    """Preamble and file meta information (PS3.10 7.1)."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = UID(envelope.sop_class_uid)
-    meta.MediaStorageSOPInstanceUID = UID(envelope.sop_instance_uid)
-    meta.TransferSyntaxUID = UID(envelope.transfer_syntax_uid)
-    buffer = DicomBytesIO()
-    write_file_meta_info(buffer, meta, enforce_standard=True)
-    return bytes(128) + b"DICM" + bytes(buffer.getvalue())

@@ -155,6 +155,7 @@ class JobTable:
                 .where(
                     DELIVERIES.c.job_key == delivery.job_key,
                     DELIVERIES.c.destination == delivery.destination,
+                    DELIVERIES.c.round == delivery.round,
                     DELIVERIES.c.state != "cancelled",
                 )
                 .values(

@@ -33,8 +33,10 @@ SEGMENTS = sa.Table(
     METADATA,
     sa.Column("name", sa.String(128), primary_key=True),
     sa.Column("indexed_bytes", sa.BigInteger, nullable=False),
+    sa.Column("closed", sa.Boolean, nullable=False),
 )
-"""How far each segment is in `INSTANCES`: what lies behind is added at the next start."""
+"""How far each segment is in `INSTANCES` (what lies behind is added at the next start), and whether its
+association has ended."""
 
 INSTANCES = sa.Table(
     "instances",

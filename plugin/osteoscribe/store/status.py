@@ -46,6 +46,12 @@ class StatusView:
             rows = list(connection.execute(query).mappings())
             return [_job(connection, row) for row in rows]
 
+    def job(self, key: str) -> dict[str, Any]:
+        """Show one job."""
+        with self._reads.begin() as connection:
+            row = connection.execute(sa.select(*JOBS.c).where(JOBS.c.key == key)).mappings().one()
+            return _job(connection, row)
+
 
 def _count(connection: sa.Connection, table: sa.Table) -> int:
     return int(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())

@@ -134,7 +134,7 @@ def grid_for(series: Sequence[Dataset]) -> Grid:
         row_step_lps_mm=np.array([0.0, SPACING_MM, 0.0]),
         column_step_lps_mm=np.array([SPACING_MM, 0.0, 0.0]),
         slice_step_lps_mm=np.array([0.0, 0.0, SPACING_MM]),
-        frame_of_reference_uid=str(series[0].FrameOfReferenceUID),
+        frame_of_reference_uid=series[0].get("FrameOfReferenceUID"),
     )
 
 
@@ -182,7 +182,7 @@ def mark_for(
         source=InstanceRef(sop_class_uid=sop_class, sop_instance_uid=derived_uid("test mark", kind)),
         item=item or usual_item,
         dialect=dialect,
-        frame_of_reference_uid=str(series[0].FrameOfReferenceUID),
+        frame_of_reference_uid=series[0].get("FrameOfReferenceUID"),
         observer_name=observer,
         finding_site=site,
         laterality=side,

@@ -166,3 +166,29 @@ def test_a_failed_job_does_not_block_its_series(ledger: FilledLedger) -> None:
     ledger.jobs.fail(key, Problem(code="job.bug", message="found a fault"), START)
     ledger.receive(2, mark_object(2, [ct_uid(1)]))
     assert len(ledger.plan(4)) == 1
+
+
+def test_a_mark_of_an_ended_association_on_a_quiet_series_is_taken_up_sooner(ledger: FilledLedger) -> None:
+    ledger.receive(0, ct_slice(1), released=True)
+    ledger.receive(10, mark_object(1, [ct_uid(1)]), released=True)
+    assert ledger.plan(10.2) == ()
+    assert len(ledger.plan(10.3)) == 1
+
+
+def test_a_study_of_one_ended_association_is_taken_up_sooner(ledger: FilledLedger) -> None:
+    ledger.receive(0, ct_slice(1), ct_slice(2), mark_object(1, [ct_uid(1)]), released=True)
+    assert len(ledger.plan(0.3)) == 1
+
+
+def test_images_that_come_one_by_one_over_many_associations_are_waited_for(ledger: FilledLedger) -> None:
+    ledger.receive(0, ct_slice(1), mark_object(1, [ct_uid(1)]), released=True)
+    ledger.receive(0.5, ct_slice(2), released=True)
+    assert ledger.plan(1.0) == ()
+    assert len(ledger.plan(1.5)) == 1
+
+
+def test_an_open_association_is_waited_for(ledger: FilledLedger) -> None:
+    ledger.receive(0, ct_slice(1), released=True)
+    ledger.receive(10, mark_object(1, [ct_uid(1)]))
+    assert ledger.plan(10.9) == ()
+    assert len(ledger.plan(11)) == 1

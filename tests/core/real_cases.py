@@ -11,7 +11,8 @@ import pydicom
 
 from osteoscribe.core.geometry import Grid
 from osteoscribe.core.marks import InstanceRef, MaskShape, PatientContours, RoiMark, Shape
-from osteoscribe.core.series import Acquisition, BlobRef, CtBox, SeriesIndex, SliceSource
+from osteoscribe.core.series import Acquisition, BlobRef, SeriesIndex, SliceSource
+from osteoscribe.core.voxels import CtBox
 
 SOURCE = InstanceRef(sop_class_uid="1.2.3", sop_instance_uid="1.2.3.4")
 

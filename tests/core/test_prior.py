@@ -21,6 +21,7 @@ from osteoscribe.core.prior import (
     compare,
     resaved_as,
     same_lesion,
+    surely_same_lesion,
 )
 from osteoscribe.core.region import Outline, Region, RegionKind
 from osteoscribe.core.units import Millimetre
@@ -218,6 +219,14 @@ def test_two_lesions_never_share_a_prior() -> None:
     assert all(isinstance(found, NotCompared) for found in compare(both, [earlier(5.0)]))
 
 
+def test_a_lesion_marked_on_two_series_is_compared_on_both() -> None:
+    both = (lesion(7.4), lesion(7.1, uid="1.7", at=(0.4, 0.0, 0.0), slices_mm=2.0))
+    for found in compare(both, [earlier(4.0)]):
+        assert isinstance(found, Comparison)
+        assert found.growth is Growth.UP_OR_NEW
+    assert resaved_as(both, [lesion(5.0, uid="1.9")]) == (None, None)
+
+
 def test_a_kept_tracking_uid_pairs_across_frames() -> None:
     found = one(lesion(5.0, uid="9.1"), earlier(5.0, frame_of_reference_uid="9.9"))
     assert isinstance(found, Comparison)
@@ -231,6 +240,25 @@ def test_a_resaved_mark_keeps_its_tracking_uid() -> None:
         lesion(6.0, uid="7.3", at=(90.0, 0.0, 0.0)),
     ]
     assert resaved_as(again, reported) == ("1.2", "1.1", None)
+
+
+def test_a_mark_that_was_not_saved_again_keeps_its_own_beside_one_that_was() -> None:
+    reported = [lesion(5.0, uid="1.1"), lesion(5.2, uid="1.2")]
+    now = [lesion(5.0, uid="1.1"), lesion(5.1, uid="7.1", at=(0.3, 0.0, 0.0))]
+    assert resaved_as(now, reported) == ("1.1", "1.2")
+
+
+def test_a_report_on_another_series_lends_no_tracking_uid() -> None:
+    elsewhere = replace(lesion(5.0, uid="1.1"), series_instance_uid="1.8.1")
+    assert resaved_as([replace(lesion(5.0, uid="7.1"), series_instance_uid="1.8.2")], [elsewhere]) == (None,)
+
+
+def test_two_small_lesions_on_thick_slices_are_counted_as_two() -> None:
+    first = lesion(3.0, slices_mm=5.0)
+    second = lesion(3.0, uid="1.7", at=(0.0, 0.0, 4.0), slices_mm=5.0)
+    assert same_lesion(first, second)
+    assert not surely_same_lesion(first, second)
+    assert surely_same_lesion(first, lesion(3.4, uid="1.8", at=(0.5, 0.5, 0.0)))
 
 
 COORDINATE = st.floats(-20, 20)
@@ -258,6 +286,8 @@ DATED = st.builds(
 def test_being_the_same_lesion_is_mutual(a: LesionRecord, b: LesionRecord) -> None:
     assert same_lesion(a, b) == same_lesion(b, a)
     assert same_lesion(a, a) == (a.frame_of_reference_uid is not None)
+    assert surely_same_lesion(a, b) == surely_same_lesion(b, a)
+    assert same_lesion(a, b) or not surely_same_lesion(a, b)
 
 
 @given(current=st.lists(RECORDS, max_size=4), priors=st.lists(DATED, max_size=5), data=st.data())

@@ -343,3 +343,17 @@ def test_a_mark_between_the_pixel_centres_of_the_ct_has_no_outline() -> None:
 def test_the_line_of_a_caliper_is_its_outline() -> None:
     region = drawn(RegionKind.CALIPER, [(10, 10), (10, 20)], [(8, 15), (14, 15)])
     assert outline_on_ct(placed(region), size_of(region)) is region.outlines[0]
+
+
+@settings(max_examples=200, deadline=None)
+@given(MASKS)
+def test_short_axis_of_any_mask_is_never_longer_than_its_long_axis(mask: np.ndarray) -> None:
+    size = measure_size(region_of(mask, axial_grid(mask.shape, 0.7, 1.0)))
+    if isinstance(size, Size):
+        assert size.short_axis_mm is not None
+        assert size.short_axis_mm <= size.long_axis_mm
+
+
+def test_short_axis_of_a_square_is_not_longer_than_its_diagonal() -> None:
+    size = size_of(block(1, 16, 16, pixel_mm=0.488))
+    assert size.short_axis_mm == pytest.approx(size.long_axis_mm)

@@ -33,7 +33,9 @@ class FilledLedger:
         self.jobs = JobTable(self.engine)
         self.settings = settings or JobSettings(quiet_s=1.0, give_up_after_s=100.0)
 
-    def receive(self, at_s: float, *datasets: Dataset, calling_ae: str = "SENDER") -> None:
+    def receive(
+        self, at_s: float, *datasets: Dataset, calling_ae: str = "SENDER", released: bool = False
+    ) -> None:
         writer = self.segments.writer(RECEIVED, START)
         for ds in datasets:
             envelope = Envelope(
@@ -45,6 +47,8 @@ class FilledLedger:
             )
             accept(encode(ds), envelope, segment=writer, ledger=self.instances)
         writer.close()
+        if released:
+            self.instances.close_segment(writer.name)
 
     def plan(self, at_s: float) -> tuple[str, ...]:
         self.plans.reopen()

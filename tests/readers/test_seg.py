@@ -43,6 +43,17 @@ def mask_of(mark: object) -> MaskShape:
     return mark.shape
 
 
+def voxels(mark: object) -> set[tuple[float, int, int]]:
+    """(z, row, column) of each set voxel from its place in the patient; the builder has 0.5 by 0.75 mm."""
+    shape = mask_of(mark)
+    placed = shape.grid.to_patient(np.argwhere(shape.mask))
+    return {(round(z, 3), round(y / 0.5), round(x / 0.75)) for x, y, z in placed.tolist()}
+
+
+def expected(z: float, pixels: np.ndarray) -> set[tuple[float, int, int]]:
+    return {(z, int(r), int(c)) for r, c in np.argwhere(pixels)}
+
+
 def stack(*frames: np.ndarray) -> np.ndarray:
     return np.stack(frames).astype(np.uint8)
 
@@ -58,8 +69,7 @@ EMPTY = np.zeros_like(SQUARE)
 def test_frames_packed_without_padding_come_out_bit_for_bit(pixels: np.ndarray) -> None:
     pixels[0, 0, 0] = 1
     ds = seg(pixels, [seg_frame(float(k)) for k in range(len(pixels))], [segment(1)])
-    used = pixels.any(axis=(1, 2))
-    assert np.array_equal(mask_of(only(ds)).mask, pixels[used].astype(bool))
+    assert voxels(only(ds)) == set().union(*(expected(float(k), frame) for k, frame in enumerate(pixels)))
 
 
 def test_a_segment_says_who_where_and_what() -> None:
@@ -88,8 +98,8 @@ def test_a_segment_says_who_where_and_what() -> None:
 def test_overlapping_segments_keep_their_own_pixels() -> None:
     pixels = stack(SQUARE, np.roll(SQUARE, 1, axis=1))
     first, second = read(seg(pixels, [seg_frame(0, 1), seg_frame(0, 2)], [segment(1), segment(2)]))
-    assert np.array_equal(mask_of(first).mask[0], pixels[0].astype(bool))
-    assert np.array_equal(mask_of(second).mask[0], pixels[1].astype(bool))
+    assert voxels(first) == expected(0.0, pixels[0])
+    assert voxels(second) == expected(0.0, pixels[1])
 
 
 def test_frames_of_one_plane_are_combined() -> None:
@@ -135,7 +145,7 @@ def test_segment_identification_in_the_shared_groups_is_found() -> None:
 def test_a_fractional_segment_counts_from_half_of_its_maximum() -> None:
     pixels = np.array([[[0, 49, 50], [51, 100, 1]]], dtype=np.uint8)
     mark = only(seg(pixels, [seg_frame(0.0)], [segment(1)], kind="FRACTIONAL", MaximumFractionalValue=100))
-    assert mask_of(mark).mask[0].tolist() == [[False, False, True], [True, True, False]]
+    assert voxels(mark) == {(0.0, 0, 2), (0.0, 1, 0), (0.0, 1, 1)}
     assert mark.dialect == "SEG fractional"
     assert any("half" in remark for remark in mark.remarks)
 
@@ -145,8 +155,44 @@ def test_a_label_map_gives_a_mark_for_each_label_but_the_background() -> None:
     frames = [seg_frame(0.0, None), seg_frame(2.0, None)]
     ds = seg(pixels, frames, [segment(0, "Background"), segment(1), segment(2)], kind="LABELMAP")
     first, second = read(ds)
-    assert mask_of(first).mask.tolist() == [[[False, True, True], [False, False, False]]]
-    assert mask_of(second).mask.sum() == 3
+    assert voxels(first) == expected(0.0, pixels[0] == 1)
+    assert voxels(second) == expected(0.0, pixels[0] == 2) | expected(2.0, pixels[1] == 2)
+
+
+def test_segments_counted_from_0_are_told_apart() -> None:
+    pixels = stack(SQUARE, np.roll(SQUARE, 1, axis=1))
+    first, second = read(seg(pixels, [seg_frame(0, 0), seg_frame(0, 1)], [segment(0), segment(1)]))
+    assert (voxels(first), voxels(second)) == (expected(0.0, pixels[0]), expected(0.0, pixels[1]))
+
+
+def test_the_plane_of_a_single_frame_may_stand_at_the_top_level() -> None:
+    ds = seg(stack(SQUARE), [item()], [segment(1)], ImagePositionPatient=[0, 0, 7], PixelSpacing=[0.5, 0.75])
+    ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    del ds.SharedFunctionalGroupsSequence
+    assert voxels(only(ds)) == expected(7.0, SQUARE)
+
+
+def test_an_oblique_flipped_grid_keeps_its_directions() -> None:
+    orientation = [0, -0.6, 0.8, -1, 0, 0]
+    ds = seg(stack(SQUARE), [seg_frame(7.0)], [segment(1)], orientation=orientation)
+    shape = mask_of(only(ds))
+    placed = shape.grid.to_patient(np.argwhere(shape.mask))
+    r, c = np.argwhere(SQUARE).T
+    wanted = np.outer(c * 0.75, orientation[:3]) + np.outer(r * 0.5, orientation[3:]) + [0, 0, 7]
+    assert np.allclose(placed, wanted)
+
+
+def test_a_mask_is_cut_to_what_it_touches() -> None:
+    pixels = np.zeros((1, 400, 500), dtype=np.uint8)
+    pixels[0, 300:303, 450:452] = 1
+    assert mask_of(only(seg(pixels, [seg_frame(0.0)], [segment(1)]))).mask.shape == (1, 3, 2)
+
+
+def test_the_background_of_a_label_map_may_be_another_label() -> None:
+    pixels = np.array([[[9, 0, 0], [1, 1, 9]]], dtype=np.uint8)
+    segments = [segment(0), segment(1), segment(9, "Background")]
+    ds = seg(pixels, [seg_frame(0.0, None)], segments, kind="LABELMAP", PixelPaddingValue=9)
+    assert [voxels(mark) for mark in read(ds)] == [expected(0.0, pixels[0] == n) for n in (0, 1)]
 
 
 def test_pixels_of_an_undescribed_segment_are_stated() -> None:
@@ -221,7 +267,7 @@ def test_compressed_one_bit_frames_are_read_exactly_or_refused(syntax: str) -> N
         return deflater.compress(raw) + deflater.flush()
 
     ds.PixelData = encapsulate([encoded(_bytes_of(frame)) for frame in pixels])
-    assert np.array_equal(mask_of(only(ds)).mask, pixels.astype(bool))
+    assert voxels(only(ds)) == expected(0.0, pixels[0]) | expected(2.0, pixels[1])
     # A byte for each pixel instead of a bit: the length tells, so it is refused rather than misread.
     ds.PixelData = encapsulate([encoded(frame.tobytes()) for frame in pixels])
     with pytest.raises(InputError) as caught:

@@ -249,18 +249,17 @@ def test_what_is_said_about_the_lesion_is_kept() -> None:
     assert mark.observer_name == "Reader^One"
 
 
+def test_a_site_in_free_text_is_a_label_and_no_code() -> None:
+    site = content("CODE", ("G-C0E3", "SRT", "Finding Site"), relationship="HAS CONCEPT MOD")
+    site.ConceptCodeSequence = [coded("CORNERSTONEFREETEXT", "CST4", "Os ilium")]
+    mark = only(*tracking("Cornerstone3DTools@^0.1.0:Length"), site, region("POLYLINE", TRIANGLE))
+    assert (mark.label, mark.finding_site) == ("Os ilium", None)
+
+
 def test_an_unset_observer_is_nobody() -> None:
     observer = content("PNAME", ("121008", "DCM", "Person Observer Name"), PersonName="unknown^unknown")
     (mark,) = read(report(group(region("POLYLINE", TRIANGLE)), context=[observer]))
     assert isinstance(mark, RoiMark) and mark.observer_name is None
-
-
-def test_utf_8_without_a_character_set_is_read_as_utf_8(tmp_path: Path) -> None:
-    comment = content("TEXT", ("121106", "DCM", "Comment"), TextValue="Kn\xc3\xb6chel")
-    ds = report(group(comment, region("POLYLINE", TRIANGLE)))
-    ds.save_as(tmp_path / "sr.dcm", enforce_file_format=True)
-    (mark,) = read(pydicom.dcmread(tmp_path / "sr.dcm"))
-    assert mark.label == "Knöchel"
 
 
 def test_a_group_that_only_points_to_a_segment_is_left_to_the_segmentation() -> None:
@@ -335,13 +334,23 @@ def test_every_point_of_a_cut_lies_on_plane_and_ellipsoid(entries: list[float], 
         slice_step_lps_mm=np.array([0.0, 0.0, 1.0]),
     )
     (cut,) = PatientEllipsoid(axes_lps_mm=axes).on_slices(grid).contours_lps_mm
-    assert cut[:, 2] == pytest.approx(np.full(len(cut), height), abs=1e-9)
-    assert ((cut @ turn / [5, 3, 2]) ** 2).sum(axis=1) == pytest.approx(np.ones(len(cut)))
+    assert np.allclose(cut[:, 2], height, atol=1e-9)
+    assert np.allclose(((cut @ turn / [5, 3, 2]) ** 2).sum(axis=1), 1)
 
 
 def test_an_angle_has_no_size() -> None:
     angle = num(("1483009", "SCT", "Angle"))
     assert refused(region("POLYLINE", OPEN_TRIANGLE), angle) == "roi.unsupported-shape"
+
+
+def test_an_arrow_has_no_size() -> None:
+    arrow = num(("111010", "DCM", "Center"), scoord("POLYLINE", [0, 0, 9, 9]))
+    assert refused(*tracking("Cornerstone3DTools@^0.1.0:ArrowAnnotate"), arrow) == "roi.unsupported-shape"
+
+
+def test_a_rectangle_is_no_angle() -> None:
+    tool = tracking("Cornerstone3DTools@^0.1.0:RectangleROI")
+    assert isinstance(only(*tool, region("POLYLINE", OPEN_TRIANGLE)).shape, ImageContours)
 
 
 def osirix(title: str, description: str) -> Dataset:
@@ -360,6 +369,13 @@ def test_osirix_rois_are_refused_with_advice_and_its_other_archives_ignored() ->
     assert "RT Structure Set" in caught.value.message
     (mark,) = read(osirix("Window State", "OsiriX WindowsState SR"))
     assert isinstance(mark, IgnoredMark)
+
+
+def test_a_measurement_of_whole_images_is_no_mark_but_a_lost_drawing_is_one() -> None:
+    source = content("IMAGE", ("260753009", "SCT", "Source"), ReferencedSOPSequence=[reference(1)])
+    (mark,) = read(report(group(*tracking("Agatston"), source, num(("112058", "DCM", "Calcium score")))))
+    assert isinstance(mark, IgnoredMark)
+    assert refused(*tracking("Cornerstone3DTools@^0.1.0:PlanarFreehandROI"), source) == "roi.no-geometry"
 
 
 def test_a_report_without_coordinates_is_no_mark() -> None:

@@ -23,6 +23,7 @@ def report_job(job: JobRequest, read: ReadBytes, practice: Practice) -> JobResul
             accepted_at=job.accepted_at,
             calling_ae=job.calling_ae,
             predecessors=job.predecessors,
+            earlier=job.earlier,
         ),
         practice,
     )
@@ -50,6 +51,8 @@ def _made(written: Written) -> MadeReport:
             for one in written.objects
         ),
         findings=len(report.findings),
+        patient_key=written.patient_key,
+        lesions=written.lesions,
         summary=_summary(report),
     )
 

@@ -11,8 +11,30 @@ from osteoscribe.errors import OsteoscribeError
 from osteoscribe.readers.headers import StoredInstance
 
 OTHER_ENDINGS = frozenset(
-    (".csv", ".gz", ".htm", ".html", ".inf", ".ini", ".jpg", ".jpeg", ".json", ".log", ".md", ".nii", ".nrrd")
-    + (".pdf", ".png", ".sh", ".toml", ".txt", ".xml", ".yaml", ".yml", ".zip")
+    {
+        ".csv",
+        ".gz",
+        ".htm",
+        ".html",
+        ".inf",
+        ".ini",
+        ".jpg",
+        ".jpeg",
+        ".json",
+        ".log",
+        ".md",
+        ".nii",
+        ".nrrd",
+        ".pdf",
+        ".png",
+        ".sh",
+        ".toml",
+        ".txt",
+        ".xml",
+        ".yaml",
+        ".yml",
+        ".zip",
+    }
 )
 """Endings of files that lie beside DICOM files and mean to be something else."""
 

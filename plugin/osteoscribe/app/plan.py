@@ -98,6 +98,10 @@ class PlanLedger(Protocol):
         """When the last instance of these CT series came."""
         ...
 
+    def has_settled(self, series: Sequence[str], marks: Sequence[int], since: datetime) -> bool:
+        """Whether what came since came over associations that have ended, the images over one."""
+        ...
+
     def busy(self, series: Sequence[str]) -> bool:
         """Whether an earlier job of any of these series is not measured yet."""
         ...
@@ -193,9 +197,25 @@ def _must_wait(
     if incomplete and now - newest_mark < timedelta(seconds=settings.give_up_after_s):
         return True
     last = max(newest_mark, ledger.last_received(series) or newest_mark)
+    return not _is_quiet(ledger, settings, now, last, marks, series) or ledger.busy(series)
+
+
+def _is_quiet(
+    ledger: PlanLedger,
+    settings: JobSettings,
+    now: datetime,
+    last: datetime,
+    marks: Sequence[MarkObject],
+    series: Sequence[str],
+) -> bool:
+    silence_s = (now - last).total_seconds()
     # A clock that was set back must not make a job wait for the future.
-    quiet = now - last >= timedelta(seconds=settings.quiet_s) or last > now
-    return not quiet or ledger.busy(series)
+    if silence_s >= settings.quiet_s or silence_s < 0:
+        return True
+    since = last - timedelta(seconds=settings.quiet_s)
+    return silence_s >= settings.quiet_after_release_s and ledger.has_settled(
+        series, [mark.instance_id for mark in marks], since
+    )
 
 
 def _job(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from osteoscribe.core.prior import LesionRecord
 from osteoscribe.core.report import Predecessor, Problem
 from osteoscribe.core.series import BlobRef
 from osteoscribe.readers.headers import InstanceHeader, StoredInstance
@@ -62,6 +63,8 @@ class MadeReport:
         What is sent, the SR first.
     findings
         How many findings it states.
+    patient_key, lesions
+        What later examinations of the same patient are compared with; the key is a digest.
     summary
         JSON values for the faces; no patient data.
     """
@@ -72,6 +75,8 @@ class MadeReport:
     instance_number: int
     objects: tuple[EncodedObject, ...]
     findings: int = 0
+    patient_key: str = ""
+    lesions: tuple[LesionRecord, ...] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -81,6 +86,15 @@ class JobResult:
 
     reports: tuple[MadeReport, ...] = ()
     problems: tuple[Problem, ...] = ()
+
+
+EarlierLesions = Callable[[str], Sequence[LesionRecord]]
+"""Gives the lesions of a patient from earlier reports, by the digest that stands for the patient."""
+
+
+def no_earlier_lesions(_patient_key: str) -> Sequence[LesionRecord]:
+    """Gives no lesions: nothing was reported before."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +113,8 @@ class JobRequest:
         Who sent the newest mark object.
     predecessors
         The latest earlier report of each CT series that has one, by Series Instance UID.
+    earlier
+        Gives the lesions of a patient from reports that were accepted before this job.
     """
 
     key: str
@@ -106,6 +122,7 @@ class JobRequest:
     accepted_at: datetime
     calling_ae: str
     predecessors: Mapping[str, Predecessor] = field(default_factory=dict)
+    earlier: EarlierLesions = no_earlier_lesions
 
 
 Pipeline = Callable[[JobRequest], JobResult]

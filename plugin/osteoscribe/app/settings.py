@@ -46,6 +46,7 @@ class NodeSettings:
     max_associations: int = 32
     idle_timeout_s: float = 60.0
     largest_object_mb: float = 4096.0
+    health_port: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,7 @@ class JobSettings:
     """When a job begins and how many run at a time."""
 
     quiet_s: float = 1.0
+    quiet_after_release_s: float = 0.3
     give_up_after_s: float = 900.0
     workers: int = 1
 
@@ -95,6 +97,11 @@ class PracticeSettings:
     rule_table: str = ""
     labels: str = ""
     site_in_phrase: bool = False
+    profile: str = "standard"
+    text_companion: bool = True
+    key_image: bool = False
+    notice: bool = True
+    language: str = "en"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +250,7 @@ def check_settings(settings: Settings) -> None:
         _check_ae_title(peer.ae_title, "peer.ae_title")
         _check_range(peer.port, 1, 65535, "peer.port")
     _check_range(settings.node.port, 0, 65535, "node.port")
+    _check_range(settings.node.health_port, 0, 65535, "node.health_port")
     _check_range(settings.node.max_associations, 1, 1000, "node.max_associations")
     _check_range(settings.jobs.workers, 1, 64, "jobs.workers")
     for section in (settings.node, settings.store, settings.jobs, settings.delivery):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from datetime import date, datetime
 from pydicom import Dataset
 
 from osteoscribe.app.measure import Measured
+from osteoscribe.app.ports import EarlierLesions
 from osteoscribe.app.practice import Practice
 from osteoscribe.core.answers import Answers, Conflict
 from osteoscribe.core.facts import facts_for
@@ -18,19 +20,23 @@ from osteoscribe.core.labels import (
     answers_from_label,
     merge_answers,
     own_name,
+    shared_answers,
 )
 from osteoscribe.core.marks import RoiMark
 from osteoscribe.core.phrase import PhraseValues, word
 from osteoscribe.core.prior import (
+    NO_EARLIER,
     Comparison,
     LesionRecord,
+    NotCompared,
     centroid_lps_mm,
     compare,
     resaved_as,
-    same_lesion,
+    surely_same_lesion,
 )
 from osteoscribe.core.report import Finding, Lesion
 from osteoscribe.core.rules.decide import decide
+from osteoscribe.core.rules.examination import examination_facts
 from osteoscribe.core.rules.table import Scope
 from osteoscribe.core.series import SeriesIndex
 from osteoscribe.core.size import Doubt, NotMeasurable, Size
@@ -56,13 +62,10 @@ class _Lesion:
     series: MeasuredSeries
 
 
-def findings_of(
-    series: Sequence[MeasuredSeries],
-    practice: Practice,
-    calling_ae: str,
-    earlier: Sequence[LesionRecord] = (),
-) -> Mapping[str, tuple[Finding, ...]]:
-    """Findings of several CT series, by Series Instance UID.
+def word_series(
+    series: Sequence[MeasuredSeries], practice: Practice, calling_ae: str, earlier: EarlierLesions
+) -> Mapping[str, Sequence[tuple[Finding, LesionRecord]]]:
+    """Findings of several CT series, each with what the ledger keeps of it, by Series Instance UID.
 
     The lesions of one study count together: two or more are multiple, whichever series they are marked on.
     A lesion that is marked twice counts once.
@@ -70,21 +73,60 @@ def findings_of(
     Parameters
     ----------
     earlier
-        Lesions of the same patient from earlier reports: of the same study they lend their tracking UIDs to
-        marks that were saved again, of earlier studies they are compared with.
+        Gives lesions of the same patient from earlier reports: those of the same study lend their tracking
+        UIDs to marks that were saved again, those of earlier studies are compared with.
     """
     of_study: dict[str, list[_Lesion]] = defaultdict(list)
+    before: dict[str, Sequence[LesionRecord]] = {}
     for one in series:
-        of_study[one.index.study_instance_uid] += _identified(one, practice, earlier)
-    findings: dict[str, list[Finding]] = defaultdict(list)
-    for lesions in of_study.values():
+        study_uid = one.index.study_instance_uid
+        before.setdefault(study_uid, earlier(patient_key(one.context)))
+        of_study[study_uid] += _identified(one, practice, before[study_uid])
+    worded: dict[str, list[tuple[Finding, LesionRecord]]] = defaultdict(list)
+    for study_uid, lesions in of_study.items():
         sizes = _sizes_of_lesions(lesions)
-        comparisons = compare([one.record for one in lesions], earlier)
-        for lesion, comparison in zip(lesions, comparisons, strict=True):
-            mine = findings[lesion.series.index.series_instance_uid]
-            stated = comparison if isinstance(comparison, Comparison) else None
-            mine.append(_finding(f"Lesion {len(mine) + 1}", lesion, sizes, stated, practice, calling_ae))
-    return {uid: tuple(found) for uid, found in findings.items()}
+        comparisons = compare([one.record for one in lesions], before[study_uid])
+        answered = _answered(lesions, practice, calling_ae)
+        numbers: dict[str, int] = defaultdict(int)
+        findings = []
+        for lesion, comparison, said in zip(lesions, comparisons, answered, strict=True):
+            series_uid = lesion.series.index.series_instance_uid
+            numbers[series_uid] += 1
+            name = f"Lesion {numbers[series_uid]}"
+            findings.append(_finding(name, lesion, sizes, comparison, said, practice))
+        for lesion, finding in zip(lesions, _with_one_phrase(findings, sizes, practice), strict=True):
+            worded[lesion.series.index.series_instance_uid].append((finding, lesion.record))
+    return worded
+
+
+def _with_one_phrase(
+    findings: Sequence[Finding], sizes: Sequence[Size | NotMeasurable], practice: Practice
+) -> list[Finding]:
+    """The findings of one study; those whose row is for the examination all say the same."""
+    facts = examination_facts(practice.table, [finding.facts.facts for finding in findings])
+    if facts is None:
+        return list(findings)
+    decision = decide(practice.table, facts)
+    values = _values(max(sizes, key=_length), None, None)
+    phrase = word(practice.table, decision, facts, values)
+    return [
+        replace(finding, decision=decision, phrase=phrase)
+        if finding.decision.scope == Scope.EXAMINATION.value
+        else finding
+        for finding in findings
+    ]
+
+
+def patient_key(context: Dataset) -> str:
+    """A digest that stands for the patient of a data set; empty where it has no Patient ID."""
+    if not context.get("PatientID"):
+        return ""
+    parts = [str(context.get(name) or "") for name in ("IssuerOfPatientID", "PatientID", "PatientBirthDate")]
+    return _digest(*parts)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def _identified(series: MeasuredSeries, practice: Practice, earlier: Sequence[LesionRecord]) -> list[_Lesion]:
@@ -107,15 +149,17 @@ def _identified(series: MeasuredSeries, practice: Practice, earlier: Sequence[Le
 
 def _record(measured: Measured, uid: str, series: MeasuredSeries, practice: Practice) -> LesionRecord:
     index = series.index
+    name = own_name(measured.placed.mark.label, practice.labels)
     return LesionRecord(
         tracking_uid=uid,
         study_instance_uid=index.study_instance_uid,
+        series_instance_uid=index.series_instance_uid,
         study_date=_date(str(series.context.get("StudyDate") or "")),
         frame_of_reference_uid=index.grid.frame_of_reference_uid,
         centroid_lps_mm=centroid_lps_mm(measured.placed.placement.on_ct),
         long_axis_mm=measured.size.long_axis_mm if isinstance(measured.size, Size) else None,
         slice_thickness_mm=index.acquisition.slice_thickness_mm,
-        name=own_name(measured.placed.mark.label, practice.labels),
+        name=_digest(patient_key(series.context), name) if name else "",
     )
 
 
@@ -130,7 +174,7 @@ def _sizes_of_lesions(lesions: Sequence[_Lesion]) -> list[Size | NotMeasurable]:
     """One size for each lesion of the examination: the largest of those that mark the same place."""
     groups: list[list[_Lesion]] = []
     for one in lesions:
-        known = next((g for g in groups if any(same_lesion(one.record, m.record) for m in g)), None)
+        known = next((g for g in groups if any(surely_same_lesion(one.record, m.record) for m in g)), None)
         if known is None:
             groups.append([one])
         else:
@@ -146,18 +190,20 @@ def _finding(
     name: str,
     one: _Lesion,
     sizes: Sequence[Size | NotMeasurable],
-    comparison: Comparison | None,
+    compared: Comparison | NotCompared,
+    said: _Said,
     practice: Practice,
-    calling_ae: str,
 ) -> Finding:
     measured = one.measured
-    answers, conflicts, remarks = _answers(measured.placed.mark, one.series.context, practice, calling_ae)
-    sheet = facts_for(measured.size, sizes, comparison, answers)
-    sheet = replace(sheet, conflicts=(*conflicts, *sheet.conflicts))
+    comparison = compared if isinstance(compared, Comparison) else None
+    remarks = said.remarks
+    if isinstance(compared, NotCompared) and compared.why != NO_EARLIER:
+        remarks = (*remarks, f"Not compared with an earlier examination: {compared.why}.")
+    sheet = facts_for(measured.size, sizes, comparison, said.answers)
+    sheet = replace(sheet, conflicts=(*said.conflicts, *sheet.conflicts))
     decision = decide(practice.table, sheet.facts)
-    worded = max(sizes, key=_length) if decision.scope == Scope.EXAMINATION.value else measured.size
     lesion = _lesion(name, one, comparison, remarks)
-    values = _values(worded, comparison, lesion.mark if practice.site_in_phrase else None)
+    values = _values(measured.size, comparison, lesion.mark if practice.site_in_phrase else None)
     return Finding(
         lesion=lesion,
         facts=sheet,
@@ -166,12 +212,28 @@ def _finding(
     )
 
 
-def _answers(
-    mark: RoiMark, context: Dataset, practice: Practice, calling_ae: str
-) -> tuple[Answers, tuple[Conflict, ...], tuple[str, ...]]:
-    """Answers of all sources made one, what disagreed, and what is to be said about them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """What all sources state about one mark, what disagreed, and what is to be said about it."""
+
+    answers: Answers
+    conflicts: tuple[Conflict, ...]
+    remarks: tuple[str, ...]
+
+
+def _answered(lesions: Sequence[_Lesion], practice: Practice, calling_ae: str) -> list[_Said]:
+    """What is stated about each mark of one study; what holds for the patient is said on each."""
+    own = [_said(one.measured.placed.mark, one.series.context, practice, calling_ae) for one in lesions]
+    shared, conflicts = shared_answers([one.answers for one in own])
+    return [
+        replace(one, answers=answers, conflicts=tuple(dict.fromkeys((*one.conflicts, *conflicts))))
+        for one, answers in zip(own, shared, strict=True)
+    ]
+
+
+def _said(mark: RoiMark, context: Dataset, practice: Practice, calling_ae: str) -> _Said:
     label = answers_from_label(mark.label, practice.labels)
-    codes = answers_from_codes(mark.property_codes, practice.labels)
+    codes = answers_from_codes(mark.property_codes, practice.labels, mark.evaluations)
     attributes = answers_from_attributes(context, practice.malignancies)
     policy = practice.labels.policy_for(calling_ae)
     answers, conflicts = merge_answers(
@@ -181,8 +243,8 @@ def _answers(
     if label.unknown_tokens:
         words = ", ".join(f"'{token}'" for token in label.unknown_tokens)
         remarks.append(f"Words of the label that are not defined here, so not used: {words}.")
-    said = (*label.conflicts, *codes.conflicts, *attributes.conflicts, *conflicts)
-    return answers, said, tuple(remarks)
+    disagreed = (*label.conflicts, *codes.conflicts, *attributes.conflicts, *conflicts)
+    return _Said(answers=answers, conflicts=disagreed, remarks=tuple(remarks))
 
 
 def _lesion(name: str, one: _Lesion, comparison: Comparison | None, remarks: tuple[str, ...]) -> Lesion:

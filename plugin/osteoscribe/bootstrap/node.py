@@ -35,12 +35,16 @@ def open_listener(settings: Settings, folder: DataFolder) -> Listener:
     segments = SegmentStore(folder.segments)
     table = InstanceTable(open_database(folder.ledger_url))
     recover_instances(segments, table)
+    table.close_all_segments()
 
     def open_reception(opened_at: datetime) -> AssociationReception:
         return AssociationReception(folder=folder, segments=segments, table=table, opened_at=opened_at)
 
     return Listener(
-        settings.node, transfer_syntaxes=tuple(READABLE_TRANSFER_SYNTAXES), open_reception=open_reception
+        settings.node,
+        transfer_syntaxes=tuple(READABLE_TRANSFER_SYNTAXES),
+        open_reception=open_reception,
+        peers=settings.peer,
     )
 
 

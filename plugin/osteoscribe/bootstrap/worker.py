@@ -20,6 +20,7 @@ from osteoscribe.errors import OsteoscribeError, StoreError
 from osteoscribe.store.folder import FolderLock, open_folder
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.jobs import JobTable
+from osteoscribe.store.metrics import metrics_text
 from osteoscribe.store.planning import PlanTable
 from osteoscribe.store.schema import open_database
 from osteoscribe.store.segments import MADE, SegmentStore
@@ -59,6 +60,8 @@ def run_worker(settings: Settings, number: int, control: Connection) -> None:
         signal.signal(ignored, signal.SIG_IGN)
     try:
         rounds, engine = _open_worker(settings, number)
+        if number == 0 and settings.node.health_port:
+            _open_health(settings)
         while not control.poll(ROUND_S):
             try:
                 rounds.run(datetime.now(UTC))
@@ -134,6 +137,28 @@ def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine
         settings=settings.jobs,
     )
     return rounds, engine
+
+
+def _open_health(settings: Settings) -> None:
+    from osteoscribe.net.health import HealthServer
+
+    folder = open_folder(settings.store)
+    database = open_database(folder.ledger_url)
+
+    def ready() -> tuple[int, str]:
+        InstanceTable(database).newest_id()
+        if folder.free_bytes() < folder.reserve_bytes:
+            return 503, "disk reserve reached\n"
+        return 200, "ready\n"
+
+    HealthServer(
+        settings.node.health_port,
+        {
+            "/healthz": lambda: (200, "ok\n"),
+            "/readyz": ready,
+            "/metrics": lambda: (200, metrics_text(database, folder)),
+        },
+    )
 
 
 def utc_now() -> datetime:

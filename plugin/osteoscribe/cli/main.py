@@ -10,7 +10,7 @@ from importlib import import_module
 from osteoscribe import __version__
 from osteoscribe.errors import OsteoscribeError, SetupError
 
-COMMANDS = ("demo", "process", "serve", "reference")
+COMMANDS = ("demo", "process", "serve", "status", "jobs", "store", "rules", "reference")
 """Modules of this package that each add a command, in the order of the help text."""
 
 USAGE_OR_SETTINGS = 2
@@ -21,8 +21,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     parser = argparse.ArgumentParser(
         prog="osteoscribe",
-        description="From a marked bone lesion on CT to a measured finding with a suggested phrase, as DICOM SR. "
-        "For research use, not for diagnostic use.",
+        description="From a marked bone lesion on CT to a measured finding with a suggested phrase, "
+        "as DICOM SR. For research use, not for diagnostic use.",
     )
     parser.add_argument("--version", action="version", version=f"osteoscribe {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

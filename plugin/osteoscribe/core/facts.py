@@ -101,18 +101,39 @@ def facts_for(
         Every field of `RuleFacts` with its provenance. Statements that disagree are listed as conflicts
         with what was made of them: the less reassuring one stands, or unknown.
     """
+    own = size.whole_mm if isinstance(size, Size) else None
+    sheet = facts_from_whole(
+        own, [one.whole_mm if isinstance(one, Size) else None for one in sizes], comparison, answers
+    )
+    if isinstance(size, Size):
+        return sheet
+    why = replace(sheet.stated[0], where=f"{size.code}: {size.reason}")
+    return replace(sheet, stated=(why, *sheet.stated[1:]))
+
+
+def facts_from_whole(
+    whole_mm: WholeMillimetre | None,
+    all_whole_mm: Sequence[WholeMillimetre | None],
+    comparison: Comparison | None,
+    answers: Answers,
+) -> FactSheet:
+    """The same from sizes that are rounded already; None stands for a lesion that is not measurable."""
     morphology, odd_morphology = _morphology(answers)
-    multiplicity, odd_multiplicity = _multiplicity(answers.multiplicity, len(sizes))
+    multiplicity, odd_multiplicity = _multiplicity(answers.multiplicity, len(all_whole_mm))
     growth, odd_growth = _growth(answers.growth, comparison)
     resolved = replace(answers, morphology=morphology, multiplicity=multiplicity, growth=growth)
-    largest = _largest(multiplicity.value, sizes)
+    largest = _largest(multiplicity.value, all_whole_mm)
     facts = RuleFacts(
-        size=size.whole_mm if isinstance(size, Size) else None,
+        size=whole_mm,
         largest=largest.value,
         **{field.name: getattr(resolved, field.name).value for field in fields(Answers)},
     )
     stated = {
-        "size": _stated_size(size),
+        "size": StatedFact(
+            name="size",
+            value="not_measurable" if whole_mm is None else f"{whole_mm} mm",
+            provenance=Provenance.MEASUREMENT,
+        ),
         "largest": _stated("largest", largest),
         **{field.name: _stated(field.name, getattr(resolved, field.name)) for field in fields(Answers)},
     }
@@ -120,17 +141,6 @@ def facts_for(
         facts=facts,
         stated=tuple(stated[field.name] for field in fields(RuleFacts)),
         conflicts=(*_metastasis(answers), *odd_morphology, *odd_multiplicity, *odd_growth),
-    )
-
-
-def _stated_size(size: Size | NotMeasurable) -> StatedFact:
-    if isinstance(size, Size):
-        return StatedFact(name="size", value=f"{size.whole_mm} mm", provenance=Provenance.MEASUREMENT)
-    return StatedFact(
-        name="size",
-        value="not_measurable",
-        provenance=Provenance.MEASUREMENT,
-        where=f"{size.code}: {size.reason}",
     )
 
 
@@ -228,13 +238,13 @@ def _made_of(stated: Growth, measured: Growth) -> Growth | None:
     return Growth.UNKNOWN if measured is Growth.UP_OR_NEW else None
 
 
-def _largest(multiplicity: Multiplicity, sizes: Sequence[Size | NotMeasurable]) -> Stated[Largest]:
+def _largest(multiplicity: Multiplicity, sizes: Sequence[WholeMillimetre | None]) -> Stated[Largest]:
     """Whether the largest lesion is small, where the marks are all the lesions there are.
 
     A single mark is, only where the lesion is solitary: several lesions of which one is marked may have
     a larger one among them.
     """
-    whole = [size.whole_mm for size in sizes if isinstance(size, Size)]
+    whole = [size for size in sizes if size is not None]
     if len(sizes) < 2 and multiplicity is not Multiplicity.SOLITARY:
         value = Largest.UNKNOWN
     elif any(mm >= LARGEST_LIMIT_MM for mm in whole):
@@ -246,4 +256,4 @@ def _largest(multiplicity: Multiplicity, sizes: Sequence[Size | NotMeasurable]) 
     return Stated(value=value, provenance=Provenance.MARKS, where=f"largest of the marks {max(whole)} mm")
 
 
-__all__ = ["FactSheet", "RuleFacts", "Stated", "StatedFact", "facts_for"]
+__all__ = ["FactSheet", "RuleFacts", "Stated", "StatedFact", "facts_for", "facts_from_whole"]

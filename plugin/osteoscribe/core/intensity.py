@@ -8,8 +8,8 @@ import numpy as np
 import SimpleITK
 
 from osteoscribe.core.region import Region
-from osteoscribe.core.series import CtBox
 from osteoscribe.core.units import Hounsfield
+from osteoscribe.core.voxels import CtBox
 
 FEW_VOXELS = 30
 """Below this many voxels most of them lie on the border of the mark."""

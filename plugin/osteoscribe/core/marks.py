@@ -86,7 +86,8 @@ class MaskShape:
     Parameters
     ----------
     grid
-        Grid of the whole mask object, one slice for each distinct plane that this mark has a frame on.
+        Grid of the mask: one slice for each distinct plane that this mark has pixels on, and only the rows
+        and columns that it touches.
     mask
         (slices, rows, columns) bool, same shape as `grid`, read-only.
     images
@@ -264,6 +265,8 @@ class RoiMark:
         The CT series that this mark refers to, where its writer said so.
     property_codes
         SegmentedPropertyCategory/Type codes, RT ROI observation codes or Finding codes of this ROI.
+    evaluations
+        Coded items about this ROI: concept and value (SR qualitative evaluations, PS3.16 TID 1501).
     interpreted_type
         RT ROI Interpreted Type (3006,00A4), upper case, or empty.
     """
@@ -282,5 +285,6 @@ class RoiMark:
     laterality: Code | None = None
     property_codes: tuple[Code, ...] = ()
     interpreted_type: str = ""
+    evaluations: tuple[tuple[Code, Code], ...] = ()
     answers: Answers = field(default_factory=Answers)
     remarks: tuple[str, ...] = ()

@@ -70,7 +70,7 @@ def word(table: RuleTable, decision: Decision, facts: RuleFacts, values: PhraseV
     if decision.table_sha256 != table.sha256:
         raise ValueError("the decision was made with another table")
     rule, here = table.rule(decision.rule_id), cell(table, facts)
-    given = _given(table.frame, rule, facts, values)
+    given = _given(table, rule, facts, values)
     body = _sentence(fill(table, rule.phrase, here, given))
     adds = [fill(table, case.text, here, given) for case in rule.add if _applies(case, here, given)]
     if adds:
@@ -86,16 +86,16 @@ def word(table: RuleTable, decision: Decision, facts: RuleFacts, values: PhraseV
     )
 
 
-def _given(frame: Frame, rule: Rule, facts: RuleFacts, values: PhraseValues) -> dict[str, str]:
+def _given(table: RuleTable, rule: Rule, facts: RuleFacts, values: PhraseValues) -> dict[str, str]:
     """The values that are there, as text."""
     size = facts.size
     if rule.scope is Scope.EXAMINATION and size is not None and values.whole_mm is not None:
         size = max(size, values.whole_mm)
     texts = {
         "whole_mm": "" if size is None else str(size),
-        "prior_date": "" if values.prior_date is None else values.prior_date.strftime(frame.date),
-        "site": values.site,
-        "laterality": values.laterality,
+        "prior_date": "" if values.prior_date is None else values.prior_date.strftime(table.frame.date),
+        "site": _inside(table, values.site),
+        "laterality": _inside(table, values.laterality),
     }
     return {name: text for name, text in texts.items() if text}
 
@@ -141,6 +141,13 @@ def _framed(frame: Frame, body: str, rule: Rule, clauses: tuple[Clause, ...]) ->
 
 def _once(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(texts))
+
+
+def _inside(table: RuleTable, text: str) -> str:
+    """A code meaning as it stands inside an English sentence: ``Left`` is left, ``T12`` stays."""
+    if table.language != "en" or not text[1:2].islower():
+        return text
+    return text[:1].lower() + text[1:]
 
 
 def _sentence(text: str) -> str:

@@ -27,6 +27,9 @@ ROUNDING_MM = 1e-6
 POINT_MM = 2.0
 """How far apart two points may be set on the same lesion."""
 
+NO_EARLIER = "no earlier measurement is stored"
+"""Why a lesion is not compared where there is nothing to compare with."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LesionRecord:
@@ -45,7 +48,10 @@ class LesionRecord:
     slice_thickness_mm
         Of the CT series, or None where it is not recorded.
     name
-        The reader's own name of the lesion (`osteoscribe.core.labels.own_name`), or empty. Never logged.
+        The reader's own name of the lesion (`osteoscribe.core.labels.own_name`) or a digest of it, or empty.
+        Never logged.
+    series_instance_uid
+        Of the CT series.
     """
 
     tracking_uid: str
@@ -56,6 +62,7 @@ class LesionRecord:
     long_axis_mm: Millimetre | None
     slice_thickness_mm: float | None
     name: str = ""
+    series_instance_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +134,18 @@ def same_lesion(a: LesionRecord, b: LesionRecord) -> bool:
     return dist(a.centroid_lps_mm, b.centroid_lps_mm) <= max(_reach_mm(a), _reach_mm(b))
 
 
+def surely_same_lesion(a: LesionRecord, b: LesionRecord) -> bool:
+    """Whether two marks overlap so far that they cannot be two lesions; for counting lesions.
+
+    Counting errs the other way than `same_lesion`: two lesions taken for one would make a solitary lesion
+    of several. So the centres have to be closer than half the **shorter** of the long axes.
+    """
+    if a.frame_of_reference_uid is None or a.frame_of_reference_uid != b.frame_of_reference_uid:
+        return False
+    shorter = min(a.long_axis_mm or 0.0, b.long_axis_mm or 0.0)
+    return dist(a.centroid_lps_mm, b.centroid_lps_mm) < shorter / 2
+
+
 def _reach_mm(record: LesionRecord) -> float:
     half = POINT_MM if record.long_axis_mm is None else record.long_axis_mm / 2
     return max(half, record.slice_thickness_mm or 0.0)
@@ -140,7 +159,7 @@ def resaved_as(current: Sequence[LesionRecord], earlier: Sequence[LesionRecord])
     current
         The marks of one CT series as they are now.
     earlier
-        The same series' lesions as reported before.
+        Lesions of the same study as reported before; those of other series are not used.
 
     Returns
     -------
@@ -148,8 +167,20 @@ def resaved_as(current: Sequence[LesionRecord], earlier: Sequence[LesionRecord])
         For each current mark the tracking UID to keep; None where it is new, or where the pairing by place
         is not one to one.
     """
-    kept = [fit.only for fit in _fits(current, earlier, same_lesion)]
-    return tuple(one.tracking_uid if one else None for one in kept)
+    unchanged = {one.tracking_uid for one in current} & {one.tracking_uid for one in earlier}
+    left = [one for one in earlier if one.tracking_uid not in unchanged]
+    resaved = [one for one in current if one.tracking_uid not in unchanged]
+    before = {
+        one.tracking_uid: fit.only.tracking_uid
+        for one, fit in zip(resaved, _fits(resaved, left, _same_mark), strict=True)
+        if fit.only
+    }
+    kept = before | {uid: uid for uid in unchanged}
+    return tuple(kept.get(one.tracking_uid) for one in current)
+
+
+def _same_mark(a: LesionRecord, b: LesionRecord) -> bool:
+    return a.series_instance_uid == b.series_instance_uid and same_lesion(a, b)
 
 
 def compare(
@@ -185,7 +216,7 @@ def compare(
             else:
                 found[at].append(_measured(current[at], partner, day))
     return tuple(
-        _deciding(one) if one else NotCompared(why="; ".join(reasons) or "no earlier measurement is stored")
+        _deciding(one) if one else NotCompared(why="; ".join(reasons) or NO_EARLIER)
         for one, reasons in zip(found, why, strict=True)
     )
 
@@ -202,7 +233,7 @@ def _examinations(
         if day is None or not days or day >= min(days) or one.study_instance_uid in studies:
             continue
         members = grouped[day, one.study_instance_uid]
-        if not any(one.tracking_uid == m.tracking_uid or same_lesion(one, m) for m in members):
+        if not any(one.tracking_uid == m.tracking_uid or surely_same_lesion(one, m) for m in members):
             members.append(one)
     return [(key[0], grouped[key]) for key in sorted(grouped)]
 
@@ -235,10 +266,21 @@ def _fits(
     current: Sequence[LesionRecord],
     earlier: Sequence[LesionRecord],
     same: Callable[[LesionRecord, LesionRecord], bool],
+    *,
+    twice: bool = False,
 ) -> list[_Fit]:
+    """The earlier lesions that each current one fits; `twice` where a lesion may be marked twice."""
+
+    def rival(mine: int, other: int) -> bool:
+        """Two marks of one lesion, on two series for instance, may have the same counterpart."""
+        return mine != other and not (twice and surely_same_lesion(current[mine], current[other]))
+
     found = [tuple(b for b in earlier if same(a, b)) for a in current]
     return [
-        _Fit(found=own, contested=any(set(own) & set(other) for at, other in enumerate(found) if at != mine))
+        _Fit(
+            found=own,
+            contested=any(set(own) & set(found[at]) for at in range(len(current)) if rival(mine, at)),
+        )
         for mine, own in enumerate(found)
     ]
 
@@ -247,9 +289,9 @@ def _partners(
     current: Sequence[LesionRecord], members: Sequence[LesionRecord]
 ) -> list[tuple[LesionRecord | None, str]]:
     """For each current lesion its counterpart in one earlier examination, or why there is none."""
-    by_uid = _fits(current, members, lambda a, b: a.tracking_uid == b.tracking_uid)
-    by_place = _fits(current, members, same_lesion)
-    by_name = _fits(current, members, lambda a, b: bool(a.name) and a.name == b.name)
+    by_uid = _fits(current, members, lambda a, b: a.tracking_uid == b.tracking_uid, twice=True)
+    by_place = _fits(current, members, same_lesion, twice=True)
+    by_name = _fits(current, members, lambda a, b: bool(a.name) and a.name == b.name, twice=True)
     return [
         _partner(one, uid, place, name)
         for one, uid, place, name in zip(current, by_uid, by_place, by_name, strict=True)

@@ -1,12 +1,9 @@
-"""`SeriesIndex`: a CT series from its headers; `CtBox`: the HU voxels of one box of it."""
+"""`SeriesIndex`: a CT series from its headers; no voxels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
 
 from osteoscribe.core.geometry import Grid
 from osteoscribe.core.marks import InstanceRef
@@ -118,24 +115,3 @@ class SeriesIndex:
     slices: tuple[SliceSource, ...]
     acquisition: Acquisition
     left_out: tuple[tuple[InstanceRef, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class CtBox:
-    """HU voxels of one box of a series.
-
-    Parameters
-    ----------
-    offset
-        (k, r, c) in the series' grid.
-    voxels_hu
-        (slices, rows, columns) float64, read-only.
-    """
-
-    offset: tuple[int, int, int]
-    voxels_hu: npt.NDArray[np.float64]
-
-    def __post_init__(self) -> None:
-        voxels = np.array(self.voxels_hu, dtype=np.float64)
-        voxels.setflags(write=False)
-        object.__setattr__(self, "voxels_hu", voxels)

@@ -15,7 +15,7 @@ Hounsfield = NewType("Hounsfield", float)
 """An attenuation in HU: for reference only, never an input of a rule."""
 
 
-def round_half_up(length_mm: float) -> WholeMillimetre:
+def round_half_up(length_mm: float | Decimal) -> WholeMillimetre:
     """Whole millimetres of an unrounded length, half up.
 
     Parameters

@@ -6,26 +6,35 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
+from weakref import WeakKeyDictionary
 
 from pynetdicom import AE, _config, evt
 from pynetdicom.events import Event
 
 from osteoscribe.app.bugs import trace_of
 from osteoscribe.app.ports import Envelope
-from osteoscribe.app.settings import NodeSettings
+from osteoscribe.app.settings import NodeSettings, PeerSettings
 from osteoscribe.errors import PROCESSING_FAILURE, OsteoscribeError, SetupError
+from osteoscribe.net.guard import (
+    LARGEST_PDU,
+    GuardedReceive,
+    GuardedServer,
+    address_check,
+    calling_aes,
+    connection_limit,
+)
 
 LOGGER = logging.getLogger(__name__)
 
 SUCCESS = 0x0000
 """PS3.7 C.1.1."""
 
-LARGEST_PDU = 131072
-"""Bytes; DCMTK never sends more, and an unlimited PDU invites huge allocations."""
+LONGEST_ASSOCIATING_S = 10.0
+"""Patience with a connection that does not associate."""
 
 VERIFICATION = "1.2.840.10008.1.1"
 STORED_SOP_CLASSES = (
@@ -83,6 +92,13 @@ class Listener:
         Transfer syntaxes that are accepted, in order of preference.
     open_reception
         Called once for each association that stores something, with the time.
+    peers
+        Senders that are known by name.
+
+    Raises
+    ------
+    SetupError
+        ``settings.callers-unknown``, ``settings.wrong-value``.
     """
 
     def __init__(
@@ -91,13 +107,17 @@ class Listener:
         *,
         transfer_syntaxes: tuple[str, ...],
         open_reception: Callable[[datetime], Reception],
+        peers: Sequence[PeerSettings] = (),
     ) -> None:
         self._settings = settings
         self._open_reception = open_reception
         self._callers: dict[Any, _Caller] = {}
         self._callers_lock = threading.Lock()
+        self._guards: WeakKeyDictionary[Any, GuardedReceive] = WeakKeyDictionary()
+        self._may_connect = address_check(settings.allowed_addresses)
         self._ae = _entity(settings, transfer_syntaxes)
-        self._server: Any = None
+        self._ae.require_calling_aet = calling_aes(settings, peers)
+        self._server: GuardedServer | None = None
 
     def start(self) -> int:
         """Listen; returns the port.
@@ -111,21 +131,29 @@ class Listener:
         handlers: list[Any] = [
             (evt.EVT_C_ECHO, lambda _event: SUCCESS),
             (evt.EVT_C_STORE, self._on_c_store),
-            (evt.EVT_CONN_OPEN, _on_connection),
+            (evt.EVT_CONN_OPEN, self._on_connection),
             (evt.EVT_ACCEPTED, _on_accepted),
+            (evt.EVT_REJECTED, _on_rejected),
             (evt.EVT_RELEASED, self._on_end, ["released"]),
             (evt.EVT_ABORTED, self._on_end, ["aborted"]),
             (evt.EVT_CONN_CLOSE, self._on_end, ["closed"]),
         ]
         try:
-            self._server = self._ae.start_server(address, block=False, evt_handlers=handlers)
+            server = cast(
+                GuardedServer,
+                self._ae.make_server(address, evt_handlers=handlers, server_class=GuardedServer),
+            )
         except OSError as error:
             raise SetupError(
                 "net.port-taken",
                 f"found {address[0]}:{address[1]} not free to listen on (error {error.errno}); "
                 "stop the program that uses it, or choose another with --host and --port",
             ) from error
-        return int(self._server.socket.getsockname()[1])
+        server.may_connect = self._may_connect
+        server.max_connections = connection_limit(self._settings)
+        threading.Thread(target=server.serve_forever, name="listener", daemon=True).start()
+        self._server = server
+        return int(server.server_address[1])
 
     def stop(self, patience_s: float) -> None:
         """Take no more associations, let the open ones end for a while, then abort the rest."""
@@ -137,15 +165,33 @@ class Listener:
         deadline = time.monotonic() + patience_s
         for association in open_associations:
             association.join(max(deadline - time.monotonic(), 0.0))
-        self._ae.shutdown()
+        for association in open_associations:
+            if association.is_alive():
+                association.abort()
         with self._callers_lock:
             callers, self._callers = list(self._callers.values()), {}
         for caller in callers:
             with caller.lock:
                 caller.reception.close()
 
+    def _on_connection(self, event: Event) -> None:
+        transport = event.assoc.dul.socket
+        if transport is None or transport.socket is None:
+            return
+        # Without it each answer to a peer that delays its acknowledgements costs 40 ms.
+        transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        guard = GuardedReceive(
+            transport.socket,
+            patience_s=self._settings.idle_timeout_s,
+            largest_object=int(self._settings.largest_object_mb * 1e6),
+        )
+        self._guards[event.assoc] = guard
+        cast(Any, transport).recv = guard
+
     def _on_c_store(self, event: Event) -> int:
         caller = self._caller(event)
+        if (guard := self._guards.get(event.assoc)) is not None:
+            guard.received = 0
         try:
             request: Any = event.request
             with caller.lock:
@@ -199,6 +245,8 @@ def _entity(settings: NodeSettings, transfer_syntaxes: tuple[str, ...]) -> AE:
     ae.maximum_associations = settings.max_associations
     ae.network_timeout = settings.idle_timeout_s
     ae.dimse_timeout = settings.idle_timeout_s
+    # A connection that is closed before it associates holds its thread for so long.
+    ae.acse_timeout = min(settings.idle_timeout_s, LONGEST_ASSOCIATING_S)
     ae.require_called_aet = settings.check_called_ae
     ae.add_supported_context(VERIFICATION, list(UNCOMPRESSED[:2]))
     for sop_class in STORED_SOP_CLASSES:
@@ -206,29 +254,34 @@ def _entity(settings: NodeSettings, transfer_syntaxes: tuple[str, ...]) -> AE:
     return ae
 
 
-def _on_connection(event: Event) -> None:
-    connection = event.assoc.dul.socket
-    if connection is not None and connection.socket is not None:
-        # Without it each answer to a peer that delays its acknowledgements costs 40 ms.
-        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
 def _on_accepted(event: Event) -> None:
-    refused = event.assoc.rejected_contexts
     LOGGER.info(
         "association accepted calling=%s address=%s contexts=%d",
         _calling_ae(event.assoc),
         _printable(str(event.assoc.requestor.address), 45),
         len(event.assoc.accepted_contexts),
     )
-    unknown = sorted({_printable(str(context.abstract_syntax), 64) for context in refused})
-    if unknown:
-        LOGGER.info(
-            "net.sop-class-refused calling=%s found=%s expected=CT, SEG, RTSTRUCT, SR, presentation states "
-            "in a readable transfer syntax; leave the others out of the routing rule",
-            _calling_ae(event.assoc),
-            ",".join(unknown[:20]),
-        )
+    refused = event.assoc.rejected_contexts
+    for code, result in (("net.sop-class-refused", 3), ("net.transfer-syntax-refused", 4)):
+        classes = {_printable(str(one.abstract_syntax), 64) for one in refused if one.result == result}
+        if classes:
+            LOGGER.info(
+                "%s calling=%s found=%s expected=CT, SEG, RTSTRUCT, SR, presentation states in a readable "
+                "transfer syntax; leave the others out of the routing rule",
+                code,
+                _calling_ae(event.assoc),
+                ",".join(sorted(classes)[:20]),
+            )
+
+
+def _on_rejected(event: Event) -> None:
+    LOGGER.warning(
+        "association rejected calling=%s called=%s address=%s; see node.allowed_calling_aes, "
+        "node.check_called_ae and node.max_associations",
+        _calling_ae(event.assoc),
+        _printable(str(getattr(event.assoc.requestor.primitive, "called_ae_title", "")), 16),
+        _printable(str(event.assoc.requestor.address), 45),
+    )
 
 
 def _envelope(event: Event) -> Envelope:

@@ -6,11 +6,9 @@ import re
 import struct
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import numpy as np
-from pydicom.datadict import tag_for_keyword
-from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
@@ -38,6 +36,9 @@ UNREADABLE = (
 MAX_TEXT = 1024
 """Longer text than this is cut: a label is read by people."""
 
+MAX_FRAME_NUMBERS = 10_000
+"""Frame numbers of one reference that are looked at; no CT has more frames."""
+
 SINGLE_FRAME_CLASSES = frozenset(
     (
         "1.2.840.10008.5.1.4.1.1.2",
@@ -49,7 +50,6 @@ SINGLE_FRAME_CLASSES = frozenset(
 """CT, MR, Secondary Capture and PET Image Storage: a frame number given for them means nothing."""
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
-_DECIMALS = re.compile(rb"[0-9eE+.\-\\ \x00]*")
 
 
 @contextmanager
@@ -81,19 +81,12 @@ def first(ds: Dataset, keyword: str) -> Dataset:
 
 
 def text(ds: Dataset, keyword: str) -> str:
-    """Text of an element without padding, or an empty string; several values are joined with a backslash.
-
-    Some writers (OHIF) write UTF-8 without saying so. Text that pydicom took for Latin-1 and whose bytes are
-    valid UTF-8 is read as UTF-8: real Latin-1 text practically never is.
-    """
+    """Text of an element without padding, or an empty string; several values are joined with a backslash."""
     found = value(ds, keyword)
     if found is None or isinstance(found, Sequence | bytes):
         return ""
     parts = found if isinstance(found, MultiValue | list | tuple) else (found,)
-    joined = "\\".join(str(part) for part in parts)[:MAX_TEXT]
-    with suppress(UnicodeError):
-        joined = joined.encode("latin-1").decode("utf-8")
-    return joined.replace("\x00", "").strip()
+    return "\\".join(str(part) for part in parts)[:MAX_TEXT].replace("\x00", "").strip()
 
 
 def uid(ds: Dataset, keyword: str) -> str | None:
@@ -120,19 +113,7 @@ def number(ds: Dataset, keyword: str) -> float | None:
 
 
 def numbers(ds: Dataset, keyword: str) -> FloatArray | None:
-    """Numbers of an element as (n,) float64, or None where it is absent or holds anything else.
-
-    Decimal strings are parsed from their bytes at once: an RTSTRUCT holds hundreds of thousands of them.
-    """
-    raw = _raw_decimals(ds, keyword)
-    if raw is not None:
-        if not _DECIMALS.fullmatch(raw):
-            return None
-        parts = raw.replace(b"\x00", b" ").strip().split(b"\\")
-        try:
-            return np.array([float(part) for part in parts], dtype=np.float64)
-        except ValueError:
-            return None
+    """Numbers of an element as (n,) float64, or None where it is absent or holds anything else."""
     found = value(ds, keyword)
     if found is None or isinstance(found, Sequence | bytes | str):
         return None
@@ -140,21 +121,6 @@ def numbers(ds: Dataset, keyword: str) -> FloatArray | None:
         return np.atleast_1d(np.asarray(found, dtype=np.float64)).ravel()
     except UNREADABLE:
         return None
-
-
-def _raw_decimals(ds: Dataset, keyword: str) -> bytes | None:
-    tag = tag_for_keyword(keyword)
-    try:
-        element = None if tag is None or tag not in ds else ds.get_item(tag)
-    except UNREADABLE:
-        return None
-    if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
-        return None
-    decimal = element.VR == "DS" or (element.VR is None and keyword in _IMPLICIT_DECIMALS)
-    return element.value if decimal else None
-
-
-_IMPLICIT_DECIMALS = frozenset(("ContourData",))
 
 
 def code(ds: Dataset, keyword: str) -> Code | None:
@@ -203,7 +169,8 @@ def image_refs(item: Dataset) -> tuple[InstanceRef, ...]:
     frames: tuple[int | None, ...] = ()
     if sop_class_uid not in SINGLE_FRAME_CLASSES:
         found = numbers(item, "ReferencedFrameNumber")
-        frames = () if found is None else tuple(int(n) for n in found if 1 <= n < 2**31)
+        named = () if found is None else found[:MAX_FRAME_NUMBERS].tolist()
+        frames = tuple(int(n) for n in named if 1 <= n < 2**31)
     return tuple(
         InstanceRef(sop_class_uid=sop_class_uid, sop_instance_uid=sop_instance_uid, frame_number=frame)
         for frame in (frames or (None,))

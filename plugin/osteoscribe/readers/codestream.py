@@ -8,12 +8,13 @@ from osteoscribe.errors import InputError
 
 _RLE = "1.2.840.10008.1.2.5"
 _JPEG2000_START = b"\xff\x4f\xff\x51"
+_END_OF_IMAGE = b"\xff\xd9"
 _FRAME_HEADERS = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 """JPEG's start-of-frame markers, with JPEG-LS (ISO 10918-1 table B.1, ISO 14495-1 table C.1)."""
 
 
 def check_frame(frame: bytes, *, transfer_syntax_uid: str, rows: int, columns: int) -> None:
-    """Check that a compressed frame has the size its header says, and one component.
+    """Check that a compressed frame is complete, has the size its header says, and one component.
 
     Parameters
     ----------
@@ -42,6 +43,9 @@ def check_frame(frame: bytes, *, transfer_syntax_uid: str, rows: int, columns: i
             f"the compressed frame has {found[0]} rows, {found[1]} columns and {found[2]} components; "
             f"expected {rows}, {columns} and 1 as the header says",
         )
+    # decoders fill what is missing of a cut frame with grey, without a word
+    if not frame[-16:].rstrip(b"\0").endswith(_END_OF_IMAGE):
+        raise InputError("ct.cannot-decode", "the compressed frame is incomplete; send the image again")
 
 
 def _jpeg2000_size(frame: bytes) -> tuple[int, int, int] | None:

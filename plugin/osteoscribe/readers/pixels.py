@@ -2,56 +2,31 @@
 
 from __future__ import annotations
 
-import struct
 import warnings
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate, get_frame
-from pydicom.pixels.decoders.base import get_decoder
+from pydicom.encaps import get_frame
 from pydicom.pixels.processing import apply_modality_lut
-from pydicom.uid import UID
 
 from osteoscribe.core.region import Box
-from osteoscribe.core.series import BlobRef, CtBox, PixelLayout, ReadBytes, SeriesIndex, SliceSource
+from osteoscribe.core.series import BlobRef, PixelLayout, ReadBytes, SeriesIndex, SliceSource
+from osteoscribe.core.voxels import CtBox
 from osteoscribe.errors import InputError
-from osteoscribe.readers.codestream import check_frame
 from osteoscribe.readers.datasets import MAX_BYTES, read_dataset
+from osteoscribe.readers.decoder_process import decode_apart
+from osteoscribe.readers.decoding import DECODER_ERRORS, DECODERS, RLE, FrameFormat
 from osteoscribe.readers.elements import Kind, encoding_of, walk
-from osteoscribe.readers.jpeg12 import decode_jpeg12
 from osteoscribe.readers.values import DEFLATED_SYNTAXES, inflate
 
 _IMPLICIT, _EXPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 _DEFLATED = "1.2.840.10008.1.2.1.99"
-_RLE = "1.2.840.10008.1.2.5"
-_DECODER = {
-    _RLE: "pylibjpeg",  # pylibjpeg-rle
-    "1.2.840.10008.1.2.4.50": "gdcm",  # JPEG Baseline
-    "1.2.840.10008.1.2.4.51": "gdcm",  # JPEG Extended; of 12 bits by jpeg12
-    "1.2.840.10008.1.2.4.53": "",  # JPEG Spectral Selection, retired, by jpeg12
-    "1.2.840.10008.1.2.4.55": "",  # JPEG Full Progression, retired, by jpeg12
-    "1.2.840.10008.1.2.4.57": "gdcm",  # JPEG Lossless
-    "1.2.840.10008.1.2.4.70": "gdcm",  # JPEG Lossless, first-order prediction
-    "1.2.840.10008.1.2.4.80": "pyjpegls",  # JPEG-LS Lossless
-    "1.2.840.10008.1.2.4.81": "pyjpegls",  # JPEG-LS Near-Lossless
-    "1.2.840.10008.1.2.4.90": "pylibjpeg",  # JPEG 2000 Lossless, pylibjpeg-openjpeg
-    "1.2.840.10008.1.2.4.91": "pylibjpeg",  # JPEG 2000
-}
-"""pydicom's name of the decoder for each compressed syntax; named, so that no other one is ever taken."""
 
-_LOSSY_JPEG = frozenset({"1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.53", "1.2.840.10008.1.2.4.55"})
-
-READABLE_TRANSFER_SYNTAXES = (_EXPLICIT, _IMPLICIT, _BIG_ENDIAN, _DEFLATED, *_DECODER)
+READABLE_TRANSFER_SYNTAXES = (_EXPLICIT, _IMPLICIT, _BIG_ENDIAN, _DEFLATED, *DECODERS)
 """Transfer syntaxes whose CT pixels can be decoded here."""
 
 MAX_BOX_VOXELS = 1 << 25
 """Largest box; a lesion of 100 mm at 0.3 mm has 3.7 million voxels in its box."""
-
-_DECODER_ERRORS = (
-    RuntimeError, ValueError, TypeError, LookupError, AttributeError, NotImplementedError, OverflowError,
-    EOFError, struct.error,
-)  # fmt: skip
 
 
 def read_box(index: SeriesIndex, box: Box, read: ReadBytes) -> CtBox:
@@ -129,11 +104,13 @@ class _Frames:
 
     def _stored(self, source: SliceSource, layout: PixelLayout, r0: int, r1: int) -> npt.NDArray[np.int64]:
         """Give the stored values of rows [r0, r1)."""
-        if source.transfer_syntax_uid in _DECODER:
+        if source.transfer_syntax_uid in DECODERS:
             frame = self._decoded(source, layout)
-            shift = layout.high_bit + 1 - layout.bits_stored if source.transfer_syntax_uid == _RLE else 0
+            shift = layout.high_bit + 1 - layout.bits_stored if source.transfer_syntax_uid == RLE else 0
             return stored_values(frame[r0:r1], layout, shift)
         big = source.transfer_syntax_uid == _BIG_ENDIAN
+        if big and layout.bits_allocated == 8:
+            raise InputError("ct.cannot-decode", "its bytes are swapped in pairs; send it little endian")
         row = self._columns * layout.bits_allocated // 8
         first = ((source.ref.frame_number or 1) - 1) * self._rows * row
         start, stop = first + r0 * row, first + r1 * row
@@ -173,30 +150,25 @@ class _Frames:
 
     def _decoded(self, source: SliceSource, layout: PixelLayout) -> npt.NDArray[np.integer]:
         """Decode one compressed frame."""
-        syntax = source.transfer_syntax_uid
         pixels = self._pixel_bytes(source)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                frame = get_frame(pixels, (source.ref.frame_number or 1) - 1, number_of_frames=layout.frames)
-                check_frame(frame, transfer_syntax_uid=syntax, rows=self._rows, columns=self._columns)
-                if syntax in _LOSSY_JPEG and layout.bits_stored > 8:
-                    return decode_jpeg12(
-                        frame,
-                        transfer_syntax_uid=syntax,
-                        rows=self._rows,
-                        columns=self._columns,
-                        bits_stored=layout.bits_stored,
-                    )
-                ds = _image_of(frame, syntax, layout, self._rows, self._columns)
-                array, _ = get_decoder(UID(syntax)).as_array(
-                    ds, index=0, raw=True, decoding_plugin=_DECODER[syntax]
-                )
-            except _DECODER_ERRORS as error:
-                raise InputError(
-                    "ct.cannot-decode", f"its pixel data is damaged ({type(error).__name__}); send it again"
-                ) from None
-        return np.asarray(array)
+        number = source.ref.frame_number or 1
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                frame = get_frame(pixels, number - 1, number_of_frames=layout.frames)
+        except DECODER_ERRORS as error:
+            raise InputError(
+                "ct.cannot-decode", f"its frames cannot be told apart ({type(error).__name__}); send it again"
+            ) from None
+        form = FrameFormat(
+            transfer_syntax_uid=source.transfer_syntax_uid,
+            rows=self._rows,
+            columns=self._columns,
+            bits_allocated=layout.bits_allocated,
+            bits_stored=layout.bits_stored,
+            signed=layout.signed,
+        )
+        return decode_apart(frame, form)
 
     def _through_lut(self, source: SliceSource, stored: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Apply the Modality LUT Sequence (PS3.3 C.11.1.1)."""
@@ -207,25 +179,10 @@ class _Frames:
             if ds.ModalityLUTSequence[0].ModalityLUTType not in ("HU", "US"):
                 raise InputError("ct.not-hounsfield", "its modality LUT does not lead to HU")
             return np.asarray(apply_modality_lut(stored, ds), dtype=np.float64)
-        except _DECODER_ERRORS as error:
+        except DECODER_ERRORS as error:
             raise InputError(
                 "ct.not-hounsfield", f"its modality LUT cannot be read ({type(error).__name__})"
             ) from None
-
-
-def _image_of(frame: bytes, syntax: str, layout: PixelLayout, rows: int, columns: int) -> Dataset:
-    """Wrap one compressed frame, with what a decoder needs to know."""
-    ds = Dataset()
-    ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = UID(syntax)
-    ds.Rows, ds.Columns = rows, columns
-    ds.SamplesPerPixel = 1
-    ds.PhotometricInterpretation = "MONOCHROME2"
-    ds.BitsAllocated, ds.BitsStored = layout.bits_allocated, layout.bits_stored
-    ds.HighBit = layout.high_bit
-    ds.PixelRepresentation = int(layout.signed)
-    ds.PixelData = encapsulate([frame], has_bot=False)
-    return ds
 
 
 def stored_values(raw: npt.NDArray[np.integer], layout: PixelLayout, shift: int) -> npt.NDArray[np.int64]:

@@ -44,7 +44,9 @@ SOP_CLASSES = frozenset(("1.2.840.10008.5.1.4.1.1.481.3",))
 
 CLOSED = frozenset(("CLOSED_PLANAR", "CLOSEDPLANAR_XOR"))
 DIALECT = "RTSTRUCT"
-INVENTED = "rt-utils wrote a frame of reference UID of its own: the CT images that the contours name count instead."
+INVENTED = (
+    "rt-utils wrote a frame of reference UID of its own: the CT images that the contours name count instead."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -139,7 +141,7 @@ def _mark(
 
 
 def _invents_frame_of_reference(ds: Dataset) -> bool:
-    """Whether the writer is known to make up a frame of reference UID instead of copying the CT's (rt-utils)."""
+    """Whether the writer is known to make up a frame of reference UID instead of copying it (rt-utils)."""
     return text(ds, "ManufacturerModelName").casefold() == "rt-utils"
 
 

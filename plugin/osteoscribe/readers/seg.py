@@ -8,6 +8,7 @@ PS3.3 A.51 and C.8.20 (Segmentation), C.7.6.16 (functional groups)
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from osteoscribe.core.codes import Code
-from osteoscribe.core.geometry import STEP_TOLERANCE_MM, FloatArray, Grid
+from osteoscribe.core.geometry import Grid
 from osteoscribe.core.marks import InstanceRef, MaskShape, RoiMark, UnreadableMark
 from osteoscribe.errors import InputError
 from osteoscribe.readers.attributes import (
@@ -26,8 +27,6 @@ from osteoscribe.readers.attributes import (
     image_refs,
     integer,
     items,
-    number,
-    numbers,
     person,
     quiet,
     series_of,
@@ -36,6 +35,7 @@ from osteoscribe.readers.attributes import (
     uid,
 )
 from osteoscribe.readers.frames import FrameLayout, PixelArray, frame_layout, iter_frames
+from osteoscribe.readers.planes import FramePlace, common_image, read_frames, slice_step, stacked
 
 SOP_CLASSES = frozenset(("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"))
 """Segmentation Storage and Label Map Segmentation Storage."""
@@ -48,17 +48,12 @@ MAX_MASK_VOXELS = 400_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Frame:
-    """One frame: which segment it belongs to (None: a label map holds all), and where it lies."""
+class _Patch:
+    """The set pixels of one segment on one frame, cut to their box."""
 
-    index: int
-    segment: int | None
-    origin: FloatArray
-    orientation: FloatArray
-    spacing: FloatArray
-    thickness_mm: float | None
-    step_mm: float | None
-    images: tuple[InstanceRef, ...]
+    row: int
+    column: int
+    mask: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,7 +65,9 @@ class _Object:
     layout: FrameLayout
     kind: str
     threshold: float
-    frames: tuple[_Frame, ...]
+    background: int
+    frames: tuple[FramePlace, ...]
+    series: dict[str, str | None]
 
 
 def read(ds: Dataset) -> tuple[RoiMark | UnreadableMark, ...]:
@@ -102,14 +99,14 @@ def read(ds: Dataset) -> tuple[RoiMark | UnreadableMark, ...]:
         masks = _masks(whole)
         numbers_ = [integer(segment, "SegmentNumber") for segment in segments]
         described = tuple(
-            _mark(whole, segment, masks.get(number or 0, {}), repeated=numbers_.count(number) > 1)
+            _mark(whole, segment, masks.get(number, {}), repeated=numbers_.count(number) > 1)
             for number, segment in zip(numbers_, segments, strict=True)
-            if not (whole.kind == "LABELMAP" and number == 0)
+            if not (whole.kind == "LABELMAP" and number == whole.background)
         )
         return (*described, *_undescribed(whole, set(masks) - set(numbers_)))
 
 
-def _undescribed(whole: _Object, segment_numbers: set[int]) -> tuple[UnreadableMark, ...]:
+def _undescribed(whole: _Object, segment_numbers: set[int | None]) -> tuple[UnreadableMark, ...]:
     """Pixels of segments that the Segment Sequence does not know: stated, since nothing may be lost."""
     return tuple(
         UnreadableMark(
@@ -121,7 +118,7 @@ def _undescribed(whole: _Object, segment_numbers: set[int]) -> tuple[UnreadableM
             message=f"found pixels of segment {number}, which the segmentation does not describe;"
             " please export it again",
         )
-        for number in sorted(segment_numbers)
+        for number in sorted(segment_numbers, key=str)
     )
 
 
@@ -143,108 +140,59 @@ def _read_object(ds: Dataset) -> _Object:
         layout=layout,
         kind=kind,
         threshold=threshold,
-        frames=_read_frames(ds, layout, kind),
+        # Pixels of a label map that belong to no segment (PS3.3 C.8.20.2).
+        background=integer(ds, "PixelPaddingValue") or 0,
+        frames=read_frames(ds, layout.number_of_frames),
+        series=evidence(ds),
     )
 
 
-def _read_frames(ds: Dataset, layout: FrameLayout, kind: str) -> tuple[_Frame, ...]:
-    shared = first(ds, "SharedFunctionalGroupsSequence")
-    groups = items(ds, "PerFrameFunctionalGroupsSequence")
-    if not groups and layout.number_of_frames == 1:
-        groups = (Dataset(),)
-    if len(groups) < layout.number_of_frames:
-        raise InputError(
-            "seg.frames-missing",
-            f"found positions for {len(groups)} frames, expected {layout.number_of_frames};"
-            " the segmentation is damaged, please export it again",
-        )
-    segments = items(ds, "SegmentSequence")
-    only = integer(segments[0], "SegmentNumber") if len(segments) == 1 else None
-    return tuple(
-        _read_frame(index, groups[index], shared, kind, only) for index in range(layout.number_of_frames)
-    )
-
-
-def _read_frame(index: int, own: Dataset, shared: Dataset, kind: str, only: int | None) -> _Frame:
-    def group(keyword: str) -> Dataset:
-        return first(own, keyword) if items(own, keyword) else first(shared, keyword)
-
-    measures = group("PixelMeasuresSequence")
-    origin = numbers(group("PlanePositionSequence"), "ImagePositionPatient")
-    orientation = numbers(group("PlaneOrientationSequence"), "ImageOrientationPatient")
-    spacing = numbers(measures, "PixelSpacing")
-    if not _is_plane(origin, orientation, spacing):
-        raise InputError(
-            "seg.no-plane",
-            f"frame {index + 1} of the segmentation has no usable position, orientation or pixel spacing;"
-            " expected all three, please export it again",
-        )
-    assert origin is not None and orientation is not None and spacing is not None
-    segment = None
-    if kind != "LABELMAP":
-        segment = integer(group("SegmentIdentificationSequence"), "ReferencedSegmentNumber") or only
-    sources = [
-        image
-        for derivation in items(own, "DerivationImageSequence") or items(shared, "DerivationImageSequence")
-        for item in items(derivation, "SourceImageSequence")
-        for image in image_refs(item)
-    ]
-    return _Frame(
-        index=index,
-        segment=segment,
-        origin=origin,
-        orientation=orientation,
-        spacing=spacing,
-        thickness_mm=number(measures, "SliceThickness"),
-        step_mm=number(measures, "SpacingBetweenSlices"),
-        images=tuple(dict.fromkeys(sources)),
-    )
-
-
-def _is_plane(origin: FloatArray | None, orientation: FloatArray | None, spacing: FloatArray | None) -> bool:
-    if origin is None or orientation is None or spacing is None:
-        return False
-    if (origin.size, orientation.size, spacing.size) != (3, 6, 2):
-        return False
-    everything = np.concatenate([origin, orientation, spacing])
-    if not np.isfinite(everything).all() or np.abs(origin).max() > 1e5 or not (spacing > 1e-4).all():
-        return False
-    row, column = orientation[:3], orientation[3:]
-    unit = np.allclose([np.linalg.norm(row), np.linalg.norm(column)], 1.0, atol=1e-2)
-    return bool(unit and abs(row @ column) < 1e-2 and (spacing < 1e3).all())
-
-
-_Masks = dict[int, dict[int, npt.NDArray[np.bool_]]]
-"""For each segment number its pixels by frame index; frames without any are left out."""
-
-
-def _masks(whole: _Object) -> _Masks:
-    masks: _Masks = defaultdict(dict)
+def _masks(whole: _Object) -> dict[int | None, dict[int, _Patch]]:
+    """For each segment number its pixels by frame index; frames without any are left out."""
+    numbers_ = [integer(segment, "SegmentNumber") for segment in items(whole.ds, "SegmentSequence")]
+    only = numbers_[0] if len(numbers_) == 1 else None
+    masks: dict[int | None, dict[int, _Patch]] = defaultdict(dict)
     used = 0
     for frame, pixels in zip(whole.frames, iter_frames(whole.ds, whole.layout), strict=True):
-        for segment, mask in _segments_of(whole, frame, pixels):
-            used += mask.size
+        if whole.kind == "LABELMAP":
+            patches = _labels(pixels, whole.background)
+        else:
+            segment = only if frame.segment is None else frame.segment
+            patches = iter([(segment, _patch(*np.nonzero(pixels >= whole.threshold)))])
+        for number, patch in patches:
+            if patch is None:
+                continue
+            used += patch.mask.size
             if used > MAX_MASK_VOXELS:
                 raise InputError(
                     "seg.too-large",
                     f"the masks of this segmentation hold over {MAX_MASK_VOXELS} pixels;"
                     " please send the lesion marks in a segmentation of their own",
                 )
-            masks[segment][frame.index] = mask
+            masks[number][frame.index] = patch
     return masks
 
 
-def _segments_of(
-    whole: _Object, frame: _Frame, pixels: PixelArray
-) -> list[tuple[int, npt.NDArray[np.bool_]]]:
-    if whole.kind == "LABELMAP":
-        return [(int(label), pixels == label) for label in np.unique(pixels) if label != 0]
-    mask = pixels >= whole.threshold
-    return [(frame.segment, mask)] if frame.segment is not None and mask.any() else []
+def _labels(pixels: PixelArray, background: int) -> Iterator[tuple[int | None, _Patch | None]]:
+    rows, columns = np.nonzero(pixels != background)
+    labels = pixels[rows, columns]
+    order = np.argsort(labels, kind="stable")
+    found, starts = np.unique(labels[order], return_index=True)
+    for label, part in zip(found, np.split(order, starts[1:]), strict=True):
+        yield int(label), _patch(rows[part], columns[part])
+
+
+def _patch(rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> _Patch | None:
+    if not rows.size:
+        return None
+    row, column = int(rows.min()), int(columns.min())
+    mask = np.zeros((int(rows.max()) - row + 1, int(columns.max()) - column + 1), dtype=np.bool_)
+    mask[rows - row, columns - column] = True
+    return _Patch(row=row, column=column, mask=mask)
 
 
 def _mark(
-    whole: _Object, segment: Dataset, masks: dict[int, npt.NDArray[np.bool_]], *, repeated: bool
+    whole: _Object, segment: Dataset, masks: dict[int, _Patch], *, repeated: bool
 ) -> RoiMark | UnreadableMark:
     segment_number = integer(segment, "SegmentNumber")
     label = text(segment, "SegmentLabel") or text(segment, "SegmentDescription")
@@ -270,7 +218,9 @@ def _mark(
             code=error.code,
             message=error.message,
         )
-    images = tuple(dict.fromkeys(image for k in masks for image in whole.frames[k].images))
+    # Frames that share their sources share one tuple of them.
+    sources = {id(whole.frames[k].images): whole.frames[k].images for k in masks}
+    images = tuple(dict.fromkeys(image for named in sources.values() for image in named))
     images = images or _series_images(whole.ds)
     finding_site, laterality = _site(segment)
     return RoiMark(
@@ -281,7 +231,7 @@ def _mark(
         item=item,
         dialect=dialect,
         referenced_images=images,
-        referenced_series_uid=_series_uid(whole.ds, images),
+        referenced_series_uid=_series_uid(whole, images),
         frame_of_reference_uid=shape.grid.frame_of_reference_uid,
         observer_name=person(whole.ds, "ContentCreatorName"),
         finding_site=finding_site,
@@ -294,88 +244,40 @@ def _mark(
     )
 
 
-def _shape(whole: _Object, masks: dict[int, npt.NDArray[np.bool_]]) -> tuple[MaskShape, tuple[str, ...]]:
-    frames = [whole.frames[index] for index in masks]
-    lead = frames[0]
-    normal = np.cross(lead.orientation[:3], lead.orientation[3:])
-    normal /= np.linalg.norm(normal)
-    for frame in frames:
-        alike = np.allclose(frame.orientation, lead.orientation, atol=1e-4)
-        if not alike or not np.allclose(frame.spacing, lead.spacing, rtol=1e-4):
-            raise InputError(
-                "seg.planes-differ",
-                "the frames of this segment differ in orientation or pixel spacing; expected parallel frames"
-                " of one size, please export it on one image series",
-            )
-    planes = _planes(frames, normal)
-    mask = np.zeros((len(planes), whole.layout.rows, whole.layout.columns), dtype=np.bool_)
+def _shape(whole: _Object, masks: dict[int, _Patch]) -> tuple[MaskShape, tuple[str, ...]]:
+    """The mask of one segment, cut to the rows and columns that it touches."""
+    planes = stacked([whole.frames[index] for index in masks])
+    lead = planes[0][0]
+    row, column = min(one.row for one in masks.values()), min(one.column for one in masks.values())
+    rows = max(one.row + one.mask.shape[0] for one in masks.values()) - row
+    columns = max(one.column + one.mask.shape[1] for one in masks.values()) - column
+    if len(planes) * rows * columns > MAX_MASK_VOXELS:
+        raise InputError(
+            "seg.too-large",
+            f"the box of this segment holds over {MAX_MASK_VOXELS} pixels; please mark one lesion a segment",
+        )
+    mask = np.zeros((len(planes), rows, columns), dtype=np.bool_)
     for k, plane in enumerate(planes):
         for frame in plane:
-            mask[k] |= masks[frame.index]
-    origins = np.array([plane[0].origin for plane in planes])
-    step, remarks = _slice_step(whole, lead, normal)
+            patch = masks[frame.index]
+            top, left = patch.row - row, patch.column - column
+            mask[k, top : top + patch.mask.shape[0], left : left + patch.mask.shape[1]] |= patch.mask
+    row_step = lead.column_direction * lead.spacing_mm[0]
+    column_step = lead.row_direction * lead.spacing_mm[1]
+    step, remarks = slice_step(whole.frames, lead)
     grid = Grid(
-        shape=(len(planes), whole.layout.rows, whole.layout.columns),
-        origins_lps_mm=origins,
-        row_step_lps_mm=lead.orientation[3:] * lead.spacing[0],
-        column_step_lps_mm=lead.orientation[:3] * lead.spacing[1],
+        shape=(len(planes), rows, columns),
+        origins_lps_mm=np.array([plane[0].origin_lps_mm for plane in planes])
+        + row * row_step
+        + column * column_step,
+        row_step_lps_mm=row_step,
+        column_step_lps_mm=column_step,
         slice_step_lps_mm=step,
         frame_of_reference_uid=uid(whole.ds, "FrameOfReferenceUID"),
     )
     if whole.kind == "FRACTIONAL":
         remarks = (*remarks, "fractional segment: pixels of at least half of the maximum are inside")
-    return MaskShape(grid=grid, mask=mask, images=tuple(_image(plane) for plane in planes)), remarks
-
-
-def _planes(frames: list[_Frame], normal: FloatArray) -> list[list[_Frame]]:
-    """Frames on the same plane together, planes in order along the normal."""
-    planes: list[list[_Frame]] = []
-    for frame in sorted(frames, key=lambda f: float(f.origin @ normal)):
-        if planes and abs((frame.origin - planes[-1][0].origin) @ normal) < STEP_TOLERANCE_MM:
-            if np.abs(frame.origin - planes[-1][0].origin).max() > STEP_TOLERANCE_MM:
-                raise InputError(
-                    "seg.planes-shifted",
-                    "two frames of this segment lie on one plane but are shifted against each other;"
-                    " expected one grid, please export it on one image series",
-                )
-            planes[-1].append(frame)
-        else:
-            planes.append([frame])
-    return planes
-
-
-def _slice_step(whole: _Object, lead: _Frame, normal: FloatArray) -> tuple[FloatArray, tuple[str, ...]]:
-    """Usual step from slice to slice: that of all planes of the object, else as its writer states it.
-
-    A segment on few slices says little about the step, and slice thickness is not the step.
-    """
-    origins = sorted(
-        {tuple(f.origin) for f in whole.frames if np.allclose(f.orientation, lead.orientation, atol=1e-4)},
-        key=lambda origin: float(np.asarray(origin) @ normal),
-    )
-    steps = np.diff(np.array(origins), axis=0)
-    along = steps @ normal
-    steps, along = steps[along > STEP_TOLERANCE_MM], along[along > STEP_TOLERANCE_MM]
-    stated = lead.step_mm if lead.step_mm is not None and lead.step_mm > STEP_TOLERANCE_MM else None
-    if along.size:
-        smallest = int(np.argmin(along))
-        step, distance = steps[smallest], float(along[smallest])
-        count = 0 if stated is None else round(distance / stated)
-        # Frames are only written where a segment has pixels: the true step may be a fraction of what is seen.
-        if count > 1 and stated is not None and abs(distance - count * stated) < count * STEP_TOLERANCE_MM:
-            return step / count, ()
-        return step, ()
-    if stated is not None:
-        return normal * stated, ()
-    if lead.thickness_mm is not None and lead.thickness_mm > STEP_TOLERANCE_MM:
-        return normal * lead.thickness_mm, ()
-    return normal * 1.0, ("the segmentation states no slice thickness: its volume takes 1 mm",)
-
-
-def _image(plane: list[_Frame]) -> InstanceRef | None:
-    """The CT image of a plane, where its frames name exactly one."""
-    images = {image for frame in plane for image in frame.images}
-    return images.pop() if len(images) == 1 else None
+    return MaskShape(grid=grid, mask=mask, images=tuple(common_image(plane) for plane in planes)), remarks
 
 
 def _series_images(ds: Dataset) -> tuple[InstanceRef, ...]:
@@ -387,11 +289,9 @@ def _series_images(ds: Dataset) -> tuple[InstanceRef, ...]:
     )
 
 
-def _series_uid(ds: Dataset, images: tuple[InstanceRef, ...]) -> str | None:
-    series = {uid(item, "SeriesInstanceUID") for item in items(ds, "ReferencedSeriesSequence")}
-    if len(series) == 1:
-        return series.pop()
-    return series_of(evidence(ds), images)
+def _series_uid(whole: _Object, images: tuple[InstanceRef, ...]) -> str | None:
+    series = {uid(item, "SeriesInstanceUID") for item in items(whole.ds, "ReferencedSeriesSequence")}
+    return series.pop() if len(series) == 1 else series_of(whole.series, images)
 
 
 def _site(segment: Dataset) -> tuple[Code | None, Code | None]:

@@ -33,6 +33,10 @@ class DataFolder:
         """Database of the durable engine."""
         return f"sqlite:///{self.path / 'engine.sqlite'}"
 
+    def free_bytes(self) -> int:
+        """Return the free disk space."""
+        return shutil.disk_usage(self.path).free
+
     def check_reserve(self, length: int = 0) -> None:
         """Refuse to take more when the disk would fall below the reserve.
 
@@ -46,7 +50,7 @@ class DataFolder:
         StoreError
             ``store.reserve-reached``.
         """
-        free = shutil.disk_usage(self.path).free
+        free = self.free_bytes()
         if free - length < self.reserve_bytes:
             raise StoreError(
                 "store.reserve-reached",

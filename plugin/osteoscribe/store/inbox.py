@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import threading
-from io import BytesIO
 from pathlib import Path
 
-from pydicom.dataset import FileMetaDataset
-from pydicom.filewriter import write_file_meta_info
-
 from osteoscribe.app.ports import Envelope
+from osteoscribe.errors import InputError
+from osteoscribe.readers.values import is_uid
+from osteoscribe.store.part10 import file_head
 
 
 class FolderInbox:
@@ -29,12 +28,20 @@ class FolderInbox:
         self._lock = threading.Lock()
 
     def accept(self, encoded: memoryview, envelope: Envelope) -> None:
-        """Write one object; its file is complete when this returns."""
+        """Write one object; its file is complete when this returns.
+
+        Raises
+        ------
+        InputError
+            ``instance.bad-uid``.
+        """
+        if not is_uid(envelope.sop_instance_uid):
+            raise InputError("instance.bad-uid", "the SOP Instance UID is no UID; expected digits and dots")
         with self._lock:
             number = next(self._numbers)
         path = self._folder / f"{number:06d}.dcm"
         beside = path.with_suffix(".part")
-        beside.write_bytes(_head(envelope) + bytes(encoded))
+        beside.write_bytes(file_head(envelope) + bytes(encoded))
         beside.replace(path)
 
     def close(self) -> None:
@@ -44,14 +51,3 @@ class FolderInbox:
     def files(self) -> tuple[Path, ...]:
         """The files received so far, oldest first."""
         return tuple(sorted(self._folder.glob("*.dcm")))
-
-
-def _head(envelope: Envelope) -> bytes:
-    """Preamble and file meta information (PS3.10 7.1)."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = envelope.sop_class_uid
-    meta.MediaStorageSOPInstanceUID = envelope.sop_instance_uid
-    meta.TransferSyntaxUID = envelope.transfer_syntax_uid
-    buffer = BytesIO()
-    write_file_meta_info(buffer, meta, enforce_standard=True)
-    return bytes(128) + b"DICM" + buffer.getvalue()

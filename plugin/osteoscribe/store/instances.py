@@ -64,6 +64,16 @@ class InstanceTable:
         except sa.exc.OperationalError as error:
             raise _locked() from error
 
+    def close_segment(self, name: str) -> None:
+        """Record that the association of a segment has ended."""
+        with self._lock, self._engine.begin() as connection:
+            connection.execute(SEGMENTS.update().where(SEGMENTS.c.name == name).values(closed=True))
+
+    def close_all_segments(self) -> None:
+        """Record at the start that no association of an earlier run is open."""
+        with self._lock, self._engine.begin() as connection:
+            connection.execute(SEGMENTS.update().where(~SEGMENTS.c.closed).values(closed=True))
+
     def indexed_bytes(self) -> dict[str, int]:
         """How far each segment is recorded, by its name."""
         with self._reads.begin() as connection:
@@ -131,7 +141,7 @@ def _advance(connection: sa.Connection, blob: BlobRef) -> None:
         .values(indexed_bytes=sa.case((SEGMENTS.c.indexed_bytes < end, end), else_=SEGMENTS.c.indexed_bytes))
     )
     if moved.rowcount == 0:
-        connection.execute(SEGMENTS.insert().values(name=blob.segment, indexed_bytes=end))
+        connection.execute(SEGMENTS.insert().values(name=blob.segment, indexed_bytes=end, closed=False))
 
 
 def stored_instance(row: sa.RowMapping) -> StoredInstance:

@@ -14,6 +14,7 @@ from osteoscribe.core.report import Predecessor, Problem
 from osteoscribe.core.series import BlobRef
 from osteoscribe.readers.headers import StoredInstance
 from osteoscribe.store.instances import stored_instance
+from osteoscribe.store.lesions import earlier_lesions, insert_lesions
 from osteoscribe.store.schema import (
     DELIVERIES,
     INSTANCES,
@@ -73,6 +74,7 @@ class JobTable:
                 accepted_at=from_us(job["accepted_us"]),
                 calling_ae=job["calling_ae"],
                 predecessors=_predecessors(connection, key, series),
+                earlier=earlier_lesions(self._reads, key, job["accepted_us"]),
             )
 
     def record(
@@ -97,6 +99,10 @@ class JobTable:
             if state != "ready":
                 return
             new = [_insert_report(connection, key, report, blobs) for report in result.reports]
+            for report in result.reports:
+                insert_lesions(
+                    connection, key, report.ct_series_instance_uid, report.patient_key, report.lesions
+                )
             for destination in destinations if any(new) else ():
                 _queue(connection, key, destination, now)
             stranded = any(new) and not destinations
@@ -149,6 +155,7 @@ class JobTable:
                 .where(
                     DELIVERIES.c.job_key == delivery.job_key,
                     DELIVERIES.c.destination == delivery.destination,
+                    DELIVERIES.c.round == delivery.round,
                     DELIVERIES.c.state != "cancelled",
                 )
                 .values(

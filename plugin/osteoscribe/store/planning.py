@@ -19,6 +19,7 @@ from osteoscribe.store.schema import (
     JOBS,
     MARK_SERIES,
     MARKS,
+    SEGMENTS,
     from_us,
     header_from_json,
     to_us,
@@ -153,6 +154,23 @@ class PlanTable:
             )
             last = connection.execute(query).scalar_one()
             return None if last is None else from_us(last)
+
+    def has_settled(self, series: Sequence[str], marks: Sequence[int], since: datetime) -> bool:
+        """Whether what came since came over associations that have ended, the images over one."""
+        query = (
+            sa.select(INSTANCES.c.segment, MARKS.c.instance_id.is_not(None), SEGMENTS.c.closed)
+            .distinct()
+            .join(SEGMENTS, SEGMENTS.c.name == INSTANCES.c.segment)
+            .outerjoin(MARKS, MARKS.c.instance_id == INSTANCES.c.id)
+            .where(
+                INSTANCES.c.received_us > to_us(since),
+                sa.or_(INSTANCES.c.series_instance_uid.in_(series), INSTANCES.c.id.in_(marks)),
+            )
+        )
+        with self._reads.begin() as connection:
+            rows = connection.execute(query).all()
+        images_over = {segment for segment, is_mark, _ in rows if not is_mark}
+        return all(closed for _, _, closed in rows) and len(images_over) <= 1
 
     def busy(self, series: Sequence[str]) -> bool:
         """Whether an earlier job of any of these series is not measured yet."""

@@ -32,6 +32,7 @@ class AssociationReception:
         self._folder = folder
         self._table = table
         self._segment = segments.writer(RECEIVED, opened_at)
+        self._stored = False
 
     def accept(self, encoded: memoryview, envelope: Envelope) -> None:
         """Store one instance; it is on disk when this returns.
@@ -42,8 +43,11 @@ class AssociationReception:
             As `app.intake.accept`; ``store.reserve-reached``.
         """
         self._folder.check_reserve(len(encoded))
-        accept(encoded, envelope, segment=self._segment, ledger=self._table)
+        accepted = accept(encoded, envelope, segment=self._segment, ledger=self._table)
+        self._stored = self._stored or accepted.is_new
 
     def close(self) -> None:
-        """Close the segment."""
+        """Close the segment, and record that nothing more comes over this association."""
         self._segment.close()
+        if self._stored:
+            self._table.close_segment(self._segment.name)

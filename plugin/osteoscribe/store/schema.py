@@ -18,6 +18,9 @@ SCHEMA_VERSION = 1
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
+Database = sa.Engine
+"""An opened ledger database, for those who hand it on."""
+
 METADATA = sa.MetaData()
 Uid = sa.String(64)
 
@@ -33,8 +36,10 @@ SEGMENTS = sa.Table(
     METADATA,
     sa.Column("name", sa.String(128), primary_key=True),
     sa.Column("indexed_bytes", sa.BigInteger, nullable=False),
+    sa.Column("closed", sa.Boolean, nullable=False),
 )
-"""How far each segment is in `INSTANCES`: what lies behind is added at the next start."""
+"""How far each segment is in `INSTANCES` (what lies behind is added at the next start), and whether its
+association has ended."""
 
 INSTANCES = sa.Table(
     "instances",
@@ -134,6 +139,26 @@ REPORTS = sa.Table(
     sqlite_autoincrement=True,
 )
 """What we made: SRs and their companions, in the order of their making."""
+
+LESIONS = sa.Table(
+    "lesions",
+    METADATA,
+    sa.Column("job_key", sa.String(64), sa.ForeignKey("jobs.key"), primary_key=True),
+    sa.Column("ct_series_instance_uid", Uid, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("patient_key", sa.String(64), nullable=False, index=True),
+    sa.Column("study_instance_uid", Uid, nullable=False),
+    sa.Column("study_date", sa.String(10), nullable=False),
+    sa.Column("tracking_uid", Uid, nullable=False),
+    sa.Column("frame_of_reference_uid", Uid),
+    sa.Column("x_mm", sa.Float, nullable=False),
+    sa.Column("y_mm", sa.Float, nullable=False),
+    sa.Column("z_mm", sa.Float, nullable=False),
+    sa.Column("long_axis_mm", sa.Float),
+    sa.Column("slice_thickness_mm", sa.Float),
+    sa.Column("name", sa.String(64), nullable=False),
+)
+"""Reported lesions. `patient_key` and `name` are digests: no patient and no label can be read from them."""
 
 DELIVERIES = sa.Table(
     "deliveries",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pydicom import Dataset
 
 from osteoscribe.core import codes
-from osteoscribe.core.report import Finding, Report
+from osteoscribe.core.report import Report
 from osteoscribe.writers import content, uids, wording
 from osteoscribe.writers.document import BASIC_TEXT_SR, DocumentKind, EvidenceRef, new_document
 from osteoscribe.writers.profiles import STANDARD, Profile
@@ -49,18 +49,15 @@ def build_companion(
 
 def _sections(report: Report, profile: Profile) -> list[Dataset]:
     items = [content.text(profile.phrase_code, wording.summary(report))]
-    recommendations = [
-        f"{finding.lesion.name}: {finding.phrase.recommendation}"
-        for finding in report.findings
-        if finding.phrase.recommendation
-    ]
-    if recommendations:
-        items.append(content.text(profile.recommendation_code, "\n".join(recommendations)))
+    advice = [(f.lesion.name, f.phrase.recommendation) for f in report.findings if f.phrase.recommendation]
+    if advice:
+        items.append(content.text(profile.recommendation_code, wording.together(advice)))
     items.append(content.text(codes.MEASUREMENTS_TEXT, _table(report)))
-    items.append(content.text(codes.WHY, "\n".join(_reason(finding) for finding in report.findings)))
-    missing = [_missing(finding) for finding in report.findings if wording.not_recorded(finding)]
-    if missing:
-        items.append(content.text(codes.NOT_RECORDED, "\n".join(missing)))
+    items.append(content.text(codes.WHY, _reasons(report)))
+    missing = [(f.lesion.name, ", ".join(wording.not_recorded(f))) for f in report.findings]
+    if any(words for _, words in missing):
+        said = wording.together((name, words or "nothing is missing") for name, words in missing)
+        items.append(content.text(codes.NOT_RECORDED, said))
     if report.problems:
         problems = "\n".join(wording.problem_line(problem) for problem in report.problems)
         items.append(content.text(codes.PROBLEM, problems))
@@ -77,14 +74,9 @@ def _table(report: Report) -> str:
     return "\n".join([*lines, f"HU for reference only: {wording.acquisition_words(report.acquisition)}"])
 
 
-def _reason(finding: Finding) -> str:
-    decision = finding.decision
-    sources = f" Source: {'; '.join(decision.sources)}" if decision.sources else ""
-    return (
-        f"{finding.lesion.name}: rule {decision.rule_id} of {decision.table_id} {decision.table_version}"
-        f"{f', {decision.analogue}' if decision.analogue else ''}. {decision.why}{sources}"
-    )
-
-
-def _missing(finding: Finding) -> str:
-    return f"{finding.lesion.name}: {', '.join(wording.not_recorded(finding))}"
+def _reasons(report: Report) -> str:
+    """The rows that held, each once with its lesions, then the table and the papers."""
+    rows = wording.together((f.lesion.name, wording.rule_words(f)) for f in report.findings)
+    table = f"Rule table {report.table_id} {report.table_version}, SHA-256 {report.table_sha256[:12]}..."
+    sources = dict.fromkeys(source for f in report.findings for source in f.decision.sources)
+    return "\n".join([rows, table, *(f"Source: {source}" for source in sources)])

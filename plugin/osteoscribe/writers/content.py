@@ -21,6 +21,8 @@ SELECTED_FROM = "SELECTED FROM"
 
 LONGEST_CODE_VALUE = 16
 """Longer values go to Long Code Value (PS3.3 table 8.8-1a)."""
+MOST_DECIMALS = 13
+"""A decimal string holds at most 16 characters (PS3.5 6.2)."""
 
 
 def coded(code: Code) -> Dataset:
@@ -156,26 +158,31 @@ def coordinates(
     return item
 
 
-def decimal_string(value: float, *, whole: int | None = None) -> str:
-    """A number as it is shown: three decimals, rounded once, trailing zeros left out.
+def decimal_string(value: float, *, whole: int | None = None, decimals: int = 3) -> str:
+    """A number as it is shown: rounded once, trailing zeros left out.
 
     Parameters
     ----------
     value
         The unrounded number.
     whole
-        The whole number that the sentence says. Where three decimals would round to another one (5.4999 mm
+        The whole number that the sentence says. Where the shown number would round to another one (5.4999 mm
         would read 5.5, hence 6), as many decimals are shown as it takes to agree.
+    decimals
+        How many are shown at most, but for that.
 
     Examples
     --------
     >>> decimal_string(5.65123), decimal_string(141.2996), decimal_string(5.49996, whole=5)
     ('5.651', '141.3', '5.49996')
+    >>> decimal_string(5.46, whole=5, decimals=1), decimal_string(5.56, whole=6, decimals=1)
+    ('5.46', '5.6')
     """
     exact = Decimal(value)
-    for decimals in range(3, 13):
-        shown = exact.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_UP)
+    for count in range(decimals, MOST_DECIMALS):
+        shown = exact.quantize(Decimal(1).scaleb(-count), rounding=ROUND_HALF_UP)
         if whole is None or int(shown.quantize(Decimal(1), rounding=ROUND_HALF_UP)) == whole:
             break
-    plain = format(shown, "f").rstrip("0").rstrip(".")
-    return "0" if plain in ("-0", "") else plain
+    plain = format(shown, "f")
+    plain = plain.rstrip("0").rstrip(".") if "." in plain else plain
+    return "0" if plain == "-0" else plain

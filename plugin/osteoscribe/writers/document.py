@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
-from pydicom import DataElement, Dataset, dcmwrite
-from pydicom import config as pydicom_config
-from pydicom.datadict import tag_for_keyword
+from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
-from pydicom.valuerep import PersonName
 
 from osteoscribe.core import codes
-from osteoscribe.core.report import Report
+from osteoscribe.core.report import Predecessor, Report
 from osteoscribe.writers import modules, uids
 from osteoscribe.writers.content import coded
+from osteoscribe.writers.copying import copy_attributes, copy_patient_and_study, quiet
 
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 COMPREHENSIVE_SR = "1.2.840.10008.5.1.4.1.1.88.33"
@@ -70,24 +67,34 @@ def new_document(
     ----------
     PS3.3 A.35.13 (Comprehensive 3D SR IOD), C.17.1, C.17.2, C.7.5.2, C.12.1
     """
+    ds = new_object(report, context, kind)
+    ds.ReferencedPerformedProcedureStepSequence = []
+    with quiet():
+        _describe_document(ds, report, context)
+    _cite_evidence(ds, evidence)
+    if report.predecessor is not None and kind.series_kind == "report":
+        ds.PredecessorDocumentsSequence = _hierarchy((_as_evidence(report.predecessor),))
+    return ds
+
+
+def new_object(report: Report, context: Dataset, kind: DocumentKind) -> Dataset:
+    """What documents and pictures share: patient, study, series, equipment, times."""
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 192"
-    copy_patient_and_study(context, ds)
-    _identify(ds, report, kind)
-    _describe_equipment(ds, report, context)
-    _describe_document(ds, report, context)
-    _cite_evidence(ds, evidence)
-    if report.predecessor is not None:
-        before = report.predecessor
-        ref = EvidenceRef(
-            sop_class_uid=before.sop_class_uid,
-            sop_instance_uid=before.sop_instance_uid,
-            series_instance_uid=before.series_instance_uid,
-            study_instance_uid=before.study_instance_uid,
-        )
-        if kind.series_kind == "report":
-            ds.PredecessorDocumentsSequence = _hierarchy((ref,))
+    with quiet():
+        copy_patient_and_study(context, ds)
+        _identify(ds, report, kind)
+        _describe_equipment(ds, report, context)
     return ds
+
+
+def _as_evidence(predecessor: Predecessor) -> EvidenceRef:
+    return EvidenceRef(
+        sop_class_uid=predecessor.sop_class_uid,
+        sop_instance_uid=predecessor.sop_instance_uid,
+        series_instance_uid=predecessor.series_instance_uid,
+        study_instance_uid=predecessor.study_instance_uid,
+    )
 
 
 def _identify(ds: Dataset, report: Report, kind: DocumentKind) -> None:
@@ -103,7 +110,6 @@ def _identify(ds: Dataset, report: Report, kind: DocumentKind) -> None:
     ds.SeriesTime = ds.ContentTime = ds.InstanceCreationTime = time
     ds.TimezoneOffsetFromUTC = at.strftime("%z")[:5]
     ds.InstanceNumber = 1 if report.predecessor is None else report.predecessor.instance_number + 1
-    ds.ReferencedPerformedProcedureStepSequence = []
 
 
 def _describe_equipment(ds: Dataset, report: Report, context: Dataset) -> None:
@@ -123,7 +129,7 @@ def _describe_equipment(ds: Dataset, report: Report, context: Dataset) -> None:
     own.ContributionDescription = f"Rule table {report.table_id} {report.table_version}"[:1024]
     scanner = Dataset()
     scanner.PurposeOfReferenceCodeSequence = [coded(codes.ACQUISITION_EQUIPMENT)]
-    _copy(context, scanner, modules.EQUIPMENT)
+    copy_attributes(context, scanner, modules.EQUIPMENT)
     if "Manufacturer" not in scanner:
         scanner.Manufacturer = ""
     ds.ContributingEquipmentSequence = [own, scanner]
@@ -167,8 +173,8 @@ def _requests(ds: Dataset, context: Dataset) -> list[Dataset]:
         item.RequestedProcedureID = ""
         item.RequestedProcedureDescription = ""
         item.RequestedProcedureCodeSequence = []
-        _copy(context, item, ("IssuerOfAccessionNumberSequence",))
-        _copy(source, item, modules.REQUEST)
+        copy_attributes(context, item, ("IssuerOfAccessionNumberSequence",))
+        copy_attributes(source, item, modules.REQUEST)
         items.append(item)
     return items
 
@@ -209,59 +215,6 @@ def _series(series_instance_uid: str, sop_classes: dict[str, str]) -> Dataset:
         references.append(reference)
     item.ReferencedSOPSequence = references
     return item
-
-
-def copy_patient_and_study(context: Dataset, ds: Dataset) -> None:
-    """Copy the patient and study modules whole, re-encoded for ISO_IR 192, empty type 2 values added."""
-    _copy(context, ds, modules.COPIED)
-    for keyword in modules.TYPE_2:
-        if keyword not in ds:
-            setattr(ds, keyword, "")
-
-
-def _copy(source: Dataset, target: Dataset, keywords: Iterable[str]) -> None:
-    undeclared = not source.get("SpecificCharacterSet")
-    with warnings.catch_warnings():
-        # A warning about an odd value would quote it, and it may be the patient's name.
-        warnings.simplefilter("ignore")
-        for keyword in keywords:
-            tag = tag_for_keyword(keyword)
-            if tag is not None and tag in source:
-                _copy_element(source, tag, target, undeclared)
-
-
-def _copy_element(source: Dataset, tag: int, target: Dataset, undeclared: bool) -> None:
-    try:
-        element = source[tag]
-    except (ValueError, TypeError, KeyError, NotImplementedError, OverflowError):
-        # A value that cannot be read, for example a weight of "n/a", cannot be copied either.
-        return
-    if element.VR == "SQ":
-        items = []
-        for item in element.value:
-            copied = Dataset()
-            for child in list(item.keys()):
-                if child != 0x00080005:
-                    _copy_element(item, child, copied, undeclared)
-            items.append(copied)
-        target.add(DataElement(element.tag, "SQ", items))
-        return
-    value = _decoded(element.value, undeclared)
-    target.add(DataElement(element.tag, element.VR, value, validation_mode=pydicom_config.IGNORE))
-
-
-def _decoded(value: object, undeclared: bool) -> object:
-    """Text as Unicode; where no character set is declared, UTF-8 is tried before Latin-1."""
-    if isinstance(value, PersonName):
-        value = str(value)
-    if isinstance(value, str) and undeclared and not value.isascii():
-        try:
-            return value.encode("iso8859").decode("utf-8")
-        except UnicodeError:
-            return value
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [_decoded(v, undeclared) for v in value]
-    return value
 
 
 def encode(ds: Dataset) -> bytes:

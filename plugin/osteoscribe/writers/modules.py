@@ -73,3 +73,11 @@ REQUEST = _keywords("""
     PlacerOrderNumberImagingServiceRequest FillerOrderNumberImagingServiceRequest
 """)
 """What an item of Request Attributes Sequence (PS3.3 table 10-9) tells about the request."""
+
+IDENTITY = frozenset(
+    _keywords("""
+    PatientName PatientID IssuerOfPatientID PatientBirthDate StudyInstanceUID StudyDate StudyTime
+    AccessionNumber
+""")
+)
+"""What the archive files and finds a study by: copied even where the CT's value is illegal."""

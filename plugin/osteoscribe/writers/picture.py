@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from osteoscribe.core.geometry import FloatArray, Grid
 from osteoscribe.core.report import Finding, Lesion
-from osteoscribe.core.size import NotMeasurable, Size
+from osteoscribe.core.size import Doubt, NotMeasurable, Size
 from osteoscribe.writers.lettering import Font, drawable, font, shorten, wrap
 from osteoscribe.writers.view import (
     AXIS,
@@ -24,7 +24,7 @@ from osteoscribe.writers.view import (
     draw_lines,
     edges_of,
 )
-from osteoscribe.writers.wording import measurement_line, place
+from osteoscribe.writers.wording import axes_words, measurement_line, place
 
 RESEARCH = "Research use - not for measurement"
 UNVERIFIED = "Unverified suggestion of a program"
@@ -97,7 +97,7 @@ def panel_of(finding: Finding, grid: Grid, k: int, slice_hu: FloatArray) -> Pane
         place=place(lesion),
         details=_details(lesion),
         phrase=finding.phrase.text,
-        notes=_notes(lesion),
+        notes=_notes(finding),
         outline_rc=outline.points_rc
         if outline is not None and outline.k == k and len(outline.points_rc) >= CORNERS
         else None,
@@ -118,9 +118,8 @@ def _on_slice(grid: Grid, k: int, ends_lps_mm: FloatArray) -> FloatArray | None:
 
 def _details(lesion: Lesion) -> tuple[str, ...]:
     if isinstance(lesion.size, Size):
-        axes = [lesion.size.long_axis_mm, lesion.size.short_axis_mm]
-        size = " x ".join(f"{axis:.1f}" for axis in axes if axis is not None) + " mm"
-        lines = [f"Long x short axis  {size}" if len(size.split(" x ")) > 1 else f"Length  {size}"]
+        name = "Length" if lesion.size.short_axis_mm is None else "Long x short axis"
+        lines = [f"{name}  {axes_words(lesion.size)}"]
         if lesion.size.volume_mm3 is not None:
             lines.append(f"Volume  {lesion.size.volume_mm3:.0f} mm³")
     else:
@@ -131,10 +130,14 @@ def _details(lesion: Lesion) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _notes(lesion: Lesion) -> tuple[str, ...]:
+def _notes(finding: Finding) -> tuple[str, ...]:
+    lesion = finding.lesion
     doubts = lesion.size.doubts if isinstance(lesion.size, Size) else ()
-    label = (f"On the mark: {lesion.mark.label}",) if lesion.mark.label else ()
-    return (*label, *(f"{doubt.value[:1].upper()}{doubt.value[1:]}" for doubt in doubts))
+    # A borderline size has its sentence already.
+    words = [doubt.value for doubt in doubts if doubt is not Doubt.BORDERLINE]
+    label = [f"On the mark: {lesion.mark.label}"] if lesion.mark.label else []
+    remark = [finding.phrase.remark] if finding.phrase.remark else []
+    return (*label, *remark, *(f"{word[:1].upper()}{word[1:]}" for word in words))
 
 
 def render(panels: Sequence[Panel]) -> Image.Image:

@@ -73,7 +73,7 @@ def build_sr(
     ds = new_document(report, context, evidence, kind)
     children = [
         *observation_context(report),
-        *procedures_reported(ds),
+        _procedure_reported(ds),
         content.text(profile.phrase_code, wording.summary(report)),
         _image_library(report),
         _imaging_measurements(report, profile),
@@ -106,17 +106,15 @@ def observation_context(report: Report) -> list[Dataset]:
     return items
 
 
-def procedures_reported(ds: Dataset) -> list[Dataset]:
-    """The procedure the CT says it is of, else CT without body region."""
-    procedures = [
+def _procedure_reported(ds: Dataset) -> Dataset:
+    """The first procedure that the CT names, else CT without body region; TID 1500 has room for one."""
+    stated = (
         Code(str(item.CodeValue), str(item.CodingSchemeDesignator), str(item.CodeMeaning))
         for item in ds.get("ProcedureCodeSequence") or []
         if item.get("CodeValue") and item.get("CodingSchemeDesignator") and item.get("CodeMeaning")
-    ]
-    return [
-        content.code(codes.PROCEDURE_REPORTED, procedure, relationship=content.HAS_CONCEPT_MOD)
-        for procedure in procedures or [codes.CT_UNSPECIFIED_BODY_REGION]
-    ]
+    )
+    procedure = next(stated, codes.CT_UNSPECIFIED_BODY_REGION)
+    return content.code(codes.PROCEDURE_REPORTED, procedure, relationship=content.HAS_CONCEPT_MOD)
 
 
 def _image_library(report: Report) -> Dataset:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from osteoscribe.core.answers import Provenance
 from osteoscribe.core.facts import StatedFact
 from osteoscribe.core.report import Finding, Ignored, Lesion, Problem, Report
 from osteoscribe.core.series import Acquisition
-from osteoscribe.core.size import NotMeasurable
+from osteoscribe.core.size import NotMeasurable, Size
 from osteoscribe.writers.content import decimal_string
 
 DISCLAIMER = (
@@ -53,14 +55,11 @@ def summary(report: Report) -> str:
 def measurement_line(lesion: Lesion) -> str:
     """Size and HU of a lesion in one line."""
     parts = [size_words(lesion)]
-    intensity = lesion.intensity
-    if intensity is not None:
+    hu = lesion.intensity
+    if hu is not None:
         parts.append(
-            f"HU mean {decimal_string(round(intensity.mean_hu))}, "
-            f"SD {decimal_string(round(intensity.standard_deviation_hu))}, "
-            f"min {decimal_string(round(intensity.minimum_hu))}, "
-            f"max {decimal_string(round(intensity.maximum_hu))}, "
-            f"median {decimal_string(round(intensity.median_hu))}, {intensity.voxel_count} voxels"
+            f"HU mean {hu.mean_hu:.0f}, SD {hu.standard_deviation_hu:.0f}, min {hu.minimum_hu:.0f}, "
+            f"max {hu.maximum_hu:.0f}, median {hu.median_hu:.0f}, {hu.voxel_count} voxels"
         )
     return f"{lesion.name} ({place(lesion)}): {'; '.join(parts)}"
 
@@ -70,15 +69,48 @@ def size_words(lesion: Lesion) -> str:
     size = lesion.size
     if isinstance(size, NotMeasurable):
         return f"size not measurable: {size.reason}"
-    axes = [decimal_string(size.long_axis_mm, whole=size.whole_mm)]
-    if size.short_axis_mm is not None:
-        axes.append(decimal_string(size.short_axis_mm))
-    words = [f"{' x '.join(axes)} mm"]
+    words = [axes_words(size)]
     if size.maximum_3d_diameter_mm is not None:
-        words.append(f"3D diameter {decimal_string(size.maximum_3d_diameter_mm)} mm")
+        words.append(f"3D diameter {decimal_string(size.maximum_3d_diameter_mm, decimals=1)} mm")
     if size.volume_mm3 is not None:
-        words.append(f"volume {decimal_string(size.volume_mm3)} mm3")
+        words.append(f"volume {decimal_string(size.volume_mm3, decimals=0)} mm3")
     return ", ".join(words)
+
+
+def axes_words(size: Size) -> str:
+    """Long x short axis to a tenth of a millimetre, finer where a tenth would contradict the sentence."""
+    axes = [decimal_string(size.long_axis_mm, whole=size.whole_mm, decimals=1)]
+    if size.short_axis_mm is not None:
+        axes.append(decimal_string(size.short_axis_mm, decimals=1))
+    return " x ".join(axis if "." in axis else f"{axis}.0" for axis in axes) + " mm"
+
+
+def together(said: Iterable[tuple[str, str]]) -> str:
+    r"""What is said of each lesion, one line for all lesions it is said of.
+
+    Examples
+    --------
+    >>> together([("Lesion 1", "none"), ("Lesion 2", "MRI"), ("Lesion 3", "none")])
+    'Lesions 1, 3: none\nLesion 2: MRI'
+    """
+    names: dict[str, list[str]] = {}
+    for name, words in said:
+        names.setdefault(words, []).append(name)
+    return "\n".join(f"{_joined(of)}: {words}" for words, of in names.items())
+
+
+def _joined(names: list[str]) -> str:
+    numbers = [name.removeprefix("Lesion ") for name in names]
+    if len(names) > 1 and all(number.isdigit() for number in numbers):
+        return f"Lesions {', '.join(numbers)}"
+    return ", ".join(names)
+
+
+def rule_words(finding: Finding) -> str:
+    """The row that held, and its analogue where it has one."""
+    decision = finding.decision
+    analogue = "" if decision.analogue in ("", "n/a", "-") else f", {decision.analogue}"
+    return f"rule {decision.rule_id}{analogue}. {decision.why}".rstrip()
 
 
 def acquisition_words(acquisition: Acquisition) -> str:
@@ -121,10 +153,7 @@ def _input_words(fact: StatedFact) -> str:
 def why(finding: Finding, report: Report) -> str:
     """Why this suggestion: row, inputs with their origin, what is missing, how it was measured, sources."""
     lesion, decision = finding.lesion, finding.decision
-    row = f"{lesion.name}: rule {decision.rule_id}"
-    if decision.analogue:
-        row += f", {decision.analogue}"
-    lines = [f"{row}. {decision.why}".rstrip()]
+    lines = [f"{lesion.name}: {rule_words(finding)}"]
     missing = not_recorded(finding)
     known = [_input_words(f) for f in finding.facts.stated if _input_name(f) not in missing]
     lines.append(f"Inputs: {'; '.join(known) or 'none'}.")

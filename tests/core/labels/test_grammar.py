@@ -87,6 +87,13 @@ def test_each_answer_names_its_token_and_comes_from_the_label(rules: LabelRules)
         ("metastasis", {"malignancy_history": "yes"}),
         ("family history of cancer", {}),
         ("BI-RADS 2", {}),
+        ("Osteom Typ 2", {}),
+        ("BI typ", {"density": "sclerotic", "morphology": "typical"}),
+        ("kleiner Herd", {}),
+        ("unveraendert", {"growth": "stable"}),
+        ("GROESSER", {"growth": "up_or_new"}),
+        ("Kortikalisausduennung", {"location_risk": "risk_fracture"}),
+        ("no fracture or periosteal reaction", {"other_aggressive": "no"}),
     ],
 )
 def test_the_longest_token_goes_first(label: str, expected: dict[str, str], rules: LabelRules) -> None:
@@ -108,6 +115,8 @@ def test_the_longest_token_goes_first(label: str, expected: dict[str, str], rule
         "no mets",
         "ca unknown",
         "keine typische Knocheninsel",
+        "no fracture",
+        "no periosteal reaction",
     ],
 )
 def test_negation_and_doubt_outside_a_token_record_nothing_and_are_reported(
@@ -258,3 +267,32 @@ def test_a_code_records_its_answer_and_is_named(rules: LabelRules) -> None:
 )
 def test_the_readers_own_name_of_a_lesion(label: str, name: str, rules: LabelRules) -> None:
     assert own_name(label, rules) == name
+
+
+YES = Code("373066001", "SCT", "Yes")
+NO = Code("373067005", "SCT", "No")
+
+
+def test_a_coded_item_answers_by_concept_and_value(rules: LabelRules) -> None:
+    symptoms = Code("IN-SYMPTOMS", "99OSTEOSCRIBE", "whatever")
+    mass = Code("IN-MASS", "99OSTEOSCRIBE", "whatever")
+    density = Code("IN-DENSITY", "99OSTEOSCRIBE", "whatever")
+    sclerotic = Code("SCLEROTIC", "99OSTEOSCRIBE", "whatever")
+    found = answers_from_codes((), rules, ((symptoms, NO), (mass, YES), (density, sclerotic))).answers
+    assert values(found) == {"symptoms": "no", "soft_tissue_mass": "yes", "density": "sclerotic"}
+    assert found.symptoms.provenance is Provenance.CODED_ITEM
+    assert found.symptoms.where == "Symptoms attributable to the lesion (IN-SYMPTOMS, 99OSTEOSCRIBE)"
+
+
+def test_a_yes_or_no_without_a_question_of_ours_records_nothing(rules: LabelRules) -> None:
+    other = Code("121073", "DCM", "Impression")
+    unknown = Code("261665006", "SCT", "Unknown")
+    symptoms = Code("IN-SYMPTOMS", "99OSTEOSCRIBE", "x")
+    assert answers_from_codes((YES, NO), rules, ((other, YES), (symptoms, unknown))).answers == UNKNOWN
+
+
+def test_coded_items_that_contradict_each_other_are_listed(rules: LabelRules) -> None:
+    symptoms = Code("IN-SYMPTOMS", "99OSTEOSCRIBE", "x")
+    found = answers_from_codes((), rules, ((symptoms, NO), (symptoms, YES)))
+    assert found.answers.symptoms.value is Answer.YES
+    assert [c.question for c in found.conflicts] == ["symptoms"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from osteoscribe.core.answers import Answer, Answers, Morphology, Provenance, Stated
-from osteoscribe.core.labels import merge_answers
+from osteoscribe.core.labels import merge_answers, shared_answers
 from osteoscribe.core.labels.rules import QUESTIONS
 
 
@@ -91,3 +91,34 @@ def test_the_order_of_sources_does_not_change_a_value(made: tuple[Answers, ...])
         return [getattr(answers, f.name).value for f in fields(answers)]
 
     assert len({tuple(values(order)) for order in permutations(made)}) == 1
+
+
+def test_a_cancer_named_on_one_mark_holds_for_all_and_symptoms_do_not() -> None:
+    told = said(LABEL, malignancy_history=Answer.YES, symptoms=Answer.YES)
+    (first, second), conflicts = shared_answers([told, Answers()])
+    assert first == told
+    assert second.malignancy_history.value is Answer.YES
+    assert "another mark" in second.malignancy_history.where
+    assert second.symptoms == Answers().symptoms
+    assert conflicts == ()
+
+
+def test_marks_that_contradict_each_other_about_the_patient_are_listed() -> None:
+    marks = [said(LABEL, malignancy_history=Answer.NO), said(LABEL, malignancy_history=Answer.YES)]
+    shared, conflicts = shared_answers(marks)
+    assert [one.malignancy_history.value for one in shared] == [Answer.YES, Answer.YES]
+    assert [c.question for c in conflicts] == ["malignancy_history"]
+
+
+@given(made=sources())
+def test_sharing_twice_changes_nothing_and_keeps_the_questions_of_each_lesion(
+    made: tuple[Answers, ...],
+) -> None:
+    shared, _ = shared_answers(made)
+    again, _ = shared_answers(shared)
+    for before, after, twice in zip(made, shared, again, strict=True):
+        for question in ("density", "morphology", "symptoms", "growth", "known_metastasis"):
+            assert getattr(after, question) == getattr(before, question)
+        for question in ("malignancy_history", "multiplicity", "age"):
+            assert getattr(after, question).value is getattr(twice, question).value
+            assert getattr(after, question).value is getattr(shared[0], question).value

@@ -7,9 +7,12 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from osteoscribe.core.answers import Answer, Density, Provenance
-from osteoscribe.core.labels import LabelRules, parse_label_rules
+from osteoscribe.core.codes import Code
+from osteoscribe.core.labels import LabelRules, answers_from_codes, parse_label_rules
 from osteoscribe.core.labels.words import WordPattern, words_of
 from osteoscribe.errors import SetupError
 
@@ -53,6 +56,39 @@ def test_what_cannot_be_meant_is_refused(code: str, change: Change, label_data: 
     change(data)
     with pytest.raises(SetupError) as refused:
         parse_label_rules(data)
+    assert refused.value.code == code
+
+
+EVALUATION = {
+    "value": "PAIN",
+    "scheme": "99SITE",
+    "meaning": "Pain at the lesion",
+    "question": "symptoms",
+    "answers": [{"value": "373066001", "scheme": "SCT", "answer": "yes"}],
+}
+
+
+def test_a_site_adds_coded_items_of_its_own(label_data: dict[str, Any]) -> None:
+    rules = parse_label_rules({**label_data, "evaluation": [EVALUATION]})
+    item = (Code("PAIN", "99SITE", ""), Code("373066001", "SCT", ""))
+    assert answers_from_codes((), rules, (item,)).answers.symptoms.value is Answer.YES
+
+
+@pytest.mark.parametrize(
+    ("code", "change"),
+    [
+        ("labels.unknown-question", {"question": "mean_hu"}),
+        ("labels.unknown-value", {"answers": [{"value": "1", "scheme": "SCT", "answer": "maybe"}]}),
+        ("labels.missing-key", {"answers": [{"value": "1", "scheme": "SCT"}]}),
+        ("labels.code-twice", {"value": "IN-SYMPTOMS", "scheme": "99OSTEOSCRIBE"}),
+        ("labels.wrong-type", {"answers": "yes"}),
+    ],
+)
+def test_a_coded_item_that_cannot_be_meant_is_refused(
+    code: str, change: dict[str, Any], label_data: dict[str, Any]
+) -> None:
+    with pytest.raises(SetupError) as refused:
+        parse_label_rules({**label_data, "evaluation": [{**EVALUATION, **change}]})
     assert refused.value.code == code
 
 
@@ -101,3 +137,35 @@ def test_the_shipped_file_attests_nothing(rules: LabelRules) -> None:
 )
 def test_patterns_match_whole_words(pattern: str, label: str, holds: bool) -> None:
     assert WordPattern(pattern).within(words_of(label)) is holds
+
+
+PLAIN = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(["a", "set", "words", "*"]), inner, max_size=3),
+    ),
+    max_leaves=6,
+)
+
+
+PLACES = [
+    ("roi",), ("roi", "mark"), ("roi", "type"), ("roi", "default"), ("roi", "default", "SEG"), ("grammar",),
+    ("grammar", "doubt"), ("token",), ("token", 0), ("token", 0, "set"), ("token", 0, "words"), ("code",),
+    ("code", 0), ("code", 0, "value"), ("evaluation",), ("policy",),
+]  # fmt: skip
+
+
+@given(place=st.sampled_from(PLACES), value=PLAIN)
+def test_whatever_stands_in_the_file_is_read_or_refused(
+    place: tuple[str | int, ...], value: object, label_data: dict[str, Any]
+) -> None:
+    changed = deepcopy(label_data)
+    at: Any = changed
+    for key in place[:-1]:
+        at = at[key]
+    at[place[-1]] = value
+    try:
+        parse_label_rules(changed)
+    except SetupError as refused:
+        assert refused.code.startswith("labels.")

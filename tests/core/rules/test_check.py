@@ -61,7 +61,7 @@ def drop_age(plain: Plain) -> None:
 
 
 REFUSED: list[tuple[str, str, Callable[[Plain], object]]] = [
-    ("rules.gap", "size: under 6 mm, density: sclerotic, morphology: not atypical", lambda p: without(p, "L1")),
+    ("rules.gap", "size: 5 mm or less, density: sclerotic, morphology: typical / not recorded", lambda p: without(p, "L1")),
     ("rules.gap", "size: 6 to 20 mm", lambda p: without(p, "U1")),
     ("rules.gap", "density: mixed", lambda p: rule(p, "F1")["when"].pop()),
     ("rules.dead-row", "row L1b", lambda p: doubled(p, "L1", "L1b")),

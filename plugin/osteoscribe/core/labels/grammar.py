@@ -109,29 +109,37 @@ def _known(piece: Words, rules: LabelRules) -> bool:
     return piece in rules.tokens or piece in rules.doubt or rules.is_neutral(piece)
 
 
-def answers_from_codes(codes: Sequence[Code], rules: LabelRules) -> LabelAnswers:
+def answers_from_codes(
+    codes: Sequence[Code], rules: LabelRules, evaluations: Sequence[tuple[Code, Code]] = ()
+) -> LabelAnswers:
     """Answers that the codes of a mark record.
 
     Parameters
     ----------
     codes
-        The mark's property, finding and evaluation codes.
+        The mark's property and finding codes.
     rules
         What ``config/labels.toml`` says.
+    evaluations
+        The mark's coded items: concept and value of each.
 
     Returns
     -------
     LabelAnswers
-        Provenance coded item, each naming its code; no unknown tokens.
+        Provenance coded item, each naming its code as our list does; no unknown tokens.
     """
-    found = [rule for code in codes if (rule := rules.rule_for(code)) is not None]
-    answers, conflicts = merge_answers(
-        *(
-            answers_of(r.sets, Provenance.CODED_ITEM, f"{r.meaning} ({r.value}, {r.scheme})")
-            for r in found
-            if r.sets
-        )
-    )
+    stated = [
+        answers_of(rule.sets, Provenance.CODED_ITEM, f"{rule.meaning} ({rule.value}, {rule.scheme})")
+        for code in codes
+        if (rule := rules.rule_for(code)) is not None and rule.sets
+    ]
+    for concept, value in evaluations:
+        asked = rules.evaluations.get((concept.scheme, concept.value))
+        answer = asked.answers.get((value.scheme, value.value)) if asked else None
+        if asked and answer is not None:
+            where = f"{asked.meaning} ({concept.value}, {concept.scheme})"
+            stated.append(answers_of(((asked.question, answer),), Provenance.CODED_ITEM, where))
+    answers, conflicts = merge_answers(*stated)
     return LabelAnswers(answers=answers, conflicts=conflicts)
 
 

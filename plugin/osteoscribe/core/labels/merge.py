@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from enum import Enum
 from typing import Any
 
@@ -35,6 +36,9 @@ YES_STANDS = (
     "other_aggressive",
 )
 """Questions whose yes stands against a no. Not `known_metastasis`: its yes withholds a suggestion."""
+
+OF_THE_EXAMINATION = ("malignancy_history", "multiplicity", "age")
+"""Questions about the patient or the examination: said on one mark, they hold for all."""
 
 QUOTED_FIRST = (
     Provenance.ROI_LABEL,
@@ -87,6 +91,45 @@ def merge_answers(*sources: Answers) -> tuple[Answers, tuple[Conflict, ...]]:
         merged[question] = _settle(question, statements)
         conflicts.append(_conflict(question, statements, merged[question]))
     return Answers(**merged), tuple(conflicts)
+
+
+def shared_answers(of_marks: Sequence[Answers]) -> tuple[tuple[Answers, ...], tuple[Conflict, ...]]:
+    """Answers of the marks of one examination, with what holds for all of them said on each.
+
+    Parameters
+    ----------
+    of_marks
+        Merged answers of each mark.
+
+    Returns
+    -------
+    tuple[tuple[Answers, ...], tuple[Conflict, ...]]
+        The answers in the same order, and marks that contradict each other about the patient. A mark that
+        says the same keeps its own words.
+
+    Examples
+    --------
+    >>> told = Answers(malignancy_history=Stated(value=Answer.YES, provenance=Provenance.ROI_LABEL))
+    >>> (first, second), _ = shared_answers([told, Answers()])
+    >>> second.malignancy_history.value, second.malignancy_history.where
+    (<Answer.YES: 'yes'>, 'said on another mark')
+    """
+    merged, conflicts = merge_answers(*of_marks)
+    shared = {question: getattr(merged, question) for question in OF_THE_EXAMINATION}
+    return (
+        tuple(
+            replace(one, **{q: _own_or_shared(getattr(one, q), shared[q]) for q in shared})
+            for one in of_marks
+        ),
+        tuple(conflict for conflict in conflicts if conflict.question in OF_THE_EXAMINATION),
+    )
+
+
+def _own_or_shared(own: Stated[Any], shared: Stated[Any]) -> Stated[Any]:
+    if own.value is shared.value:
+        return own
+    where = f"{shared.where} (said on another mark)" if shared.where else "said on another mark"
+    return replace(shared, where=where)
 
 
 def _statements(question: str, sources: tuple[Answers, ...]) -> list[Stated[Any]]:

@@ -1,14 +1,14 @@
-"""`LabelRules` and `SitePolicy`: what ``config/labels.toml`` says, parsed and checked."""
+"""`LabelRules` and `SitePolicy`: what ``config/labels.toml`` says."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from fnmatch import fnmatchcase
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
 from osteoscribe.core.answers import (
     Age,
@@ -23,8 +23,7 @@ from osteoscribe.core.answers import (
     Stated,
 )
 from osteoscribe.core.codes import Code
-from osteoscribe.core.labels.words import WordPattern, Words, first_within, words_of
-from osteoscribe.errors import SetupError
+from osteoscribe.core.labels.words import WordPattern, Words, first_within
 
 QUESTIONS: Mapping[str, type[Enum]] = MappingProxyType(
     {
@@ -43,8 +42,6 @@ QUESTIONS: Mapping[str, type[Enum]] = MappingProxyType(
     }
 )
 """Each question that a label, code or policy can answer, with its values."""
-
-E = TypeVar("E", bound=Enum)
 
 Settings = tuple[tuple[str, Enum], ...]
 """Questions and the values set for them."""
@@ -108,6 +105,25 @@ class CodeRule:
         return self.scheme == code.scheme and fnmatchcase(code.value, self.value)
 
 
+CodeKey = tuple[str, str]
+"""Coding scheme designator and code value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationRule:
+    """Which question a coded item answers: its concept asks, its value answers.
+
+    Parameters
+    ----------
+    answers
+        Code of a value to the answer; a value that is not here records nothing.
+    """
+
+    meaning: str
+    question: str
+    answers: Mapping[CodeKey, Enum]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
     """What one token of the label grammar records. ``text`` is as the site wrote it."""
@@ -146,6 +162,8 @@ class LabelRules:
     ----------
     mark_labels, not_mark_labels, bone_labels, generic_labels
         Patterns of names of lesions, of organs and devices, of bones, and of ROIs that nobody named.
+    evaluations
+        Concept of a coded item to what its values record; those of our own reports are always among them.
     interpreted_types
         RT ROI Interpreted Type (PS3.3 C.8.8.8.1) to its verdict.
     defaults
@@ -162,8 +180,9 @@ class LabelRules:
     not_mark_labels: tuple[WordPattern, ...]
     bone_labels: tuple[WordPattern, ...]
     generic_labels: tuple[WordPattern, ...]
-    codes: Mapping[tuple[str, str], CodeRule]
+    codes: Mapping[CodeKey, CodeRule]
     code_families: tuple[CodeRule, ...]
+    evaluations: Mapping[CodeKey, EvaluationRule]
     interpreted_types: Mapping[str, Verdict]
     defaults: Mapping[str, Default]
     tokens: Mapping[Words, Token]
@@ -201,196 +220,9 @@ class LabelRules:
         return (*self.bone_labels, *self.not_mark_labels)
 
 
-def parse_label_rules(data: Mapping[str, Any]) -> LabelRules:
-    """Label rules from the plain data of ``config/labels.toml``.
-
-    Parameters
-    ----------
-    data
-        The parsed TOML document.
-
-    Returns
-    -------
-    LabelRules
-
-    Raises
-    ------
-    SetupError
-        ``labels.unknown-key``, ``labels.missing-key``, ``labels.wrong-type``, ``labels.bad-pattern``,
-        ``labels.unknown-question``, ``labels.unknown-value``, ``labels.token-twice``, ``labels.code-twice``.
-    """
-    top = _table(data, "labels.toml", need=("roi", "grammar"), may=("code", "token", "policy"))
-    roi = _table(top["roi"], "roi", need=("mark", "not_mark", "bones", "generic", "type", "default"))
-    grammar = _table(top["grammar"], "grammar", need=("doubt", "neutral"))
-    defaults = _enums(roi["default"], "roi.default", Default)
-    if "*" not in defaults:
-        raise SetupError("labels.missing-key", "roi.default needs an entry '*' for all other dialects")
-    tokens = _tokens(top.get("token", ()))
-    codes = [rule for row in _rows(top.get("code", ()), "code") for rule in _code_rules(row)]
-    doubt = frozenset(_phrase(text, "grammar.doubt") for text in _texts(grammar["doubt"], "grammar.doubt"))
-    return LabelRules(
-        mark_labels=_patterns(roi["mark"], "roi.mark"),
-        not_mark_labels=_patterns(roi["not_mark"], "roi.not_mark"),
-        bone_labels=_patterns(roi["bones"], "roi.bones"),
-        generic_labels=_patterns(roi["generic"], "roi.generic"),
-        codes=_by_code(codes),
-        code_families=tuple(rule for rule in codes if rule.is_family),
-        interpreted_types=_enums(roi["type"], "roi.type", Verdict),
-        defaults=defaults,
-        tokens=tokens,
-        doubt=doubt,
-        neutral=_neutral(grammar["neutral"], tokens, doubt),
-        policies=_policies(top.get("policy", {})),
-    )
-
-
-def _tokens(rows: Any) -> Mapping[Words, Token]:
-    tokens: dict[Words, Token] = {}
-    for row in _rows(rows, "token"):
-        table = _table(row, "token", need=("words", "set"))
-        sets = _settings(table["set"], "token.set")
-        for text in _texts(table["words"], "token.words"):
-            words = _phrase(text, "token.words")
-            # Languages share words, so the same token with the same meaning may stand twice.
-            if tokens.setdefault(words, Token(text=text, sets=sets)).sets != sets:
-                raise SetupError(
-                    "labels.token-twice", f"the token {text!r} has two meanings; keep one of them"
-                )
-    return MappingProxyType(tokens)
-
-
-def _neutral(value: Any, tokens: Mapping[Words, Token], doubt: frozenset[Words]) -> frozenset[Words]:
-    neutral = frozenset(_phrase(text, "grammar.neutral") for text in _texts(value, "grammar.neutral"))
-    for words in sorted(neutral | doubt):
-        if words in tokens or (words in neutral and words in doubt):
-            raise SetupError(
-                "labels.token-twice",
-                f"{' '.join(words)!r} stands in two lists of the grammar; keep one of them",
-            )
-    return neutral
-
-
-def _code_rules(row: Any) -> tuple[CodeRule, ...]:
-    """Rules of one ``[[code]]``, whose value is one code or a list of codes."""
-    table = _table(row, "code", need=("value", "scheme", "meaning"), may=("roi", "set"))
-    value = table["value"]
-    values = _texts(value, "code.value") if isinstance(value, list) else (_text(value, "code.value"),)
-    return tuple(
-        CodeRule(
-            value=one,
-            scheme=_text(table["scheme"], "code.scheme"),
-            meaning=_text(table["meaning"], "code.meaning"),
-            verdict=_enum(table["roi"], "code.roi", Verdict) if "roi" in table else None,
-            sets=_settings(table.get("set", {}), "code.set"),
-        )
-        for one in values
-    )
-
-
-def _by_code(rules: Sequence[CodeRule]) -> Mapping[tuple[str, str], CodeRule]:
-    found: dict[tuple[str, str], CodeRule] = {}
-    for rule in rules:
-        if rule.is_family:
-            continue
-        if (rule.scheme, rule.value) in found:
-            raise SetupError("labels.code-twice", f"the code ({rule.value}, {rule.scheme}) stands twice")
-        found[rule.scheme, rule.value] = rule
-    return MappingProxyType(found)
-
-
-def _policies(data: Any) -> Mapping[str, SitePolicy]:
-    policies: dict[str, SitePolicy] = {}
-    for ae, row in _table(data, "policy", may=None).items():
-        where = f"policy.{ae}"
-        table = _table(row, where, may=("all_rois_are_marks", "attested"))
-        everything = table.get("all_rois_are_marks", False)
-        if not isinstance(everything, bool):
-            raise SetupError("labels.wrong-type", f"{where}.all_rois_are_marks must be true or false")
-        sets = _settings(table.get("attested", {}), f"{where}.attested")
-        answers = answers_of(sets, Provenance.SITE_POLICY, f"calling AE {ae}")
-        policies[ae] = SitePolicy(calling_ae=ae, all_rois_are_marks=everything, answers=answers)
-    return MappingProxyType(policies)
-
-
 def answers_of(sets: Settings, provenance: Provenance, where: str) -> Answers:
     """Answers with the values set, all from one place."""
     stated: dict[str, Any] = {
         name: Stated(value=value, provenance=provenance, where=where) for name, value in sets
     }
     return Answers(**stated)
-
-
-def _settings(value: Any, where: str) -> Settings:
-    table = _table(value, where, may=None)
-    for name in table:
-        if name not in QUESTIONS:
-            known = ", ".join(QUESTIONS)
-            raise SetupError("labels.unknown-question", f"{where} sets {name!r}; the questions are: {known}")
-    return tuple((name, _answer(table[name], f"{where}.{name}", QUESTIONS[name])) for name in sorted(table))
-
-
-def _answer(value: Any, where: str, kind: type[Enum]) -> Enum:
-    answer = _enum(value, where, kind)
-    if answer.value == "unknown":
-        raise SetupError("labels.unknown-value", f"{where} is 'unknown', which is the default; leave it out")
-    return answer
-
-
-def _enum(value: Any, where: str, kind: type[E]) -> E:
-    for member in kind:
-        if member.value == value:
-            return member
-    known = ", ".join(repr(member.value) for member in kind)
-    raise SetupError("labels.unknown-value", f"{where} is {value!r}; expected one of {known}")
-
-
-def _enums(value: Any, where: str, kind: type[E]) -> Mapping[str, E]:
-    table = _table(value, where, may=None)
-    return MappingProxyType(
-        {name.upper(): _enum(item, f"{where}.{name}", kind) for name, item in table.items()}
-    )
-
-
-def _patterns(value: Any, where: str) -> tuple[WordPattern, ...]:
-    return tuple(WordPattern(text) for text in _texts(value, where))
-
-
-def _phrase(text: str, where: str) -> Words:
-    words = words_of(text)
-    if not words:
-        raise SetupError("labels.bad-pattern", f"{where} holds {text!r}, which has no letter and no digit")
-    return words
-
-
-def _texts(value: Any, where: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise SetupError("labels.wrong-type", f"{where} must be a list of texts")
-    return tuple(value)
-
-
-def _text(value: Any, where: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise SetupError("labels.wrong-type", f"{where} must be a text that is not empty")
-    return value
-
-
-def _rows(value: Any, where: str) -> Sequence[Any]:
-    if not isinstance(value, list | tuple):
-        raise SetupError("labels.wrong-type", f"{where} must be written as [[{where}]]")
-    return value
-
-
-def _table(
-    value: Any, where: str, *, need: tuple[str, ...] = (), may: tuple[str, ...] | None = ()
-) -> Mapping[str, Any]:
-    """Check that the value is a table with all of `need` and, where `may` is given, nothing beyond it."""
-    if not isinstance(value, Mapping):
-        raise SetupError("labels.wrong-type", f"{where} must be a table")
-    missing = [key for key in need if key not in value]
-    if missing:
-        raise SetupError("labels.missing-key", f"{where} lacks {', '.join(missing)}")
-    unknown = sorted(set(value) - set(need) - set(may)) if may is not None else []
-    if unknown:
-        known = ", ".join(need + (may or ()))
-        raise SetupError("labels.unknown-key", f"{where} has {', '.join(unknown)}; known keys are: {known}")
-    return value

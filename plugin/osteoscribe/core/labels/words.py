@@ -17,6 +17,9 @@ UNDECOMPOSED = str.maketrans(
 )
 """Letters with a stroke or joined, which Unicode does not take apart (UAX #15)."""
 
+UMLAUTS = {"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa"}  # codespell:ignore ue
+"""Letters that are also written as two where the keyboard lacks them."""
+
 SEGMENT_ENDS = re.compile(r"[,;|\r\n]+")
 """What ends one statement of a label. A full stop does not: it also abbreviates."""
 
@@ -46,6 +49,19 @@ def words_of(text: str) -> Words:
     ('gtv', 'mass', 'ct', 'lasion')
     """
     return tuple("".join(c if c.isalnum() else " " for c in _plain(text)).split())
+
+
+def spellings(text: str) -> tuple[str, ...]:
+    """A text as written, and with umlauts written as two letters where it has any.
+
+    Examples
+    --------
+    >>> spellings("größer"), spellings("stable")
+    (('größer', 'groeßer'), ('stable',))
+    """
+    composed = unicodedata.normalize("NFC", text)
+    apart = "".join(UMLAUTS.get(c, UMLAUTS.get(c.lower(), c)) for c in composed)
+    return (text,) if apart == composed else (text, apart)
 
 
 @dataclass(frozen=True, slots=True)

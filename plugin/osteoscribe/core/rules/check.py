@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import fields
 from enum import Enum
-from string import Formatter
 from typing import get_type_hints
 
 from osteoscribe.core.facts import RuleFacts
 from osteoscribe.core.rules.boxes import Box, cut_all, overlap
 from osteoscribe.core.rules.decide import NOT_RECORDED
 from osteoscribe.core.rules.plain import refuse
-from osteoscribe.core.rules.reach import Reach, reach
-from osteoscribe.core.rules.show import in_words
+from osteoscribe.core.rules.reach import Reach, check_values, reach
 from osteoscribe.core.rules.table import SIZE, Case, Fragment, RuleTable, Scope
+from osteoscribe.core.rules.templates import names_in
 from osteoscribe.core.rules.urgency import check_urgency
+from osteoscribe.core.rules.words import in_words
 
 VALUES = ("whole_mm", "prior_date", "site", "laterality")
 """What a sentence may name beside its fragments: values of `PhraseValues`."""
@@ -120,6 +120,8 @@ def _check_cases(
         taken = overlap(left, case.when)
         if not taken:
             raise refuse("dead-case", where, f"{case.text!r} never holds here")
+        for box in case.when:
+            check_values(table, where, box, left, sizes=False)
         _check_template(table, case.text, where, taken, given=case.given)
         if total and not case.given:
             left = cut_all(left, case.when)
@@ -142,24 +144,6 @@ def _check_template(
             raise refuse("unknown-placeholder", where, f"{{{name}}} may be absent: name it in 'given'")
         if name == "whole_mm" and overlap(boxes, (_unmeasured(table),)):
             raise refuse("unknown-placeholder", where, "{whole_mm} in a text that is reached without a size")
-
-
-def names_in(text: str, where: str) -> tuple[str, ...]:
-    """The placeholders of a template.
-
-    Raises
-    ------
-    SetupError
-        ``rules.unknown-placeholder``: not of the plain form ``{name}``.
-    """
-    try:
-        parts = [part for part in Formatter().parse(text) if part[1] is not None]
-    except ValueError as error:
-        raise refuse("unknown-placeholder", where, f"{text!r} has a brace without its partner") from error
-    for _, name, form, conversion in parts:
-        if not name or not name.isidentifier() or form or conversion:
-            raise refuse("unknown-placeholder", where, f"{text!r}: a placeholder is a name in braces")
-    return tuple(name for _, name, _, _ in parts if name)
 
 
 def _check_clauses(table: RuleTable, reaches: Iterable[Reach]) -> None:

@@ -29,8 +29,10 @@ from osteoscribe.core.rules.table import (
     Source,
     size_in_words,
 )
+from osteoscribe.core.rules.templates import names_in
 
 FRAME_KEYS = ("condition", "not_recorded", "adds", "comma", "last", "date", "borderline")
+FRAME_PLACEHOLDERS = {"condition": ("clauses", "phrase"), "not_recorded": ("phrase", "names")}
 RULE_KEYS = ("id", "when", "scope", "phrase", "recommend", "cite", "why")
 RULE_OPTIONS = ("urgency", "conditional_on", "listed", "said", "add", "analogue")
 
@@ -79,7 +81,7 @@ def parse(plain: Plain, *, sha256: str) -> RuleTable:
             _fragment(columns, n, table_at(f, n))
             for n, f in table_at(plain.get("fragment", {}), "fragment").items()
         ),
-        frame=_frame(table_at(plain["frame"], "frame")),
+        frame=frame_from(table_at(plain["frame"], "frame")),
         rules=tuple(_rule(columns, rule) for rule in tables_at(plain["rule"], "rule")),
         cite=_citations(head.get("cite", []), "table"),
         open_questions=texts_at(plain.get("open_questions", []), "open_questions"),
@@ -158,19 +160,33 @@ def _known(chosen: tuple[str, ...], values: tuple[str, ...], where: str) -> tupl
 
 def _source(key: str, plain: Plain) -> Source:
     where = f"source {key}"
-    check_keys(plain, where, ("title", "reference"), ("doi", "pmid"))
+    check_keys(plain, where, ("reference",), ("title", "doi", "pmid"))
     return Source(
         key=key,
-        title=text_at(plain["title"], where),
+        title=text_at(plain.get("title", ""), where, empty=True),
         reference=text_at(plain["reference"], where),
         doi=text_at(plain.get("doi", ""), where, empty=True),
         pmid=text_at(plain.get("pmid", ""), where, empty=True),
     )
 
 
-def _frame(plain: Plain) -> Frame:
+def frame_from(plain: Plain) -> Frame:
+    """The words around a phrase.
+
+    Raises
+    ------
+    SetupError
+        A key or placeholder that is unknown or missing.
+    """
     check_keys(plain, "frame", FRAME_KEYS)
-    return Frame(**{key: text_at(plain[key], f"frame {key}") for key in FRAME_KEYS})
+    frame = Frame(**{key: text_at(plain[key], f"frame {key}") for key in FRAME_KEYS})
+    for key in FRAME_KEYS:
+        expected = FRAME_PLACEHOLDERS.get(key, ())
+        if sorted(names_in(getattr(frame, key), f"frame {key}")) != sorted(expected):
+            raise refuse(
+                "unknown-placeholder", f"frame {key}", f"expected the placeholders {sorted(expected)}"
+            )
+    return frame
 
 
 def _clause(columns: tuple[Column, ...], name: str, plain: Plain) -> Clause:
@@ -281,6 +297,8 @@ def _mask(column: Column, value: object, where: str) -> int:
 
 def _size_mask(column: Column, plain: Plain, where: str) -> int:
     check_keys(plain, where, (), ("from_mm", "below_mm"))
+    if not plain:
+        raise refuse("missing-key", where, "name from_mm, below_mm or both; from_mm = 0 is any size")
     cuts = column.cuts_mm
     low = whole_at(plain.get("from_mm", cuts[0]), where)
     below = whole_at(plain["below_mm"], where) if "below_mm" in plain else None

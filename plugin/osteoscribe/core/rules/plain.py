@@ -64,6 +64,13 @@ def texts_at(value: object, where: str) -> tuple[str, ...]:
     return texts
 
 
+def texts_at_in_order(value: object, where: str) -> tuple[str, ...]:
+    """An array of texts that may repeat or be empty, or ``rules.wrong-kind``."""
+    if not isinstance(value, list):
+        raise refuse("wrong-kind", where, f"found {value!r}, expected an array of texts")
+    return tuple(text_at(item, where, empty=True) for item in value)
+
+
 def whole_at(value: object, where: str) -> int:
     """A whole number, or ``rules.wrong-kind``: sizes are whole mm, so a limit of 4.5 separates nothing."""
     if not isinstance(value, int) or isinstance(value, bool):

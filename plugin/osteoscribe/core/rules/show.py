@@ -2,44 +2,120 @@
 
 from __future__ import annotations
 
-from osteoscribe.core.rules.boxes import Box
-from osteoscribe.core.rules.table import Column, RuleTable, size_in_words
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from string import Formatter
+
+from osteoscribe.core.rules.boxes import Box, overlap
+from osteoscribe.core.rules.decide import citation_line
+from osteoscribe.core.rules.reach import Reach
+from osteoscribe.core.rules.table import Case, Rule, RuleTable
+from osteoscribe.core.rules.words import in_words
+
+OFF_BY_DEFAULT = ("site", "laterality")
+"""Values that a sentence names only where the site's settings say so; the print leaves them out."""
 
 
-def in_words(table: RuleTable, boxes: tuple[Box, ...]) -> str:
-    """A condition in words; what it does not ask for is left out."""
-    if any(box == table.space for box in boxes):
-        return "everything left"
-    return "; or ".join(_box_in_words(table, box) for box in boxes)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownRow:
+    """One row in words.
 
-
-def _box_in_words(table: RuleTable, box: Box) -> str:
-    asked = [(column, mask) for column, mask in zip(table.columns, box, strict=True) if mask != column.full]
-    return ", ".join(f"{column.label}: {values_in_words(column, mask)}" for column, mask in asked)
-
-
-def values_in_words(column: Column, mask: int) -> str:
-    """Some values of a column in words, the shorter way round.
-
-    Neighbouring bands of the size are one range; where all values but one are meant, it says which is not.
+    Parameters
+    ----------
+    conditions
+        Any of them may hold.
+    phrase
+        With ``{d}`` for the size; what depends on the facts stands in brackets.
+    conditional_on
+        What stands in front of the phrase as a condition where it is not recorded.
+    listed
+        What is listed after the phrase where it is not recorded.
+    combinations
+        How many combinations of inputs reach the row.
     """
-    chosen = [index for index in range(len(column.values)) if mask >> index & 1]
-    if column.cuts_mm:
-        return " or ".join(_ranges_in_words(column, chosen))
-    others = [word for index, word in enumerate(column.words) if index not in chosen]
-    if len(others) == 1 and len(chosen) > 1:
-        return f"not {others[0]}"
-    return " or ".join(column.words[index] for index in chosen)
+
+    id: str
+    conditions: tuple[str, ...]
+    phrase: str
+    adds: tuple[str, ...]
+    recommendations: tuple[str, ...]
+    analogue: tuple[str, ...]
+    scope: str
+    urgency: int | None
+    conditional_on: tuple[str, ...]
+    listed: tuple[str, ...]
+    sources: tuple[str, ...]
+    why: str
+    combinations: int
 
 
-def _ranges_in_words(column: Column, chosen: list[int]) -> list[str]:
-    bands = len(column.cuts_mm)
-    limits: list[int | None] = [*column.cuts_mm, None]
-    ranges: list[list[int]] = []
-    for index in chosen:
-        if index < bands and ranges and ranges[-1][-1] == index - 1:
-            ranges[-1].append(index)
-        elif index < bands:
-            ranges.append([index])
-    words = [size_in_words(column.cuts_mm[run[0]], limits[run[-1] + 1]) for run in ranges]
-    return words + [column.words[index] for index in chosen if index >= bands]
+def shown_rows(table: RuleTable, reaches: Sequence[Reach]) -> tuple[ShownRow, ...]:
+    """All rows in words, in the table's order.
+
+    Parameters
+    ----------
+    reaches
+        As `osteoscribe.core.rules.check.check` gives them.
+    """
+    return tuple(_shown(table, found) for found in reaches)
+
+
+def _shown(table: RuleTable, found: Reach) -> ShownRow:
+    rule = found.rule
+    return ShownRow(
+        id=rule.id,
+        conditions=tuple(in_words(table, (box,)) for box in rule.when),
+        phrase=_template_in_words(table, rule.phrase, found.boxes),
+        adds=tuple(_case_in_words(table, case, rule) for case in rule.add),
+        recommendations=tuple(_case_in_words(table, case, rule) for case in rule.recommend),
+        analogue=tuple(_case_in_words(table, case, rule) for case in rule.analogue),
+        scope=rule.scope.value,
+        urgency=rule.urgency,
+        conditional_on=_short_names(table, rule.conditional_on),
+        listed=_short_names(table, rule.listed),
+        sources=tuple(citation_line(table, citation) for citation in rule.cite),
+        why=rule.why,
+        combinations=found.combinations,
+    )
+
+
+def _case_in_words(table: RuleTable, case: Case, rule: Rule) -> str:
+    """A text with its condition, where it has one that the row's own does not say."""
+    if case.when == rule.when or table.space in case.when:
+        return case.text
+    return f"{case.text} ({in_words(table, case.when)})"
+
+
+def _short_names(table: RuleTable, names: Iterable[str]) -> tuple[str, ...]:
+    clauses = (clause for clause in table.clauses if clause.column in set(names))
+    return tuple(dict.fromkeys(clause.short for clause in clauses))
+
+
+def _template_in_words(table: RuleTable, template: str, boxes: tuple[Box, ...]) -> str:
+    parts = []
+    for literal, name, _, _ in Formatter().parse(template):
+        parts.append(literal)
+        if name == "whole_mm":
+            parts.append("{d}")
+        elif name == "prior_date":
+            parts.append("{date}")
+        elif name:
+            parts.append(_fragment_in_words(table, name, boxes))
+    return "".join(parts)
+
+
+def _fragment_in_words(table: RuleTable, name: str, boxes: tuple[Box, ...]) -> str:
+    """The texts that a fragment can have here: ``sclerotic`` or ``[sclerotic / mixed]``."""
+    fragment = table.fragment(name)
+    texts = []
+    for case in fragment.cases:
+        reached = overlap(boxes, case.when)
+        if reached and not set(case.given) & set(OFF_BY_DEFAULT):
+            texts.append(_template_in_words(table, case.text, reached))
+    kept = [text for text in dict.fromkeys(texts) if text]
+    if not kept:
+        return ""
+    optional = "" in texts
+    if len(kept) == 1 and not optional:
+        return kept[0]
+    return f"[{(' + ' if fragment.every else ' / ').join(kept)}]"

@@ -245,12 +245,12 @@ def size_in_words(low: int, below: int | None) -> str:
     Examples
     --------
     >>> [size_in_words(*band) for band in ((0, 5), (5, 6), (6, 21), (21, None))]
-    ['under 5 mm', '5 mm', '6 to 20 mm', 'over 20 mm']
+    ['4 mm or less', '5 mm', '6 to 20 mm', '21 mm or more']
     """
     if below is None:
-        return f"over {low - 1} mm" if low else "any size"
+        return f"{low} mm or more" if low else "any size"
     if low == 0:
-        return f"under {below} mm"
+        return f"{below - 1} mm or less"
     return f"{low} mm" if below == low + 1 else f"{low} to {below - 1} mm"
 
 

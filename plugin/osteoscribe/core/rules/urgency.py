@@ -8,8 +8,8 @@ from itertools import product
 from osteoscribe.core.rules.boxes import Box
 from osteoscribe.core.rules.plain import refuse
 from osteoscribe.core.rules.reach import Reach
-from osteoscribe.core.rules.show import in_words, values_in_words
 from osteoscribe.core.rules.table import Column, RuleTable
+from osteoscribe.core.rules.words import in_words, values_in_words
 
 
 def check_urgency(table: RuleTable, reaches: Sequence[Reach]) -> None:

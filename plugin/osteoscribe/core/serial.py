@@ -1,0 +1,116 @@
+"""Serial examinations of a known metastasis: sizes and HU side by side. Nothing is concluded from them.
+
+Nothing that decides or words may import this module: it knows HU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import pairwise
+
+from osteoscribe.core.series import Acquisition
+from osteoscribe.core.units import Hounsfield, Millimetre
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SerialMeasurement:
+    """One lesion in one examination.
+
+    Parameters
+    ----------
+    long_axis_mm
+        Unrounded, or None where it is not measurable.
+    mean_hu
+        For reference only; None where the mark has no area.
+    acquisition
+        How the CT was made.
+    """
+
+    study_date: date
+    long_axis_mm: Millimetre | None
+    mean_hu: Hounsfield | None
+    acquisition: Acquisition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SerialStep:
+    """One examination against the one before it.
+
+    Parameters
+    ----------
+    difference_mm, difference_hu
+        Later minus earlier; None where one of them is missing.
+    protocol_matched
+        Whether slice thickness, kVp, kernel and contrast were the same; None where one of them is not
+        recorded and the others agree.
+    protocol
+        What differs or is not recorded, in words.
+    """
+
+    earlier: SerialMeasurement
+    later: SerialMeasurement
+    difference_mm: Millimetre | None
+    difference_hu: Hounsfield | None
+    protocol_matched: bool | None
+    protocol: tuple[str, ...]
+
+
+def serial_steps(measurements: Sequence[SerialMeasurement]) -> tuple[SerialStep, ...]:
+    """Each examination of a lesion against the one before it, by date.
+
+    Parameters
+    ----------
+    measurements
+        Of one lesion, in any order.
+
+    Returns
+    -------
+    tuple[SerialStep, ...]
+        One fewer than there are measurements.
+    """
+    ordered = sorted(measurements, key=lambda one: one.study_date)
+    return tuple(_step(earlier, later) for earlier, later in pairwise(ordered))
+
+
+def _step(earlier: SerialMeasurement, later: SerialMeasurement) -> SerialStep:
+    mm: Millimetre | None = None
+    hu: Hounsfield | None = None
+    if earlier.long_axis_mm is not None and later.long_axis_mm is not None:
+        mm = Millimetre(later.long_axis_mm - earlier.long_axis_mm)
+    if earlier.mean_hu is not None and later.mean_hu is not None:
+        hu = Hounsfield(later.mean_hu - earlier.mean_hu)
+    matched, protocol = _protocol(earlier.acquisition, later.acquisition)
+    return SerialStep(
+        earlier=earlier,
+        later=later,
+        difference_mm=mm,
+        difference_hu=hu,
+        protocol_matched=matched,
+        protocol=protocol,
+    )
+
+
+def _protocol(a: Acquisition, b: Acquisition) -> tuple[bool | None, tuple[str, ...]]:
+    pairs = (
+        ("slice thickness", a.slice_thickness_mm, b.slice_thickness_mm, " mm"),
+        ("kVp", a.kvp_kv, b.kvp_kv, ""),
+        ("kernel", a.convolution_kernel, b.convolution_kernel, ""),
+        ("contrast", _yes_no(a.contrast), _yes_no(b.contrast), ""),
+    )
+    missing = tuple(f"{name} not recorded" for name, x, y, _ in pairs if x is None or y is None)
+    differing = tuple(
+        f"{name} {_shown(x)}{unit} and {_shown(y)}{unit}"
+        for name, x, y, unit in pairs
+        if x is not None and y is not None and x != y
+    )
+    return (False if differing else None if missing else True), (*differing, *missing)
+
+
+def _yes_no(value: bool | None) -> str | None:
+    return None if value is None else "yes" if value else "no"
+
+
+def _shown(value: float | str | None) -> str:
+    return f"{value:g}" if isinstance(value, float | int) else str(value)

@@ -1,0 +1,168 @@
+"""Walls in front of the listener: who may connect, and how much and how slowly a peer may send."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+import socketserver
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from pynetdicom.transport import ThreadedAssociationServer
+
+from osteoscribe.app.settings import NodeSettings, PeerSettings
+from osteoscribe.errors import SetupError
+
+LOGGER = logging.getLogger(__name__)
+
+LARGEST_PDU = 131072
+"""Bytes; DCMTK never sends more, and an unlimited PDU invites huge allocations."""
+
+ANYONE = "*"
+
+_SPARE_CONNECTIONS = 8
+"""Connections beyond the limit of associations, so that a full node can still answer that it is full."""
+
+
+class GuardedReceive:
+    """Reads from one connection (in place of the library's own reading), within limits.
+
+    Parameters
+    ----------
+    connection
+        The accepted socket.
+    patience_s
+        How long one PDU may take from its first to its last byte.
+    largest_object
+        Bytes that may come before a whole message was handled.
+    """
+
+    def __init__(self, connection: socket.socket, *, patience_s: float, largest_object: int) -> None:
+        self._connection = connection
+        self._patience_s = patience_s
+        self._largest_object = largest_object
+        self.received = 0
+
+    def __call__(self, length: int) -> bytearray:
+        """Read so many bytes; fewer where the peer closed the connection.
+
+        Raises
+        ------
+        OSError
+            The PDU is too large, too slow, or makes its message too large; the connection is closed.
+        """
+        self.received += length
+        if length > LARGEST_PDU or self.received > self._largest_object:
+            self._refuse("net.too-large", length)
+        content = bytearray(length)
+        view = memoryview(content)
+        deadline = time.monotonic() + self._patience_s
+        got = 0
+        while got < length:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                self._refuse("net.too-slow", length)
+            self._connection.settimeout(remaining)
+            try:
+                count = self._connection.recv_into(view[got:])
+            except TimeoutError:
+                self._refuse("net.too-slow", length)
+            if not count:
+                return content[:got]
+            got += count
+        self._connection.settimeout(self._patience_s)
+        return content
+
+    def __del__(self) -> None:
+        # The library leaves a connection that its peer closed first to be closed by reference counting.
+        self._connection.close()
+
+    def _refuse(self, code: str, length: int) -> NoReturn:
+        LOGGER.warning("%s pdu_bytes=%d message_bytes=%d: connection closed", code, length, self.received)
+        self._connection.shutdown(socket.SHUT_RDWR)
+        raise ConnectionAbortedError(code)
+
+
+class GuardedServer(ThreadedAssociationServer):
+    """The library's server with an address list, a connection limit and a longer backlog."""
+
+    request_queue_size = 128
+    may_connect: Callable[[str], bool] = staticmethod(lambda _address: True)
+    max_connections = 64
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Whether a connection is taken at all."""
+        del request
+        address = str(client_address[0])
+        if not self.may_connect(address):
+            LOGGER.warning("net.address-refused address=%s", address)
+            return False
+        if len(self.active_associations) >= self.max_connections:
+            LOGGER.warning("net.too-many-connections address=%s", address)
+            return False
+        return True
+
+    def shutdown(self) -> None:
+        """Stop listening."""
+        socketserver.BaseServer.shutdown(self)
+        self.server_close()
+
+
+def connection_limit(settings: NodeSettings) -> int:
+    """Give how many connections are held open at the same time."""
+    return settings.max_associations + _SPARE_CONNECTIONS
+
+
+def address_check(allowed: Sequence[str]) -> Callable[[str], bool]:
+    """Make the check of an IP address against addresses and networks; none of them allows all.
+
+    Raises
+    ------
+    SetupError
+        ``settings.wrong-value``: one is no address.
+    """
+    try:
+        networks = [ipaddress.ip_network(one, strict=False) for one in allowed]
+    except ValueError as error:
+        raise SetupError(
+            "settings.wrong-value",
+            f"found {error} in 'node.allowed_addresses', expected an address or a network like 10.1.0.0/16",
+        ) from error
+
+    def check(text: str) -> bool:
+        address = ipaddress.ip_address(text.split("%")[0])
+        mapped = getattr(address, "ipv4_mapped", None)
+        return not networks or any((mapped or address) in network for network in networks)
+
+    return check
+
+
+def calling_aes(settings: NodeSettings, peers: Sequence[PeerSettings]) -> list[str]:
+    """Give the calling AE titles that may associate; an empty list allows all.
+
+    Raises
+    ------
+    SetupError
+        ``settings.callers-unknown``: the node would listen beyond this machine, to anyone.
+    """
+    if settings.allowed_calling_aes:
+        allowed = {*settings.allowed_calling_aes, *(peer.ae_title for peer in peers)}
+        return [] if ANYONE in allowed else sorted(allowed)
+    if _is_loopback(settings.host):
+        return []
+    if not peers:
+        raise SetupError(
+            "settings.callers-unknown",
+            f"found host {settings.host!r} beyond this machine and no caller named; add [[peer]] tables or "
+            'node.allowed_calling_aes (["*"] lets anyone in)',
+        )
+    return sorted({peer.ae_title for peer in peers})
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

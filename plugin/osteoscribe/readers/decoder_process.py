@@ -1,0 +1,134 @@
+"""Compressed frames are decoded in a process of its own.
+
+Decoders are native code, and a damaged frame can end the process they run in: GDCM aborts over a bad Huffman
+table, CharLS runs for seconds over a cut frame. So a child decodes frame after frame, within limits of time
+and memory. A frame that ends it is a stated problem, and the next frame gets a new child. It sends bare bytes
+and JSON, never objects: what a hostile frame might make of it stays there.
+"""
+
+from __future__ import annotations
+
+import atexit
+import dataclasses
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from functools import lru_cache
+from multiprocessing.connection import Connection
+
+import numpy as np
+import numpy.typing as npt
+
+from osteoscribe.errors import InputError
+from osteoscribe.readers.decoding import FrameFormat, decode_frame
+
+CPU_LIMIT_S = 4
+"""Processor time for one frame; the largest CT frames take half a second."""
+WALL_LIMIT_S = 60
+"""Clock time for one frame: long, so that a busy machine never makes a sound frame a damaged one."""
+MEMORY_LIMIT = 2 << 30
+"""Address space of the child, in bytes; its libraries map most of a gigabyte that they never touch."""
+
+
+def decode_apart(frame: bytes, form: FrameFormat) -> npt.NDArray[np.integer]:
+    """Decode a frame as `decode_frame` does, in the decoding process.
+
+    Raises
+    ------
+    InputError
+        ``ct.cannot-decode``; also where the frame ended the decoder.
+    """
+    return _decoder_of(os.getpid()).decode(frame, form)
+
+
+@lru_cache(maxsize=1)
+def _decoder_of(pid: int) -> _Decoder:
+    """Give the decoder of this process; a forked process makes one of its own."""
+    decoder = _Decoder(pid)
+    atexit.register(decoder.close)
+    return decoder
+
+
+class _Decoder:
+    """The child, started with the first frame; one frame at a time."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._pipe: Connection | None = None
+
+    def decode(self, frame: bytes, form: FrameFormat) -> npt.NDArray[np.integer]:
+        """Decode a frame; see `decode_apart`."""
+        with self._lock:
+            pipe = self._pipe or self._start()
+            try:
+                pipe.send_bytes(json.dumps(dataclasses.asdict(form)).encode())
+                pipe.send_bytes(frame)
+                if not pipe.poll(WALL_LIMIT_S):
+                    raise TimeoutError
+                reply = json.loads(pipe.recv_bytes())
+                if "code" in reply:
+                    raise InputError(reply["code"], reply["message"])
+                return np.frombuffer(pipe.recv_bytes(), dtype=reply["dtype"]).reshape(form.rows, form.columns)
+            except (OSError, EOFError, ValueError, TypeError):
+                self._end()
+                raise InputError(
+                    "ct.cannot-decode", "its pixel data is damaged (it ended the decoder); send it again"
+                ) from None
+
+    def close(self) -> None:
+        """End the child."""
+        if os.getpid() == self._pid:
+            self._end()
+
+    def _start(self) -> Connection:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._child = subprocess.Popen(  # noqa: S603 - this module, and a number
+                [sys.executable, "-m", __name__, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # the decoders print what they think of a frame
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"},
+            )
+        self._pipe = Connection(ours.detach())
+        return self._pipe
+
+    def _end(self) -> None:
+        if self._pipe is not None:
+            self._pipe.close()
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+        self._child = self._pipe = None
+
+
+def serve(pipe: Connection) -> None:
+    """Decode what comes through the pipe, until its other end is closed."""
+    while True:
+        try:
+            form = FrameFormat(**json.loads(pipe.recv_bytes()))
+            frame = pipe.recv_bytes()
+        except EOFError:
+            return
+        signal.setitimer(signal.ITIMER_PROF, CPU_LIMIT_S)  # its signal ends the process
+        try:
+            values = decode_frame(frame, form)
+        except InputError as error:
+            pipe.send_bytes(json.dumps({"code": error.code, "message": error.message}).encode())
+        else:
+            pipe.send_bytes(json.dumps({"dtype": values.dtype.str}).encode())
+            pipe.send_bytes(values.tobytes())
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+    serve(Connection(int(sys.argv[1])))

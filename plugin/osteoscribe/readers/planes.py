@@ -1,0 +1,226 @@
+"""Where the frames of a segmentation lie, and how they stack.
+
+References
+----------
+PS3.3 C.7.6.16.2 (functional groups: pixel measures, plane position, plane orientation, derivation image)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from osteoscribe.core.geometry import STEP_TOLERANCE_MM, FloatArray
+from osteoscribe.core.marks import InstanceRef
+from osteoscribe.errors import InputError
+from osteoscribe.readers.attributes import first, image_refs, integer, items, number, numbers
+
+PARALLEL = 1e-4
+"""Direction cosines of one segment's frames differ by less than this."""
+UNKNOWN_STEP_MM = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FramePlace:
+    """One frame: its segment, its plane and its source images.
+
+    Parameters
+    ----------
+    index
+        From 0.
+    segment
+        Segment number, or None where the frame names none.
+    origin_lps_mm
+        (3,), centre of the first pixel.
+    row_direction, column_direction
+        (3,) unit vectors along a row and along a column.
+    spacing_mm
+        (2,), from row to row and from column to column.
+    """
+
+    index: int
+    segment: int | None
+    origin_lps_mm: FloatArray
+    row_direction: FloatArray
+    column_direction: FloatArray
+    spacing_mm: FloatArray
+    thickness_mm: float | None
+    step_mm: float | None
+    images: tuple[InstanceRef, ...]
+
+    @property
+    def normal(self) -> FloatArray:
+        """(3,), unit normal of the plane."""
+        return np.asarray(np.cross(self.row_direction, self.column_direction), dtype=np.float64)
+
+    def is_parallel_to(self, other: FramePlace) -> bool:
+        """Whether both planes have the same orientation."""
+        return bool(
+            np.allclose(self.row_direction, other.row_direction, atol=PARALLEL)
+            and np.allclose(self.column_direction, other.column_direction, atol=PARALLEL)
+        )
+
+
+def read_frames(ds: Dataset, number_of_frames: int) -> tuple[FramePlace, ...]:
+    """Place of each frame, from its own functional groups, else from the shared ones.
+
+    Raises
+    ------
+    InputError
+        `seg.frames-missing`, `seg.no-plane`.
+    """
+    shared = first(ds, "SharedFunctionalGroupsSequence")
+    groups = items(ds, "PerFrameFunctionalGroupsSequence")
+    if not groups and number_of_frames == 1:
+        groups = (Dataset(),)
+    if len(groups) < number_of_frames:
+        raise InputError(
+            "seg.frames-missing",
+            f"found positions for {len(groups)} frames, expected {number_of_frames};"
+            " the segmentation is damaged, please export it again",
+        )
+    sources = _sources(shared)
+    return tuple(_frame(ds, index, groups[index], shared, sources) for index in range(number_of_frames))
+
+
+def _sources(group: Dataset) -> tuple[InstanceRef, ...]:
+    return tuple(
+        dict.fromkeys(
+            image
+            for derivation in items(group, "DerivationImageSequence")
+            for item in items(derivation, "SourceImageSequence")
+            for image in image_refs(item)
+        )
+    )
+
+
+def _frame(
+    ds: Dataset, index: int, own: Dataset, shared: Dataset, shared_sources: tuple[InstanceRef, ...]
+) -> FramePlace:
+    def group(keyword: str) -> Dataset:
+        return first(own, keyword) if items(own, keyword) else first(shared, keyword)
+
+    measures = group("PixelMeasuresSequence")
+    origin, orientation, spacing = (
+        # Some writers put the plane of a single frame at the top level, as in a single-frame image.
+        numbers(holder, keyword) if keyword in holder else numbers(ds, keyword)
+        for holder, keyword in (
+            (group("PlanePositionSequence"), "ImagePositionPatient"),
+            (group("PlaneOrientationSequence"), "ImageOrientationPatient"),
+            (measures, "PixelSpacing"),
+        )
+    )
+    if (
+        origin is None
+        or orientation is None
+        or spacing is None
+        or not _is_plane(origin, orientation, spacing)
+    ):
+        raise InputError(
+            "seg.no-plane",
+            f"frame {index + 1} of the segmentation has no usable position, orientation or pixel spacing;"
+            " expected all three, please export it again",
+        )
+    row, column = orientation[:3], orientation[3:]
+    return FramePlace(
+        index=index,
+        segment=integer(group("SegmentIdentificationSequence"), "ReferencedSegmentNumber"),
+        origin_lps_mm=origin,
+        row_direction=row / np.linalg.norm(row),
+        column_direction=column / np.linalg.norm(column),
+        spacing_mm=spacing,
+        thickness_mm=number(measures, "SliceThickness"),
+        step_mm=number(measures, "SpacingBetweenSlices"),
+        images=_sources(own) or shared_sources,
+    )
+
+
+def _is_plane(origin: FloatArray, orientation: FloatArray, spacing: FloatArray) -> bool:
+    if (origin.size, orientation.size, spacing.size) != (3, 6, 2):
+        return False
+    everything = np.concatenate([origin, orientation, spacing])
+    if not np.isfinite(everything).all() or np.abs(origin).max() > 1e5:
+        return False
+    row, column = orientation[:3], orientation[3:]
+    unit = np.allclose([np.linalg.norm(row), np.linalg.norm(column)], 1.0, atol=1e-2)
+    return bool(unit and abs(row @ column) < 1e-2 and spacing.min() > 1e-4 and spacing.max() < 1e3)
+
+
+def stacked(frames: Sequence[FramePlace]) -> list[list[FramePlace]]:
+    """Parallel frames by plane, the planes in order along the normal.
+
+    Raises
+    ------
+    InputError
+        `seg.planes-differ`, `seg.planes-shifted`.
+    """
+    lead = frames[0]
+    for frame in frames:
+        alike = np.allclose(frame.spacing_mm, lead.spacing_mm, rtol=1e-4)
+        if not alike or not frame.is_parallel_to(lead):
+            raise InputError(
+                "seg.planes-differ",
+                "the frames of this segment differ in orientation or pixel spacing; expected parallel frames"
+                " of one size, please export it on one image series",
+            )
+    planes: list[list[FramePlace]] = []
+    for frame in sorted(frames, key=lambda one: float(one.origin_lps_mm @ lead.normal)):
+        away = frame.origin_lps_mm - planes[-1][0].origin_lps_mm if planes else None
+        if away is None or abs(float(away @ lead.normal)) >= STEP_TOLERANCE_MM:
+            planes.append([frame])
+        elif np.abs(away).max() <= STEP_TOLERANCE_MM:
+            planes[-1].append(frame)
+        else:
+            raise InputError(
+                "seg.planes-shifted",
+                "two frames of this segment lie on one plane but are shifted against each other;"
+                " expected one grid, please export it on one image series",
+            )
+    return planes
+
+
+def slice_step(frames: Sequence[FramePlace], lead: FramePlace) -> tuple[FloatArray, tuple[str, ...]]:
+    """Usual step from slice to slice, in LPS mm, with a remark where it had to be assumed.
+
+    That of the planes of all segments together, or a whole part of it where the writer states one: frames
+    are mostly written only where a segment has pixels, and slice thickness is not the step.
+
+    Parameters
+    ----------
+    frames
+        All frames of the object.
+    lead
+        A frame of the segment in question.
+    """
+    normal = lead.normal
+    origins = np.array([frame.origin_lps_mm for frame in frames if frame.is_parallel_to(lead)])
+    origins = origins[np.argsort(origins @ normal)]
+    steps = np.diff(origins, axis=0)
+    along = steps @ normal
+    steps, along = steps[along > STEP_TOLERANCE_MM], along[along > STEP_TOLERANCE_MM]
+    stated = lead.step_mm if lead.step_mm is not None and lead.step_mm > STEP_TOLERANCE_MM else None
+    if along.size:
+        smallest = int(np.argmin(along))
+        step, distance = steps[smallest], float(along[smallest])
+        count = 0 if stated is None else round(distance / stated)
+        if count > 1 and stated is not None and abs(distance - count * stated) < count * STEP_TOLERANCE_MM:
+            return np.asarray(step / count), ()
+        return step, ()
+    if stated is not None:
+        return normal * stated, ()
+    if lead.thickness_mm is not None and lead.thickness_mm > STEP_TOLERANCE_MM:
+        return normal * lead.thickness_mm, ()
+    return normal * UNKNOWN_STEP_MM, (
+        f"the segmentation states no slice thickness: its volume takes {UNKNOWN_STEP_MM:g} mm",
+    )
+
+
+def common_image(frames: Sequence[FramePlace]) -> InstanceRef | None:
+    """The CT image of frames on one plane, where they name exactly one."""
+    if any(len(frame.images) > 1 for frame in frames):
+        return None
+    images = {image for frame in frames for image in frame.images}
+    return images.pop() if len(images) == 1 else None

@@ -1,0 +1,89 @@
+"""Reported lesions, for the comparison of later examinations of the same patient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import date
+
+import sqlalchemy as sa
+
+from osteoscribe.core.prior import LesionRecord
+from osteoscribe.core.units import Millimetre
+from osteoscribe.store.schema import JOBS, LESIONS
+
+
+def insert_lesions(
+    connection: sa.Connection,
+    key: str,
+    ct_series_instance_uid: str,
+    patient_key: str,
+    lesions: Sequence[LesionRecord],
+) -> None:
+    """Record the lesions of a job's report on one CT series."""
+    for number, one in enumerate(lesions):
+        x, y, z = one.centroid_lps_mm
+        connection.execute(
+            LESIONS.insert().values(
+                job_key=key,
+                ct_series_instance_uid=ct_series_instance_uid,
+                number=number,
+                patient_key=patient_key,
+                study_instance_uid=one.study_instance_uid,
+                study_date="" if one.study_date is None else one.study_date.isoformat(),
+                tracking_uid=one.tracking_uid,
+                frame_of_reference_uid=one.frame_of_reference_uid,
+                x_mm=x,
+                y_mm=y,
+                z_mm=z,
+                long_axis_mm=one.long_axis_mm,
+                slice_thickness_mm=one.slice_thickness_mm,
+                name=one.name,
+            )
+        )
+
+
+def earlier_lesions(
+    engine: sa.Engine, key: str, accepted_us: int
+) -> Callable[[str], tuple[LesionRecord, ...]]:
+    """Gives the lesions of a patient that were reported before a job was accepted.
+
+    Of each CT series the newest report counts. What was accepted later is left out, so that a job that is
+    run again sees what it saw the first time.
+    """
+
+    def look_up(patient_key: str) -> tuple[LesionRecord, ...]:
+        if not patient_key:
+            return ()
+        query = (
+            sa.select(*LESIONS.c)
+            .join(JOBS, JOBS.c.key == LESIONS.c.job_key)
+            .where(
+                LESIONS.c.patient_key == patient_key,
+                LESIONS.c.job_key != key,
+                JOBS.c.accepted_us < accepted_us,
+            )
+            .order_by(JOBS.c.accepted_us.desc(), LESIONS.c.job_key, LESIONS.c.number)
+        )
+        with engine.begin() as connection:
+            rows = connection.execute(query).mappings().all()
+        newest: dict[str, str] = {}
+        for row in rows:
+            newest.setdefault(row["ct_series_instance_uid"], row["job_key"])
+        return tuple(_record(r) for r in rows if newest[r["ct_series_instance_uid"]] == r["job_key"])
+
+    return look_up
+
+
+def _record(row: sa.RowMapping) -> LesionRecord:
+    length = row["long_axis_mm"]
+    return LesionRecord(
+        tracking_uid=row["tracking_uid"],
+        study_instance_uid=row["study_instance_uid"],
+        series_instance_uid=row["ct_series_instance_uid"],
+        study_date=date.fromisoformat(row["study_date"]) if row["study_date"] else None,
+        frame_of_reference_uid=row["frame_of_reference_uid"],
+        centroid_lps_mm=(row["x_mm"], row["y_mm"], row["z_mm"]),
+        long_axis_mm=None if length is None else Millimetre(length),
+        slice_thickness_mm=row["slice_thickness_mm"],
+        name=row["name"],
+    )

@@ -1,0 +1,78 @@
+"""The ledger in numbers for Prometheus. No UIDs, no AE titles of unknown callers, no patient data."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import sqlalchemy as sa
+
+from osteoscribe.store.folder import DataFolder
+from osteoscribe.store.schema import DELIVERIES, INSTANCES, JOBS, MARKS, REPORTS
+
+_BUCKETS_S = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 86400)
+
+
+def metrics_text(engine: sa.Engine, folder: DataFolder) -> str:
+    """Write the metrics in the text format of Prometheus."""
+    with engine.execution_options(reads=True).begin() as connection:
+        lines = [
+            *_gauge("instances", "Received instances", {"": _count(connection, INSTANCES)}),
+            *_gauge("marks", "Mark objects by state", _by_state(connection, MARKS)),
+            *_gauge("jobs", "Jobs by state", _by_state(connection, JOBS)),
+            *_gauge("deliveries", "Deliveries by state", _by_state(connection, DELIVERIES)),
+            *_gauge("findings", "Findings by rule", _findings(connection)),
+            *_gauge("problems", "Stated problems by code", _problems(connection)),
+            *_delivered(connection),
+        ]
+    lines += _gauge("disk_free_bytes", "Free disk space", {"": folder.free_bytes()})
+    lines += _gauge("disk_reserve_bytes", "Disk space that is never used", {"": folder.reserve_bytes})
+    return "\n".join(lines) + "\n"
+
+
+def _gauge(name: str, help_text: str, values: dict[str, int]) -> list[str]:
+    full = f"osteoscribe_{name}"
+    lines = [f"# HELP {full} {help_text}", f"# TYPE {full} gauge"]
+    return lines + [f"{full}{labels} {value}" for labels, value in sorted(values.items())]
+
+
+def _count(connection: sa.Connection, table: sa.Table) -> int:
+    return int(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
+
+
+def _by_state(connection: sa.Connection, table: sa.Table) -> dict[str, int]:
+    query = sa.select(table.c.state, sa.func.count()).group_by(table.c.state)
+    return {f'{{state="{state}"}}': count for state, count in connection.execute(query)}
+
+
+def _findings(connection: sa.Connection) -> dict[str, int]:
+    summaries = connection.execute(sa.select(REPORTS.c.summary).where(REPORTS.c.role == "sr")).scalars()
+    rules = Counter(
+        str(finding.get("rule", "")) for text in summaries for finding in json.loads(text).get("findings", ())
+    )
+    return {f'{{rule="{rule}"}}': count for rule, count in rules.items()}
+
+
+def _problems(connection: sa.Connection) -> dict[str, int]:
+    texts = connection.execute(sa.select(JOBS.c.problems).where(JOBS.c.problems != "[]")).scalars()
+    codes = Counter(one["code"] for text in texts for one in json.loads(text))
+    return {f'{{code="{code}"}}': count for code, count in codes.items()}
+
+
+def _delivered(connection: sa.Connection) -> list[str]:
+    """Seconds from the last mark object to the delivered report, as a histogram."""
+    query = (
+        sa.select(DELIVERIES.c.updated_us - JOBS.c.accepted_us)
+        .join(JOBS, JOBS.c.key == DELIVERIES.c.job_key)
+        .where(DELIVERIES.c.state.in_(("stored", "committed")), DELIVERIES.c.round == 0)
+    )
+    seconds = [value / 1e6 for value in connection.execute(query).scalars()]
+    full = "osteoscribe_mark_to_delivered_seconds"
+    lines = [f"# HELP {full} From the last mark object to the delivered report", f"# TYPE {full} histogram"]
+    lines += [f'{full}_bucket{{le="{le}"}} {sum(one <= le for one in seconds)}' for le in _BUCKETS_S]
+    return [
+        *lines,
+        f'{full}_bucket{{le="+Inf"}} {len(seconds)}',
+        f"{full}_sum {sum(seconds):.3f}",
+        f"{full}_count {len(seconds)}",
+    ]

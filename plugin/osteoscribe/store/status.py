@@ -1,0 +1,107 @@
+"""Read-only questions of the faces to the ledger."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import sqlalchemy as sa
+
+from osteoscribe.store.schema import DELIVERIES, INSTANCES, JOBS, MARKS, REPORTS, from_us
+
+
+class StatusView:
+    """What the ledger holds, in numbers and lists.
+
+    Parameters
+    ----------
+    engine
+        An opened database.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._reads = engine.execution_options(reads=True)
+
+    def counts(self) -> dict[str, Any]:
+        """Count instances, marks, findings, problems, and jobs and deliveries by state."""
+        with self._reads.begin() as connection:
+            problems = connection.execute(sa.select(JOBS.c.problems)).scalars()
+            return {
+                "instances": _count(connection, INSTANCES),
+                "marks": connection.execute(
+                    sa.select(sa.func.count()).select_from(MARKS).where(MARKS.c.state != "own")
+                ).scalar_one(),
+                "findings": connection.execute(sa.select(sa.func.sum(JOBS.c.findings))).scalar_one() or 0,
+                "problems": sum(len(json.loads(text)) for text in problems),
+                "reports": _count(connection, REPORTS),
+                "jobs": _by_state(connection, JOBS),
+                "deliveries": _by_state(connection, DELIVERIES),
+                "marks_by_state": _by_state(connection, MARKS),
+            }
+
+    def jobs(self, limit: int = 1000) -> list[dict[str, Any]]:
+        """List jobs, the newest first."""
+        query = sa.select(*JOBS.c).order_by(JOBS.c.planned_us.desc(), JOBS.c.key).limit(limit)
+        with self._reads.begin() as connection:
+            rows = list(connection.execute(query).mappings())
+            return [_job(connection, row) for row in rows]
+
+    def job(self, key: str) -> dict[str, Any]:
+        """Show one job."""
+        with self._reads.begin() as connection:
+            row = connection.execute(sa.select(*JOBS.c).where(JOBS.c.key == key)).mappings().one()
+            return _job(connection, row)
+
+
+def _count(connection: sa.Connection, table: sa.Table) -> int:
+    return int(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
+
+
+def _by_state(connection: sa.Connection, table: sa.Table) -> dict[str, int]:
+    query = sa.select(table.c.state, sa.func.count()).group_by(table.c.state).order_by(table.c.state)
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def _job(connection: sa.Connection, row: sa.RowMapping) -> dict[str, Any]:
+    deliveries = connection.execute(
+        sa.select(*DELIVERIES.c).where(DELIVERIES.c.job_key == row["key"]).order_by(DELIVERIES.c.destination)
+    ).mappings()
+    reports = connection.execute(
+        sa.select(*REPORTS.c).where(REPORTS.c.job_key == row["key"]).order_by(REPORTS.c.id)
+    ).mappings()
+    return {
+        "key": row["key"],
+        "state": row["state"],
+        "calling_ae": row["calling_ae"],
+        "accepted_at": _time(row["accepted_us"]),
+        "planned_at": _time(row["planned_us"]),
+        "measured_at": _time(row["measured_us"]),
+        "finished_at": _time(row["finished_us"]),
+        "findings": row["findings"],
+        "problems": json.loads(row["problems"]),
+        "reports": [
+            {
+                "role": one["role"],
+                "sop_instance_uid": one["sop_instance_uid"],
+                "study_instance_uid": one["study_instance_uid"],
+                "ct_series_instance_uid": one["ct_series_instance_uid"],
+                **json.loads(one["summary"]),
+            }
+            for one in reports
+        ],
+        "deliveries": [
+            {
+                "destination": one["destination"],
+                "state": one["state"],
+                "tries": one["tries"],
+                "next_try_at": _time(one["due_us"]),
+                "code": one["code"],
+                "message": one["message"],
+            }
+            for one in deliveries
+        ],
+    }
+
+
+def _time(microseconds: int | None) -> str | None:
+    return None if microseconds is None else from_us(microseconds).isoformat(timespec="milliseconds")

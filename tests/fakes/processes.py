@@ -1,0 +1,161 @@
+"""A node and its peers as processes of their own, on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+PLUGIN = Path(__file__).resolve().parents[2] / "plugin"
+QUICK = """
+[jobs]
+quiet_s = 0.5
+[store]
+reserve_mb = 10.0
+[delivery]
+first_pause_s = 0.2
+longest_pause_s = 1.0
+"""
+
+
+def wait_until(condition: Callable[[], bool], what: str, patience_s: float = 40.0) -> None:
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for: {what}"
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+class NodeProcess:
+    """``osteoscribe serve`` in a process group of its own.
+
+    Parameters
+    ----------
+    prefix
+        Command that starts commands elsewhere, for example in a network namespace.
+    """
+
+    def __init__(
+        self, folder: Path, *arguments: str, settings: str = QUICK, prefix: Sequence[str] = (), port: int = 0
+    ) -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder = folder
+        self._config = folder / "osteoscribe.toml"
+        self._config.write_text(settings)
+        self._arguments = arguments
+        self._prefix = prefix
+        self._asked_port = port
+        self.log = folder / "log.txt"
+        self.start()
+
+    def start(self) -> None:
+        """Start it, also again after its end."""
+        command = [
+            *self._prefix,
+            *(sys.executable, "-m", "osteoscribe", "serve", "--config", str(self._config)),
+            *("--data", str(self.folder / "data"), "--port", str(self._asked_port), *self._arguments),
+        ]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                env=dict(os.environ, PYTHONPATH=str(PLUGIN)),
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline().decode()
+        found = re.search(r":([0-9]+), stop with Ctrl-C", line)
+        if not found:
+            self.kill()
+        assert found, f"no listening line but {line!r}: {self.log.read_text()}"
+        self.port = int(found[1])
+
+    def kill(self) -> None:
+        """Kill -9 of everything it runs."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.communicate(timeout=20)
+
+    def stop(self) -> int:
+        """Ask it to stop; its exit code."""
+        self.process.terminate()
+        self.process.communicate(timeout=20)
+        return self.process.returncode
+
+    def send(self, dcmsend: str, *paths: Path) -> subprocess.CompletedProcess[bytes]:
+        """Send files and folders by DCMTK's dcmsend, and wait for its end."""
+        process = self.begin_to_send(dcmsend, *paths)
+        output, _ = process.communicate(timeout=90)
+        return subprocess.CompletedProcess(process.args, process.returncode, output)
+
+    def begin_to_send(self, dcmsend: str, *paths: Path) -> subprocess.Popen[bytes]:
+        """Begin to send files and folders by DCMTK's dcmsend."""
+        command = [dcmsend, "-v", "--no-halt", "+sd", "+r", "-aec", "OSTEOSCRIBE", "127.0.0.1"]
+        return subprocess.Popen(
+            [*self._prefix, *command, str(self.port), *map(str, paths)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def status(self) -> dict[str, Any]:
+        """What ``osteoscribe status --json`` says."""
+        command = [
+            sys.executable,
+            "-m",
+            "osteoscribe",
+            "status",
+            "--data",
+            str(self.folder / "data"),
+            "--json",
+        ]
+        output = subprocess.run(
+            command,
+            env=dict(os.environ, PYTHONPATH=str(PLUGIN)),
+            check=False,
+            capture_output=True,
+            timeout=30,
+        ).stdout
+        return dict(json.loads(output))
+
+
+@contextlib.contextmanager
+def running_node(folder: Path, *arguments: str, **options: Any) -> Iterator[NodeProcess]:
+    node = NodeProcess(folder, *arguments, **options)
+    try:
+        yield node
+    finally:
+        node.kill()
+
+
+@contextlib.contextmanager
+def storescp_archive(storescp: str, folder: Path, port: int) -> Iterator[Path]:
+    """DCMTK's storescp; what it takes lies in the folder."""
+    folder.mkdir(exist_ok=True)
+    command = [storescp, "--fork", "-aet", "PACS", "-od", str(folder), str(port)]
+    process = subprocess.Popen(command, env=dict(os.environ, TCP_NODELAY="1"), start_new_session=True)
+    try:
+        wait_until(lambda: _listens(port), "storescp")
+        yield folder
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(20)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0

@@ -166,6 +166,7 @@ DELIVERIES = sa.Table(
     sa.Column("round", sa.Integer, nullable=False, default=0),
     sa.Column("tries", sa.Integer, nullable=False, default=0),
     sa.Column("refusals", sa.Integer, nullable=False, default=0),
+    sa.Column("asks", sa.Integer, nullable=False, default=0),
     sa.Column("queued_us", sa.BigInteger, nullable=False),
     sa.Column("due_us", sa.BigInteger),
     sa.Column("updated_us", sa.BigInteger, nullable=False),
@@ -173,6 +174,17 @@ DELIVERIES = sa.Table(
     sa.Column("message", sa.Text, nullable=False, default=""),
 )
 """One job's reports on their way to one destination."""
+
+COMMITMENTS = sa.Table(
+    "commitments",
+    METADATA,
+    sa.Column("transaction_uid", Uid, primary_key=True),
+    sa.Column("job_key", sa.String(64), sa.ForeignKey("jobs.key"), nullable=False),
+    sa.Column("destination", sa.String(128), nullable=False),
+    sa.Column("round", sa.Integer, nullable=False),
+    sa.Column("asked_us", sa.BigInteger, nullable=False),
+)
+"""Questions for storage commitment; on disk before they are asked, for the answer can overtake the reply."""
 
 
 def to_us(at: datetime) -> int:

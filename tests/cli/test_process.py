@@ -198,6 +198,14 @@ def test_object_of_an_unknown_sop_class_is_a_problem(pelvis: Path, process: Proc
     assert (code, codes_of(document)) == (1, {"instance.unknown-sop-class"})
 
 
+def test_ct_series_without_a_mark_is_listed(pelvis: Path, process: Process) -> None:
+    code, document = process(pelvis / "ct")
+    (left_out,) = document["ignored"]
+    assert (code, document["reports"], document["problems"]) == (0, [], [])
+    assert "30 instances" in left_out["item"]
+    assert left_out["reason"] == "no mark lies on this CT series"
+
+
 def test_own_report_is_not_taken_for_a_mark(pelvis: Path, process: Process, tmp_path: Path) -> None:
     process(pelvis / "ct", pelvis / "marks/seg.dcm", out="first")
     code, document = process(pelvis / "ct", pelvis / "marks/seg.dcm", tmp_path / "first")

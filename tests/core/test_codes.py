@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -69,3 +70,12 @@ def test_every_site_has_a_code_of_its_own():
 
 def test_a_row_of_a_sites_own_table_keeps_its_id():
     assert codes.management_category("Z9-C") == Code("Z9-C", OSTEOSCRIBE_SCHEME, "Rule Z9 (conditional)")
+
+
+def test_the_published_table_has_every_own_code_with_its_meaning(project):
+    published = dict(
+        re.findall(r"^\| `([^`]+)` \| (.+) \|$", (project / "docs" / "codes.md").read_text(), re.M)
+    )
+    rules = {c.value: c.meaning for c in map(codes.management_category, codes.CATEGORIES)}
+    assert published == {code.value: code.meaning for code in OWN} | rules
+    assert codes.OSTEOSCRIBE_SCHEME_UID in (project / "docs" / "codes.md").read_text()

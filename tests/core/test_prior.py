@@ -242,6 +242,17 @@ def test_a_resaved_mark_keeps_its_tracking_uid() -> None:
     assert resaved_as(again, reported) == ("1.2", "1.1", None)
 
 
+def test_a_mark_that_was_not_saved_again_keeps_its_own_beside_one_that_was() -> None:
+    reported = [lesion(5.0, uid="1.1"), lesion(5.2, uid="1.2")]
+    now = [lesion(5.0, uid="1.1"), lesion(5.1, uid="7.1", at=(0.3, 0.0, 0.0))]
+    assert resaved_as(now, reported) == ("1.1", "1.2")
+
+
+def test_a_report_on_another_series_lends_no_tracking_uid() -> None:
+    elsewhere = replace(lesion(5.0, uid="1.1"), series_instance_uid="1.8.1")
+    assert resaved_as([replace(lesion(5.0, uid="7.1"), series_instance_uid="1.8.2")], [elsewhere]) == (None,)
+
+
 def test_two_small_lesions_on_thick_slices_are_counted_as_two() -> None:
     first = lesion(3.0, slices_mm=5.0)
     second = lesion(3.0, uid="1.7", at=(0.0, 0.0, 4.0), slices_mm=5.0)

@@ -75,7 +75,13 @@ class Orthanc:
 
 @contextlib.contextmanager
 def running_orthanc(
-    program: str, curl: str, prefix: Sequence[str], folder: Path, *, lua: str = ""
+    program: str,
+    curl: str,
+    prefix: Sequence[str],
+    folder: Path,
+    *,
+    lua: str = "",
+    plugins: Sequence[str] = (),
 ) -> Iterator[Orthanc]:
     folder.mkdir()
     script = folder / "route.lua"
@@ -91,7 +97,7 @@ def running_orthanc(
         "RemoteAccessAllowed": False,
         "DicomModalities": {"osteoscribe": ["OSTEOSCRIBE", "127.0.0.1", NODE_PORT]},
         "LuaScripts": [str(script)] if lua else [],
-        "Plugins": [],
+        "Plugins": list(plugins),
         "OverwriteInstances": False,
     }
     (folder / "orthanc.json").write_text(json.dumps(configuration))

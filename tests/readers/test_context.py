@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+import warnings
 from copy import deepcopy
 from datetime import date, timedelta
 from pathlib import Path
@@ -257,3 +258,19 @@ def test_a_code_list_that_cannot_be_meant_is_refused(
     with pytest.raises(SetupError) as refused:
         parse_malignancy_codes(changed)
     assert refused.value.code == code
+
+
+@pytest.mark.shared
+def test_odd_and_malformed_files_give_answers_or_nothing(shared_data: Path, codes: MalignancyCodes) -> None:
+    read = 0
+    for path in sorted((shared_data / "malformed").rglob("*.dcm")):
+        with pydicom.config.disable_value_validation(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                ds = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+            except Exception:  # noqa: BLE001  what pydicom cannot open is no matter of this test
+                continue
+            found = answers_from_attributes(ds, codes)
+        read += 1
+        assert found.answers.malignancy_history.value is not Answer.NO
+    assert read > 20

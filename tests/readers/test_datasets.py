@@ -154,14 +154,29 @@ def test_absurd_lengths_are_refused_before_room_is_made() -> None:
             read_dataset(value + b"12345678", transfer_syntax_uid=EXPLICIT)
 
 
-def test_too_many_numbers_or_items_are_refused() -> None:
+def test_too_many_values_or_items_are_refused() -> None:
     numbers = b"\\1" * 8_000_002
     contour = struct.pack("<HHL", 0x3006, 0x0050, len(numbers)) + numbers
     with refused("instance.too-many-elements"):
         read_dataset(contour, transfer_syntax_uid=IMPLICIT)
-    items = struct.pack("<HHL", 0xFFFE, 0xE000, 0) * 400_001
+    bulk = element(0x00420011, b"OB", bytes(16_000_002))
+    values = struct.pack("<HHL", 0x0028, 0x1101, 16_000_002) + bytes(16_000_002)
+    assert len(read_dataset(bulk, transfer_syntax_uid=EXPLICIT).EncapsulatedDocument) == 16_000_002
+    with refused("instance.too-many-elements"):
+        read_dataset(values, transfer_syntax_uid=IMPLICIT)
+    items = struct.pack("<HHL", 0xFFFE, 0xE000, 0) * 150_001
     with refused("instance.too-many-elements"):
         read_dataset(element(0x0040A730, b"SQ", items), transfer_syntax_uid=EXPLICIT)
+
+
+def test_too_many_frames_or_elements_of_a_header_are_refused() -> None:
+    encoded = encode(identified())
+    frames = element(0x52009230, b"SQ", struct.pack("<HHL", 0xFFFE, 0xE000, 0) * 20_001)
+    with refused("instance.too-many-elements"):
+        read_header(encoded + frames, transfer_syntax_uid=EXPLICIT)
+    elements = element(0x00091001, b"CS", b"") * 1_000_001
+    with refused("instance.too-many-elements"):
+        read_header(encoded + elements, transfer_syntax_uid=EXPLICIT)
 
 
 def test_an_object_over_the_limit_is_refused() -> None:

@@ -227,7 +227,7 @@ def test_a_state_without_graphics_is_no_mark() -> None:
 def test_an_overlay_bitmap_is_stated() -> None:
     ds = mark_object(GSPS)
     ds.add_new((0x6000, 0x3000), "OW", b"\0\0")
-    assert refused(ds) == "gsps.overlay"
+    assert refused(ds) == "roi.overlay-bitmap"
 
 
 def test_a_key_object_selection_is_no_mark() -> None:

@@ -49,6 +49,14 @@ def test_the_header_is_the_same_in_each_encoding(syntax: str) -> None:
     assert (header.bits_stored, header.pixel_representation) == (16, 1)
 
 
+def test_overlay_planes_count_where_they_are_rois() -> None:
+    ds = ct_slice(0)
+    for group, kind in ((0x6000, "G"), (0x6002, "R"), (0x601E, "R")):
+        ds.add_new((group, 0x0040), "CS", kind)
+        ds.add_new((group, 0x3000), "OW", bytes(4))
+    assert read_header(encode(ds, EXPLICIT), transfer_syntax_uid=EXPLICIT).roi_overlays == 2
+
+
 @pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
 def test_the_pixel_data_offset_points_at_the_first_pixel(syntax: str) -> None:
     ds = ct_slice(0)

@@ -226,7 +226,8 @@ def checked(read: Callable[[], tuple[Mark, ...]]) -> set[str]:
     try:
         marks = read()
     except InputError as error:
-        assert CODE.fullmatch(error.code) and error.message
+        # The readers themselves must meet what the standard forbids; the net below them stays unused.
+        assert CODE.fullmatch(error.code) and error.message and error.code != "mark.damaged"
         return {error.code}
     finally:
         assert time.monotonic() - started < LIMIT_S

@@ -188,6 +188,13 @@ def test_a_mask_is_cut_to_what_it_touches() -> None:
     assert mask_of(only(seg(pixels, [seg_frame(0.0)], [segment(1)]))).mask.shape == (1, 3, 2)
 
 
+def test_the_background_of_a_label_map_may_be_another_label() -> None:
+    pixels = np.array([[[9, 0, 0], [1, 1, 9]]], dtype=np.uint8)
+    segments = [segment(0), segment(1), segment(9, "Background")]
+    ds = seg(pixels, [seg_frame(0.0, None)], segments, kind="LABELMAP", PixelPaddingValue=9)
+    assert [voxels(mark) for mark in read(ds)] == [expected(0.0, pixels[0] == n) for n in (0, 1)]
+
+
 def test_pixels_of_an_undescribed_segment_are_stated() -> None:
     marks = read(seg(stack(SQUARE, SQUARE), [seg_frame(0.0, 1), seg_frame(2.0, 9)], [segment(1)]))
     assert isinstance(marks[0], RoiMark)

@@ -249,6 +249,13 @@ def test_what_is_said_about_the_lesion_is_kept() -> None:
     assert mark.observer_name == "Reader^One"
 
 
+def test_a_site_in_free_text_is_a_label_and_no_code() -> None:
+    site = content("CODE", ("G-C0E3", "SRT", "Finding Site"), relationship="HAS CONCEPT MOD")
+    site.ConceptCodeSequence = [coded("CORNERSTONEFREETEXT", "CST4", "Os ilium")]
+    mark = only(*tracking("Cornerstone3DTools@^0.1.0:Length"), site, region("POLYLINE", TRIANGLE))
+    assert (mark.label, mark.finding_site) == ("Os ilium", None)
+
+
 def test_an_unset_observer_is_nobody() -> None:
     observer = content("PNAME", ("121008", "DCM", "Person Observer Name"), PersonName="unknown^unknown")
     (mark,) = read(report(group(region("POLYLINE", TRIANGLE)), context=[observer]))
@@ -336,6 +343,16 @@ def test_an_angle_has_no_size() -> None:
     assert refused(region("POLYLINE", OPEN_TRIANGLE), angle) == "roi.unsupported-shape"
 
 
+def test_an_arrow_has_no_size() -> None:
+    arrow = num(("111010", "DCM", "Center"), scoord("POLYLINE", [0, 0, 9, 9]))
+    assert refused(*tracking("Cornerstone3DTools@^0.1.0:ArrowAnnotate"), arrow) == "roi.unsupported-shape"
+
+
+def test_a_rectangle_is_no_angle() -> None:
+    tool = tracking("Cornerstone3DTools@^0.1.0:RectangleROI")
+    assert isinstance(only(*tool, region("POLYLINE", OPEN_TRIANGLE)).shape, ImageContours)
+
+
 def osirix(title: str, description: str) -> Dataset:
     return mark_object(
         "1.2.840.10008.5.1.4.1.1.88.11",
@@ -352,6 +369,13 @@ def test_osirix_rois_are_refused_with_advice_and_its_other_archives_ignored() ->
     assert "RT Structure Set" in caught.value.message
     (mark,) = read(osirix("Window State", "OsiriX WindowsState SR"))
     assert isinstance(mark, IgnoredMark)
+
+
+def test_a_measurement_of_whole_images_is_no_mark_but_a_lost_drawing_is_one() -> None:
+    source = content("IMAGE", ("260753009", "SCT", "Source"), ReferencedSOPSequence=[reference(1)])
+    (mark,) = read(report(group(*tracking("Agatston"), source, num(("112058", "DCM", "Calcium score")))))
+    assert isinstance(mark, IgnoredMark)
+    assert refused(*tracking("Cornerstone3DTools@^0.1.0:PlanarFreehandROI"), source) == "roi.no-geometry"
 
 
 def test_a_report_without_coordinates_is_no_mark() -> None:

@@ -23,6 +23,7 @@ LESION = LesionRecord(
     long_axis_mm=Millimetre(5.123456789012345),
     slice_thickness_mm=1.25,
     name="digest",
+    series_instance_uid="2.25.7",
 )
 
 

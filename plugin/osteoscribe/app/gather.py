@@ -93,6 +93,23 @@ def shelve(ct: Sequence[StoredInstance], other_images: Sequence[StoredInstance])
     )
 
 
+def roi_overlays(ct: Sequence[StoredInstance]) -> Mapping[str, Problem]:
+    """By series: marks saved as overlay bitmaps of the CT images, which have no outline to measure."""
+    marked: dict[str, list[str]] = defaultdict(list)
+    for instance in ct:
+        if instance.header.roi_overlays:
+            marked[instance.header.series_instance_uid].append(instance.header.sop_instance_uid)
+    return {
+        series: Problem(
+            code="roi.overlay-bitmap",
+            message=f"found marks as overlay bitmaps in {len(images)} CT images; expected outlines or"
+            " lengths; please save the marks as vector graphics, RT Structure Set or SEG",
+            where=min(images),
+        )
+        for series, images in marked.items()
+    }
+
+
 def replaced_objects(objects: Sequence[MarkObject]) -> Mapping[str, str]:
     """Mark objects that a newer one names as its predecessor: old SOP Instance UID to new.
 

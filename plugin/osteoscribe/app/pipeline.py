@@ -6,10 +6,12 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from pydicom import Dataset
 
 from osteoscribe import __version__
+from osteoscribe.app.draw import picture_of
 from osteoscribe.app.gather import (
     CtSeries,
     MarkObject,
@@ -18,6 +20,7 @@ from osteoscribe.app.gather import (
     place_on_series,
     problem_of,
     replaced_objects,
+    roi_overlays,
     shelve,
     where_of,
 )
@@ -128,12 +131,15 @@ def run(request: Request, practice: Practice, show: Show = lambda *_: None) -> O
     """
     tally = _Tally()
     objects, shelf = _sort(request, tally)
-    indexes = _Indexes(shelf)
+    indexes = _Indexes(
+        shelf, frozenset(uid for one in objects for uid in one.instance.header.referenced_instances)
+    )
     rois = _rois(objects, tally)
     for done, (mark, study_uid) in enumerate(rois):
         show("measuring marks", done, len(rois))
         _take(mark, study_uid, request, practice, shelf, indexes, tally)
     written = _report_all(request, practice, shelf, indexes, objects, tally, show)
+    tally.ignored[""] += _unmarked(shelf, indexes, tally)
     unreported = sorted(set(tally.ignored) - set(tally.named))
     return Outcome(
         written=tuple(written),
@@ -145,15 +151,16 @@ def run(request: Request, practice: Practice, show: Show = lambda *_: None) -> O
 class _Indexes:
     """The index of each series, made once; a series without usable geometry raises the same error again."""
 
-    def __init__(self, shelf: SeriesShelf) -> None:
+    def __init__(self, shelf: SeriesShelf, referenced: frozenset[str]) -> None:
         self._shelf = shelf
+        self._referenced = referenced
         self._made: dict[str, SeriesIndex | InputError] = {}
 
     def __call__(self, series_instance_uid: str) -> SeriesIndex:
         if series_instance_uid not in self._made:
             try:
                 made: SeriesIndex | InputError = index_series(
-                    self._shelf.series[series_instance_uid].instances
+                    self._shelf.series[series_instance_uid].instances, referenced=self._referenced
                 )
             except InputError as error:
                 made = error
@@ -183,6 +190,8 @@ def _sort(request: Request, tally: _Tally) -> tuple[list[MarkObject], SeriesShel
                 tally.problems[""].append(_not_ct(instance))
         else:
             tally.problems[""].append(_unknown_class(instance))
+    for series_instance_uid, problem in roi_overlays(ct).items():
+        tally.problems[series_instance_uid].append(problem)
     return sorted(objects, key=lambda one: one.age_key), shelve(ct, other)
 
 
@@ -311,6 +320,23 @@ def _likely_series(mark: RoiMark, shelf: SeriesShelf) -> str:
     return uid or ""
 
 
+def _unmarked(shelf: SeriesShelf, indexes: _Indexes, tally: _Tally) -> list[Ignored]:
+    """The CT series that no mark lies on, so that every instance of a request is accounted for."""
+    unmarked = []
+    for uid in sorted(set(shelf.series) - set(tally.named)):
+        members = shelf.series[uid].instances
+        reason = "no mark lies on this CT series"
+        try:
+            indexes(uid)
+        except InputError as error:
+            reason += f", and none could be measured on it: {error}"
+        header = members[0].header
+        source = InstanceRef(sop_class_uid=header.sop_class_uid, sop_instance_uid=header.sop_instance_uid)
+        item = f"CT series {uid}, {len(members)} instances"
+        unmarked.append(Ignored(label="", source=source, item=item, reason=reason))
+    return unmarked
+
+
 def _time_of(objects: Sequence[MarkObject]) -> datetime:
     """The time of the newest mark object; of none, the epoch."""
     for one in reversed(objects):
@@ -376,7 +402,9 @@ def _report_all(
             table_sha256=practice.table.sha256,
             predecessor=request.predecessors.get(uid),
         )
-        one = write_report(report, shelf.series[uid], contexts[uid], objects, practice.profile)
+        own = shelf.series[uid]
+        draw = partial(picture_of, instances=own.instances, read=request.read)
+        one = write_report(report, own, contexts[uid], objects, practice.profile, draw)
         tally.problems[""] += [held.problem for held in one.quarantined]
         written.append(
             replace(

@@ -13,7 +13,7 @@ from osteoscribe.core.labels import LabelRules, parse_label_rules
 from osteoscribe.core.labels.malignancy import MalignancyCodes, parse_malignancy_codes
 from osteoscribe.core.rules.table import RuleTable
 from osteoscribe.errors import SetupError
-from osteoscribe.writers.profiles import STANDARD, Profile
+from osteoscribe.writers.profiles import STANDARD, Profile, chosen_profile
 
 RULE_TABLE = "incidental-sclerotic-lesion-2026.1.toml"
 """The rule table that is used where the settings name none."""
@@ -60,13 +60,22 @@ def load_practice(settings: PracticeSettings) -> Practice:
     Raises
     ------
     SetupError
-        ``rules.*``, ``labels.*``: the file is absent, or not what it should be.
+        ``rules.*``, ``labels.*``: the file is absent, or not what it should be;
+        ``settings.unknown-profile``, ``settings.nothing-to-send``.
     """
     config = data_folder() / "config"
     return Practice(
-        table=load_table(_path(settings.rule_table) or config / "rules" / RULE_TABLE),
+        table=load_table(
+            _path(settings.rule_table) or config / "rules" / RULE_TABLE, language=settings.language
+        ),
         labels=parse_label_rules(_read_toml(_path(settings.labels) or config / "labels.toml")),
         malignancies=parse_malignancy_codes(_read_toml(config / "codes-malignancy.toml")),
+        profile=chosen_profile(
+            settings.profile,
+            text_companion=settings.text_companion,
+            key_image=settings.key_image,
+            notice=settings.notice,
+        ),
         site_in_phrase=settings.site_in_phrase,
     )
 

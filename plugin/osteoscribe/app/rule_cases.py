@@ -21,7 +21,7 @@ from osteoscribe.errors import SetupError
 
 NOT_MEASURABLE = "not_measurable"
 SIZE_INPUTS = ("size_mm", "size", "lesions_mm")
-WORD_INPUTS = ("prior_date", "site", "laterality")
+WORD_INPUTS = ("prior_date", "site", "laterality", "largest_mm")
 LARGEST_LENGTH_MM = 10_000
 CHOICES: Mapping[str, type[Enum]] = {
     name: kind
@@ -63,7 +63,8 @@ def trial_from(words: Mapping[str, str]) -> Trial:
         Names and values as in ``docs/rules.md``. ``size_mm`` (or ``size``) is the unrounded length, or
         ``not_measurable``; ``lesions_mm`` the unrounded lengths of all lesions of the examination, with
         commas (without a size, the largest of them is asked about); ``prior_date`` as YYYY-MM-DD. What is
-        not named is unknown; a size that is not named is not measurable.
+        not named is unknown; a size that is not named is not measurable. ``largest_mm`` is only named in
+        the sentence.
 
     Raises
     ------
@@ -86,8 +87,9 @@ def trial_from(words: Mapping[str, str]) -> Trial:
         sheet = replace(
             sheet, facts=replace(sheet.facts, largest=Largest(_choice("largest", words["largest"])))
         )
+    largest = round_half_up(_length("largest_mm", words["largest_mm"])) if "largest_mm" in words else whole
     values = PhraseValues(
-        whole_mm=max(lesions, default=whole),
+        whole_mm=max(lesions, default=largest),
         prior_date=_date(words["prior_date"]) if "prior_date" in words else None,
         site=words.get("site", ""),
         laterality=words.get("laterality", ""),
@@ -199,6 +201,25 @@ def _past_case(number: int, line: str) -> PastCase:
         )
     except SetupError as error:
         raise SetupError("rules.bad-case", f"line {number}: {error.message}") from error
+
+
+def case_line(name: str, facts: RuleFacts, values: PhraseValues) -> str:
+    """A case as one line for `past_cases`, from which the same facts and words come back.
+
+    Parameters
+    ----------
+    name
+        A key under which the case is found again; no patient data.
+    """
+    chosen = {field: getattr(facts, field).value for field in CHOICES}
+    worded = {
+        "largest_mm": values.whole_mm,
+        "prior_date": values.prior_date and values.prior_date.isoformat(),
+        "site": values.site,
+        "laterality": values.laterality,
+    }
+    given = {key: value for key, value in worded.items() if value}
+    return json.dumps({"case": name, "size": facts.size, **chosen, **given}, ensure_ascii=False)
 
 
 def _plain_text(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import re
 import tomllib
@@ -18,6 +19,10 @@ from osteoscribe.errors import SetupError
 
 APPROVED = "APPROVED"
 """The file beside the tables that lists approved ones, as ``sha256sum`` prints them."""
+
+
+PHRASES = "phrases"
+"""The folder beside the tables with their words in other languages."""
 
 
 def parse_table(text: str, *, sha256: str) -> RuleTable:
@@ -48,7 +53,8 @@ def load_table(path: Path, *, language: str = "en") -> RuleTable:
     path
         The table.
     language
-        Of the phrases: that of the table itself, or one of ``phrases/<language>.toml`` beside it.
+        Of the phrases: that of the table itself, or one that ``phrases/`` beside it has a file of, named
+        after the table: ``phrases/<table>.<language>.toml``.
 
     Raises
     ------
@@ -71,11 +77,19 @@ def load_table(path: Path, *, language: str = "en") -> RuleTable:
         return table
     if not re.fullmatch("[a-z]{2,3}", language):
         raise SetupError("rules.unknown-language", f"language {language!r}: expected a code such as 'de'")
-    wording = f"phrases/{language}.toml"
+    wording = f"{PHRASES}/{path.stem}.{language}.toml"
     text, sha256 = _pinned(path.parent / wording, wording, approved)
     worded = reword(table, _plain(text, wording), sha256=sha256)
+    if worded.language != language:
+        raise SetupError("rules.wording-differs", f"{wording} says that its language is {worded.language!r}")
     check(worded)
     return worded
+
+
+def languages_of(path: Path) -> tuple[str, ...]:
+    """The other languages that a table has words in."""
+    found = path.parent.joinpath(PHRASES).glob(f"{glob.escape(path.stem)}.*.toml")
+    return tuple(sorted(file.name.removeprefix(f"{path.stem}.").removesuffix(".toml") for file in found))
 
 
 def read_text(path: Path) -> str:

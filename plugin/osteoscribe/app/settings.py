@@ -100,6 +100,11 @@ class PracticeSettings:
     rule_table: str = ""
     labels: str = ""
     site_in_phrase: bool = False
+    profile: str = "standard"
+    text_companion: bool = True
+    key_image: bool = False
+    notice: bool = True
+    language: str = "en"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

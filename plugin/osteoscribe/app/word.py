@@ -36,6 +36,7 @@ from osteoscribe.core.prior import (
 )
 from osteoscribe.core.report import Finding, Lesion
 from osteoscribe.core.rules.decide import decide
+from osteoscribe.core.rules.examination import examination_facts
 from osteoscribe.core.rules.table import Scope
 from osteoscribe.core.series import SeriesIndex
 from osteoscribe.core.size import Doubt, NotMeasurable, Size
@@ -86,11 +87,34 @@ def word_series(
         sizes = _sizes_of_lesions(lesions)
         comparisons = compare([one.record for one in lesions], before[study_uid])
         answered = _answered(lesions, practice, calling_ae)
+        numbers: dict[str, int] = defaultdict(int)
+        findings = []
         for lesion, comparison, said in zip(lesions, comparisons, answered, strict=True):
-            mine = worded[lesion.series.index.series_instance_uid]
-            name = f"Lesion {len(mine) + 1}"
-            mine.append((_finding(name, lesion, sizes, comparison, said, practice), lesion.record))
+            series_uid = lesion.series.index.series_instance_uid
+            numbers[series_uid] += 1
+            name = f"Lesion {numbers[series_uid]}"
+            findings.append(_finding(name, lesion, sizes, comparison, said, practice))
+        for lesion, finding in zip(lesions, _with_one_phrase(findings, sizes, practice), strict=True):
+            worded[lesion.series.index.series_instance_uid].append((finding, lesion.record))
     return worded
+
+
+def _with_one_phrase(
+    findings: Sequence[Finding], sizes: Sequence[Size | NotMeasurable], practice: Practice
+) -> list[Finding]:
+    """The findings of one study; those whose row is for the examination all say the same."""
+    facts = examination_facts(practice.table, [finding.facts.facts for finding in findings])
+    if facts is None:
+        return list(findings)
+    decision = decide(practice.table, facts)
+    values = _values(max(sizes, key=_length), None, None)
+    phrase = word(practice.table, decision, facts, values)
+    return [
+        replace(finding, decision=decision, phrase=phrase)
+        if finding.decision.scope == Scope.EXAMINATION.value
+        else finding
+        for finding in findings
+    ]
 
 
 def patient_key(context: Dataset) -> str:
@@ -129,6 +153,7 @@ def _record(measured: Measured, uid: str, series: MeasuredSeries, practice: Prac
     return LesionRecord(
         tracking_uid=uid,
         study_instance_uid=index.study_instance_uid,
+        series_instance_uid=index.series_instance_uid,
         study_date=_date(str(series.context.get("StudyDate") or "")),
         frame_of_reference_uid=index.grid.frame_of_reference_uid,
         centroid_lps_mm=centroid_lps_mm(measured.placed.placement.on_ct),
@@ -177,9 +202,8 @@ def _finding(
     sheet = facts_for(measured.size, sizes, comparison, said.answers)
     sheet = replace(sheet, conflicts=(*said.conflicts, *sheet.conflicts))
     decision = decide(practice.table, sheet.facts)
-    worded = max(sizes, key=_length) if decision.scope == Scope.EXAMINATION.value else measured.size
     lesion = _lesion(name, one, comparison, remarks)
-    values = _values(worded, comparison, lesion.mark if practice.site_in_phrase else None)
+    values = _values(measured.size, comparison, lesion.mark if practice.site_in_phrase else None)
     return Finding(
         lesion=lesion,
         facts=sheet,

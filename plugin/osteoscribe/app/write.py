@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from PIL import Image
 from pydicom import Dataset
 
 from osteoscribe.app.gather import CtSeries, MarkObject
@@ -14,16 +15,20 @@ from osteoscribe.errors import InputError
 from osteoscribe.writers.companion import build_companion
 from osteoscribe.writers.document import EvidenceRef, encode
 from osteoscribe.writers.gate import check
+from osteoscribe.writers.key_image import build_key_image
 from osteoscribe.writers.notice import build_notice
 from osteoscribe.writers.profiles import STANDARD, Profile
 from osteoscribe.writers.sr import build_sr
+
+Draw = Callable[[Report], Image.Image]
+"""Gives the picture of a report with findings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenObject:
     """One encoded DICOM object of a report, as a Part 10 file.
 
-    ``role`` is ``sr``, ``text`` or ``notice``.
+    ``role`` is ``sr``, ``text``, ``key image`` or ``notice``.
     """
 
     role: str
@@ -62,6 +67,7 @@ def write_report(
     context: Dataset,
     objects: Sequence[MarkObject],
     profile: Profile = STANDARD,
+    draw: Draw | None = None,
 ) -> Written:
     """Build and check the objects of one report.
 
@@ -71,6 +77,8 @@ def write_report(
         Header of one CT instance of the series.
     objects
         The mark objects of the request; those that the report speaks of are its evidence.
+    draw
+        Gives the picture of a report; without it there is no key image.
 
     Returns
     -------
@@ -80,7 +88,7 @@ def write_report(
     evidence = _evidence(report, series, objects)
     passed: list[WrittenObject] = []
     refused: list[Quarantined] = []
-    for role, build in _builders(report, profile):
+    for role, build in _builders(report, profile, draw):
         dataset = build(report, context, evidence, profile)
         written = WrittenObject(
             role=role,
@@ -103,13 +111,16 @@ def write_report(
 _Build = Callable[[Report, Dataset, Sequence[EvidenceRef], Profile], Dataset]
 
 
-def _builders(report: Report, profile: Profile) -> list[tuple[str, _Build]]:
+def _builders(report: Report, profile: Profile, draw: Draw | None) -> list[tuple[str, _Build]]:
     """Which objects a report is written as for a destination, by role."""
     builders: list[tuple[str, _Build]] = []
     if report.findings and profile.measurement_report:
         builders.append(("sr", build_sr))
     if report.findings and profile.text_companion:
         builders.append(("text", build_companion))
+    if report.findings and profile.key_image and draw is not None:
+        picture = draw(report)
+        builders.append(("key image", lambda r, c, e, p: build_key_image(r, c, e, picture, p)))
     if report.problems and profile.notice:
         builders.append(("notice", build_notice))
     return builders

@@ -177,4 +177,5 @@ def _print_problems(console: Console, problems: list[dict[str, str]], ignored: l
         console.print(Text(f"problem {problem['code']}: {problem['message']}", style="red"))
         console.print(Text(f"  at {problem['where']}", style="dim"))
     for left_out in ignored:
-        console.print(Text(f"left out: {left_out['label']} ({left_out['item']}): {left_out['reason']}"))
+        name = " ".join(filter(None, (left_out["label"], f"({left_out['item'] or left_out['source']})")))
+        console.print(Text(f"left out: {name}: {left_out['reason']}"))

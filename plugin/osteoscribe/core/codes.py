@@ -336,7 +336,7 @@ INPUTS: Mapping[str, tuple[Code, Mapping[str, Code]]] = MappingProxyType(
 )
 """Inputs of the rules by their field in `RuleFacts`: the concept, and its values by the field's value."""
 
-_CATEGORIES = {
+CATEGORIES = {
     "X1": "Known metastasis, for reference only",
     "X2": "Under 18, no suggestion",
     "X3": "Not recorded as sclerotic, no suggestion",
@@ -359,6 +359,7 @@ _CATEGORIES = {
     "U2": "Morphology not recorded, over 20 mm",
     "F1": "Indeterminate, follow-up imaging",
 }
+"""Meanings of the rows of our own rule table, by row."""
 
 
 def management_category(rule_id: str) -> Code:
@@ -375,5 +376,5 @@ def management_category(rule_id: str) -> Code:
     'Likely bone island, no further imaging (conditional)'
     """
     row = rule_id.removesuffix("-C")
-    meaning = _CATEGORIES.get(row, f"Rule {row}")
+    meaning = CATEGORIES.get(row, f"Rule {row}")
     return _own(rule_id, meaning + (" (conditional)" if rule_id.endswith("-C") else ""))

@@ -125,10 +125,11 @@ def _completed(drawn: Diameters, ellipse: _Ellipse, missed_long_mm: float) -> Di
         along = np.linalg.eigh(ellipse.moments)[1][:, 1]
     perpendicular = np.array([-along[1], along[0]])
     assert drawn.short_ends is not None
-    return Diameters.of_lines(
-        _stretched(drawn.long_ends, along, missed_long_mm),
-        _stretched(drawn.short_ends, perpendicular, ellipse.missed_across(perpendicular)),
-    )
+    long_ends = _stretched(drawn.long_ends, along, missed_long_mm)
+    short_ends = _stretched(drawn.short_ends, perpendicular, ellipse.missed_across(perpendicular))
+    # What a shape unlike an ellipse misses differs by direction; the longest diameter stays the longest.
+    excess_mm = max(0.0, _length(short_ends) - _length(long_ends))
+    return Diameters.of_lines(long_ends, _stretched(short_ends, perpendicular, -excess_mm))
 
 
 def longest_of(found: Sequence[Diameters]) -> int:

@@ -21,7 +21,7 @@ class IntensityReference:
     """HU statistics of the voxels of a mark, for reference only.
 
     The standard deviation is that of the population (divided by n). The median of an even count is the mean
-    of the two middle values.
+    of the two middle values; percentiles between two values are interpolated.
     """
 
     mean_hu: Hounsfield
@@ -31,6 +31,8 @@ class IntensityReference:
     median_hu: Hounsfield
     voxel_count: int
     remarks: tuple[str, ...] = ()
+    percentile_10_hu: Hounsfield | None = None
+    percentile_90_hu: Hounsfield | None = None
 
 
 def reference(on_ct: Region, box: CtBox) -> IntensityReference | None:
@@ -64,15 +66,18 @@ def reference(on_ct: Region, box: CtBox) -> IntensityReference | None:
     statistics.UseHistogramsOff()
     label = SimpleITK.GetImageFromArray(on_ct.mask.astype(np.uint8))
     statistics.Execute(SimpleITK.GetImageFromArray(voxels_hu), label)
+    # ITK's median is that of a histogram (128 bins), so off by up to a bin.
+    tenth, median, ninetieth = np.percentile(voxels_hu[on_ct.mask], (10, 50, 90)).tolist()
     return IntensityReference(
         mean_hu=Hounsfield(statistics.GetMean(1)),
         standard_deviation_hu=Hounsfield(_population(statistics.GetVariance(1), count)),
         minimum_hu=Hounsfield(statistics.GetMinimum(1)),
         maximum_hu=Hounsfield(statistics.GetMaximum(1)),
-        # ITK's median is that of a histogram (128 bins), so off by up to a bin.
-        median_hu=Hounsfield(float(np.median(voxels_hu[on_ct.mask]))),
+        median_hu=Hounsfield(median),
         voxel_count=count,
         remarks=(PARTIAL_VOLUME,) if count < FEW_VOXELS else (),
+        percentile_10_hu=Hounsfield(tenth),
+        percentile_90_hu=Hounsfield(ninetieth),
     )
 
 

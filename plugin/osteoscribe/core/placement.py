@@ -85,21 +85,23 @@ def place(mark: RoiMark, index: SeriesIndex) -> Placement:
                 for points, ref in zip(shape.contours_px, shape.images, strict=True)
             ]
             return _contours(drawn, index.grid)
-        case PatientEllipsoid():
-            _check_frame_of_reference(mark, index, (shape.image,), mark.frame_of_reference_uid)
-            return _contours(_on_slices(shape.on_slices(index.grid).contours_lps_mm, index.grid), index.grid)
         case Caliper():
-            axes = _axes(shape.long_axis_px, shape.short_axis_px)
-            return _lines(RegionKind.CALIPER, _on_image(shape.image, axes, index), index.grid)
+            axes = [shape.long_axis_px] + ([] if shape.short_axis_px is None else [shape.short_axis_px])
+            return _on_image(RegionKind.CALIPER, shape.image, axes, index)
         case PointMark():
-            return _lines(RegionKind.POINT, _on_image(shape.image, [shape.point_px], index), index.grid)
+            return _on_image(RegionKind.POINT, shape.image, [shape.point_px], index)
         case PatientCaliper():
+            lengths = [shape.long_axis_lps_mm]
+            lengths += [] if shape.short_axis_lps_mm is None else [shape.short_axis_lps_mm]
             _check_frame_of_reference(mark, index, (shape.image,), mark.frame_of_reference_uid)
-            axes = _axes(shape.long_axis_lps_mm, shape.short_axis_lps_mm)
-            return _lines(RegionKind.CALIPER, _on_slices(axes, index.grid), index.grid)
+            return _in_space(RegionKind.CALIPER, lengths, index.grid)
         case PatientPoint():
             _check_frame_of_reference(mark, index, (shape.image,), mark.frame_of_reference_uid)
-            return _lines(RegionKind.POINT, _on_slices([shape.point_lps_mm], index.grid), index.grid)
+            return _in_space(RegionKind.POINT, [shape.point_lps_mm.reshape(1, 3)], index.grid)
+        case PatientEllipsoid():
+            _check_frame_of_reference(mark, index, (shape.image,), mark.frame_of_reference_uid)
+            _check_ellipsoid(shape, index.grid)
+            return _contours(_on_slices(shape.on_slices(index.grid).contours_lps_mm, index.grid), index.grid)
         case MaskShape():
             return _mask(mark, shape, index)
         case _:
@@ -221,8 +223,8 @@ def _check_parallel(points: FloatArray, heights: FloatArray) -> None:
     if spread > max(PARALLEL_MM, PARALLEL_SLOPE * extent):
         raise InputError(
             "roi.not-parallel",
-            f"A contour spreads {spread:.2f} mm across the slices over an extent of {extent:.1f} mm; "
-            "contours parallel to the CT slices are expected. Draw the mark on the CT slices themselves.",
+            f"The mark spreads {spread:.2f} mm across the slices over an extent of {extent:.1f} mm; "
+            "marks parallel to the CT slices are expected. Draw the mark on the CT slices themselves.",
         )
 
 
@@ -273,31 +275,42 @@ def _rasterised(drawn: _Drawn, slices: Sequence[int], grid: Grid) -> tuple[tuple
     return cropped(mask, (slices[0], *first))
 
 
-def _axes(long: FloatArray, short: FloatArray | None) -> list[FloatArray]:
-    return [long] if short is None else [long, short]
+def _on_image(
+    kind: RegionKind, image: InstanceRef, lines_px: Sequence[FloatArray], index: SeriesIndex
+) -> Placement:
+    return _lines(kind, _slice_of(image, index), [_index_coordinates(line) for line in lines_px], index.grid)
 
 
-def _on_image(image: InstanceRef, lines_px: Sequence[FloatArray], index: SeriesIndex) -> _Drawn:
-    k = _slice_of(image, index)
-    return [(k, _index_coordinates(line)) for line in lines_px]
+def _in_space(kind: RegionKind, lines_lps_mm: Sequence[FloatArray], grid: Grid) -> Placement:
+    """Place lines by the slice that all their points lie on."""
+    counts = [len(line) for line in lines_lps_mm]
+    ((k, points),) = _on_slices([np.concatenate(lines_lps_mm)], grid)
+    return _lines(kind, k, np.split(points, np.cumsum(counts)[:-1]), grid)
 
 
-def _lines(kind: RegionKind, drawn: _Drawn, grid: Grid) -> Placement:
-    k = drawn[0][0]
-    for at, line in drawn:
+def _lines(kind: RegionKind, k: int, lines_rc: Sequence[FloatArray], grid: Grid) -> Placement:
+    for line in lines_rc:
         _check_finite(line)
         check_inside_image(line, grid)
-        if at != k:
-            raise InputError(
-                "roi.not-parallel",
-                "The long and the short axis lie on different slices; both are expected on one. "
-                "Draw the mark on one CT slice.",
-            )
     region = Region(
         kind=kind,
         grid=grid,
         offset=(k, 0, 0),
         mask=np.zeros((0, 0, 0), dtype=bool),
-        outlines=tuple(Outline(k=k, points_rc=line) for _, line in drawn),
+        outlines=tuple(Outline(k=k, points_rc=line) for line in lines_rc),
     )
     return Placement(measured=region, on_ct=region)
+
+
+def _check_ellipsoid(shape: PatientEllipsoid, grid: Grid) -> None:
+    """Refuse an ellipsoid that reaches beyond the slices: its outlines there would be missing unseen."""
+    _check_finite(shape.axes_lps_mm)
+    middle = float(shape.axes_lps_mm.mean(axis=(0, 1)) @ grid.normal)
+    reach = float(np.linalg.norm((shape.axes_lps_mm[:, 1] - shape.axes_lps_mm[:, 0]) @ grid.normal)) / 2
+    room = HALF * grid.slice_spacing_mm + STEP_TOLERANCE_MM
+    positions = grid.plane_positions_mm
+    ends = (middle - reach, middle + reach)
+    beyond = [end for end in ends if not positions.min() - room <= end <= positions.max() + room]
+    if beyond:
+        apart = ends[1] < positions.min() or ends[0] > positions.max()
+        refuse_missing(beyond, everything=bool(apart), grid=grid)

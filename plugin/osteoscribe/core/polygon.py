@@ -19,6 +19,8 @@ SNAP = 1e-6
 """Vertices are rounded to this part of a pixel before rasterising, so that float noise decides nothing."""
 TIE = 1e-6
 """Two diameters closer than this (in the unit of the plane) are equally long."""
+MOST_TIES = 64
+"""So many equally long diameters are looked at; more has only a regular polygon, and there all are alike."""
 _RIGHT, _DOWN, _LEFT, _UP = (0, 1), (1, 0), (0, -1), (-1, 0)
 
 
@@ -188,23 +190,42 @@ def _chain(points: list[list[float]]) -> list[list[float]]:
     return chain
 
 
-def longest(points: npt.ArrayLike) -> list[FloatArray]:
-    """Pairs of points that lie farthest apart.
+def longest(hull: npt.ArrayLike) -> list[FloatArray]:
+    """Pairs of corners of a convex polygon that lie farthest apart.
 
     Parameters
     ----------
-    points
-        (n, 2), n >= 1; corners of a convex hull suffice.
+    hull
+        (n, 2), corners as `convex_hull` gives them, n >= 1.
 
     Returns
     -------
     list of FloatArray
-        Each (2, 2); more than one where pairs are equally far apart (within `TIE`).
+        Each (2, 2); more than one, at most `MOST_TIES`, where pairs are equally far apart (within `TIE`).
+
+    References
+    ----------
+    Shamos MI. Computational geometry. Thesis, Yale 1978: such corners lie on parallel supporting lines.
     """
-    p = np.asarray(points, dtype=np.float64)
-    distance = np.hypot(*(p[:, None, :] - p[None, :, :]).transpose(2, 0, 1))
-    i, j = np.nonzero(np.triu(distance >= distance.max() - TIE))
-    return [p[[a, b]] for a, b in zip(i.tolist(), j.tolist(), strict=True)]
+    corners = np.asarray(hull, dtype=np.float64)
+    first, second = _antipodal(corners)
+    distance = np.hypot(*(corners[first] - corners[second]).T)
+    far = distance >= distance.max() - TIE
+    pairs = np.unique(np.sort(np.column_stack([first[far], second[far]]), axis=1), axis=0)
+    return [corners[pair] for pair in pairs[:MOST_TIES]]
+
+
+def _antipodal(corners: FloatArray) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Pairs of corners that parallel lines can touch: the ends of each edge, and the corners opposite."""
+    count = len(corners)
+    edges = np.roll(corners, -1, axis=0) - corners
+    turn = np.unwrap(np.arctan2(edges[:, 1], edges[:, 0]))
+    opposite = np.searchsorted(np.concatenate([turn, turn + 2 * np.pi]), turn + np.pi)
+    edge = np.arange(count)
+    # One corner more to either side, for edges that are parallel but for the last float digit.
+    first = np.concatenate([edge + i for i in (0, 1) for _ in range(3)]) % count
+    second = np.concatenate([opposite + j for _ in (0, 1) for j in (-1, 0, 1)]) % count
+    return first, second
 
 
 def across(hull: npt.ArrayLike, direction: npt.ArrayLike) -> FloatArray:
@@ -213,28 +234,26 @@ def across(hull: npt.ArrayLike, direction: npt.ArrayLike) -> FloatArray:
     Parameters
     ----------
     hull
-        (n, 2), corners in order.
+        (n, 2), corners as `convex_hull` gives them, n >= 1.
     direction
         (2,), any length but zero.
 
     Returns
     -------
     FloatArray
-        (2, 2), its ends; the same point twice where the polygon has no width.
+        (2, 2), its ends, the second in the direction seen from the first; the same point twice where the
+        polygon has no width.
     """
     u = np.asarray(direction, dtype=np.float64)
     u = u / np.hypot(*u)
-    frame = np.array([u, [u[1], -u[0]]])
+    frame = np.array([u, [-u[1], u[0]]])
     corners = np.asarray(hull, dtype=np.float64) @ frame.T
-    ends = np.roll(corners, -1, axis=0)
-    at = corners[:, 1][:, None]
-    run = (ends[:, 1] - corners[:, 1])[None, :]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        part = (at - corners[None, :, 1]) / run
-    crossed = (part >= 0) & (part <= 1)
-    along = np.where(crossed, corners[None, :, 0] + part * (ends[:, 0] - corners[:, 0])[None, :], np.nan)
-    along = np.column_stack([along, corners[:, 0]])
-    low, high = np.nanmin(along, axis=1), np.nanmax(along, axis=1)
-    best = int(np.argmax(high - low))
-    chord = np.array([[low[best], corners[best, 1]], [high[best], corners[best, 1]]])
+    corners = np.roll(corners, -int(np.argmin(corners[:, 1])), axis=0)
+    top = int(np.argmax(corners[:, 1]))
+    level = corners[:, 1]
+    right = np.interp(level, level[: top + 1], corners[: top + 1, 0])
+    back = np.concatenate([corners[:1], corners[top:][::-1]])
+    left = np.interp(level, back[:, 1], back[:, 0])
+    best = int(np.argmax(right - left))
+    chord = np.array([[left[best], level[best]], [right[best], level[best]]])
     return np.asarray(chord @ frame)

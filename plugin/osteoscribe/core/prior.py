@@ -48,7 +48,10 @@ class LesionRecord:
     slice_thickness_mm
         Of the CT series, or None where it is not recorded.
     name
-        The reader's own name of the lesion (`osteoscribe.core.labels.own_name`), or empty. Never logged.
+        The reader's own name of the lesion (`osteoscribe.core.labels.own_name`) or a digest of it, or empty.
+        Never logged.
+    series_instance_uid
+        Of the CT series.
     """
 
     tracking_uid: str
@@ -59,6 +62,7 @@ class LesionRecord:
     long_axis_mm: Millimetre | None
     slice_thickness_mm: float | None
     name: str = ""
+    series_instance_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +159,7 @@ def resaved_as(current: Sequence[LesionRecord], earlier: Sequence[LesionRecord])
     current
         The marks of one CT series as they are now.
     earlier
-        The same series' lesions as reported before.
+        Lesions of the same study as reported before; those of other series are not used.
 
     Returns
     -------
@@ -163,8 +167,20 @@ def resaved_as(current: Sequence[LesionRecord], earlier: Sequence[LesionRecord])
         For each current mark the tracking UID to keep; None where it is new, or where the pairing by place
         is not one to one.
     """
-    kept = [fit.only for fit in _fits(current, earlier, same_lesion)]
-    return tuple(one.tracking_uid if one else None for one in kept)
+    unchanged = {one.tracking_uid for one in current} & {one.tracking_uid for one in earlier}
+    left = [one for one in earlier if one.tracking_uid not in unchanged]
+    resaved = [one for one in current if one.tracking_uid not in unchanged]
+    before = {
+        one.tracking_uid: fit.only.tracking_uid
+        for one, fit in zip(resaved, _fits(resaved, left, _same_mark), strict=True)
+        if fit.only
+    }
+    kept = before | {uid: uid for uid in unchanged}
+    return tuple(kept.get(one.tracking_uid) for one in current)
+
+
+def _same_mark(a: LesionRecord, b: LesionRecord) -> bool:
+    return a.series_instance_uid == b.series_instance_uid and same_lesion(a, b)
 
 
 def compare(

@@ -132,7 +132,7 @@ def measure_size(region: Region, slice_thickness_mm: float | None = None) -> Siz
             reason="The image has no pixel spacing: lengths in mm cannot be known. Measure by hand.",
         )
     found = _longest_slice(region)
-    if found is None or found[1].long_mm < MINIMUM_PIXELS * spacing:
+    if found is None or _clean(found[1].long_mm) < _clean(MINIMUM_PIXELS * spacing):
         across = found[1].long_mm / spacing if found else 0.0
         return NotMeasurable(
             code="roi.too-small",
@@ -274,7 +274,7 @@ def _doubts(region: Region, long_axis_mm: float, thickness_mm: float) -> Iterato
         yield Doubt.BORDERLINE
     if thickness_mm > long_axis_mm / 2:
         yield Doubt.THICK_SLICES
-    if long_axis_mm < FEW_PIXELS * max(region.grid.row_spacing_mm, region.grid.column_spacing_mm):
+    if long_axis_mm < _clean(FEW_PIXELS * max(region.grid.row_spacing_mm, region.grid.column_spacing_mm)):
         yield Doubt.FEW_PIXELS
     if region.uneven:
         yield Doubt.UNEVEN_SLICES

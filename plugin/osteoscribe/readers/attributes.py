@@ -36,6 +36,9 @@ UNREADABLE = (
 MAX_TEXT = 1024
 """Longer text than this is cut: a label is read by people."""
 
+MAX_FRAME_NUMBERS = 10_000
+"""Frame numbers of one reference that are looked at; no CT has more frames."""
+
 SINGLE_FRAME_CLASSES = frozenset(
     (
         "1.2.840.10008.5.1.4.1.1.2",
@@ -166,7 +169,8 @@ def image_refs(item: Dataset) -> tuple[InstanceRef, ...]:
     frames: tuple[int | None, ...] = ()
     if sop_class_uid not in SINGLE_FRAME_CLASSES:
         found = numbers(item, "ReferencedFrameNumber")
-        frames = () if found is None else tuple(int(n) for n in found if 1 <= n < 2**31)
+        named = () if found is None else found[:MAX_FRAME_NUMBERS].tolist()
+        frames = tuple(int(n) for n in named if 1 <= n < 2**31)
     return tuple(
         InstanceRef(sop_class_uid=sop_class_uid, sop_instance_uid=sop_instance_uid, frame_number=frame)
         for frame in (frames or (None,))

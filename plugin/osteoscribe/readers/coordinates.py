@@ -80,6 +80,11 @@ class Drawing:
         )
         return called_area or (is_closed(self.points) and len(self.points) > 3)
 
+    @property
+    def is_open_line(self) -> bool:
+        """Whether it is a line of two points or more whose ends do not meet."""
+        return self.graphic_type == "POLYLINE" and not is_closed(self.points)
+
 
 def drawing(node: Node, tree: Tree, group: tuple[Node, ...]) -> Drawing:
     """Coordinates of one item, checked.
@@ -164,7 +169,9 @@ def shape_of(drawings: tuple[Drawing, ...]) -> tuple[Shape, tuple[str, ...]]:
         )
     areas = [one for one in drawings if one.encloses_area]
     if areas:
-        return _contours(areas), _closing_remark(areas)
+        beside = len(drawings) - len(areas)
+        remarks = (f"{beside} lines or points beside the outline are not measured",) if beside else ()
+        return _contours(areas), (*_closing_remark(areas), *remarks)
     rings = [one for one in drawings if one.graphic_type == "CIRCLE"]
     if rings:
         return _ring(rings)

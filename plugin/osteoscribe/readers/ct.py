@@ -5,70 +5,26 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
 from osteoscribe.core.geometry import STEP_TOLERANCE_MM, FloatArray, Grid
 from osteoscribe.core.marks import InstanceRef
-from osteoscribe.core.series import Acquisition, PixelLayout, SeriesIndex, SliceSource
+from osteoscribe.core.series import Acquisition, SeriesIndex
 from osteoscribe.errors import InputError
-from osteoscribe.readers.headers import FramePlane, InstanceHeader, StoredInstance
+from osteoscribe.readers.ct_planes import CT_SOP_CLASSES, CtPlane, Unusable, frames_of, plane_of, ref_of
+from osteoscribe.readers.headers import StoredInstance
 from osteoscribe.readers.pixels import READABLE_TRANSFER_SYNTAXES, read_box
 
 __all__ = ["CT_SOP_CLASSES", "READABLE_TRANSFER_SYNTAXES", "index_series", "read_box"]
 
-CT_SOP_CLASSES = (
-    "1.2.840.10008.5.1.4.1.1.2",  # CT Image Storage
-    "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT Image Storage
-    "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT Image Storage
-)
-"""SOP classes whose images can be slices of a CT series."""
-
-MAX_MATRIX = 8192
-"""Largest number of rows or columns; CT scanners make up to 2048."""
-MAX_SPACING_MM = 100
-MAX_POSITION_MM = 100_000
 MAX_STACKS = 32
 """Stacks of parallel images that are told apart in one series."""
 _DIRECTION_TOLERANCE = 1e-3
 """Difference of two direction cosines that are the same: DICOM decimals are often cut to 4 digits."""
 _SPACING_TOLERANCE = 1e-4
 """Relative difference of two pixel spacings that are the same."""
-_HOUNSFIELD_TYPES = ("HU", "HU_MOD", "US")
-"""Rescale Types that are HU; US is what is written where nothing is specified (PS3.3 C.11.1.1.2)."""
-_LOCALIZER = "LOCALIZER"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Plane:
-    """One image or frame with a usable plane."""
-
-    instance: StoredInstance
-    source: SliceSource
-    image_type: tuple[str, ...]
-    matrix: tuple[int, int]
-    origin: FloatArray
-    directions: FloatArray
-    spacing: tuple[float, float]
-    slice_thickness_mm: float | None
-
-    @property
-    def order(self) -> tuple[int, str, int]:
-        """Where it stands among others: by InstanceNumber, then UID and frame."""
-        number = self.source.instance_number
-        ref = self.source.ref
-        return (number if number is not None else 1 << 31, ref.sop_instance_uid, ref.frame_number or 0)
-
-
-class _Unusable(Exception):  # noqa: N818 - a reason, not an error
-    """Why an image is no slice: a code for the case that none is, and words."""
-
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
 
 
 def index_series(
@@ -144,9 +100,9 @@ def _check_one_series(instances: Sequence[StoredInstance]) -> None:
         )
 
 
-def _usable_planes(instances: Sequence[StoredInstance]) -> tuple[list[_Plane], LeftOut]:
+def _usable_planes(instances: Sequence[StoredInstance]) -> tuple[list[CtPlane], LeftOut]:
     """Split into planes and what is no slice; raise where nothing is usable."""
-    planes: list[_Plane] = []
+    planes: list[CtPlane] = []
     left_out: LeftOut = []
     codes: list[str] = []
     seen: dict[str, StoredInstance] = {}
@@ -155,16 +111,16 @@ def _usable_planes(instances: Sequence[StoredInstance]) -> tuple[list[_Plane], L
     ):
         try:
             _check_first(instance, seen)
-            frames = _frames_of(instance.header)
-        except _Unusable as unusable:
-            left_out.append((_ref(instance.header), unusable.reason))
+            frames = frames_of(instance.header)
+        except Unusable as unusable:
+            left_out.append((ref_of(instance.header), unusable.reason))
             codes.append(unusable.code)
             continue
         for number, frame in frames:
             try:
-                planes.append(_plane(instance, frame, number))
-            except _Unusable as unusable:
-                left_out.append((_ref(instance.header, number), unusable.reason))
+                planes.append(plane_of(instance, frame, number))
+            except Unusable as unusable:
+                left_out.append((ref_of(instance.header, number), unusable.reason))
                 codes.append(unusable.code)
     if not planes:
         code = Counter(codes).most_common(1)[0][0]
@@ -177,127 +133,17 @@ def _usable_planes(instances: Sequence[StoredInstance]) -> tuple[list[_Plane], L
 
 
 def _check_first(instance: StoredInstance, seen: dict[str, StoredInstance]) -> None:
-    """Raise `_Unusable` for the second copy of an instance."""
+    """Raise `Unusable` for the second copy of an instance."""
     first = seen.setdefault(instance.header.sop_instance_uid, instance)
     if first is not instance:
         same = instance.sha256 and instance.sha256 == first.sha256
-        raise _Unusable("ct.double", "received twice" if same else "received twice, with different bytes")
+        raise Unusable("ct.double", "received twice" if same else "received twice, with different bytes")
 
 
-def _ref(header: InstanceHeader, frame_number: int | None = None) -> InstanceRef:
-    return InstanceRef(
-        sop_class_uid=header.sop_class_uid,
-        sop_instance_uid=header.sop_instance_uid,
-        frame_number=frame_number,
-    )
-
-
-def _frames_of(header: InstanceHeader) -> list[tuple[int | None, FramePlane]]:
-    """Give the frames of an instance with their numbers; raise `_Unusable` where it has no plane."""
-    if header.sop_class_uid not in CT_SOP_CLASSES:
-        raise _Unusable("ct.not-ct", "not a CT image by its SOP class")
-    if header.frames:
-        return list(enumerate(header.frames, start=1))
-    if (header.number_of_frames or 1) > 1 or header.sop_class_uid != CT_SOP_CLASSES[0]:
-        raise _Unusable("ct.no-geometry", "a multi-frame image that does not say where each frame lies")
-    if header.image_position_patient is None or header.image_orientation_patient is None:
-        raise _Unusable("ct.no-geometry", "no position or orientation (a summary page or a capture?)")
-    if header.pixel_spacing is None:
-        raise _Unusable("ct.no-pixel-spacing", "no pixel spacing")
-    rescaled = header.rescale_slope is not None and header.rescale_intercept is not None
-    frame = FramePlane(
-        image_position_patient=header.image_position_patient,
-        image_orientation_patient=header.image_orientation_patient,
-        pixel_spacing=header.pixel_spacing,
-        slice_thickness_mm=header.slice_thickness_mm,
-        rescale_slope=header.rescale_slope if rescaled and header.rescale_slope is not None else 1.0,
-        rescale_intercept=header.rescale_intercept
-        if rescaled and header.rescale_intercept is not None
-        else 0.0,
-        rescale_type=(header.rescale_type or "HU") if rescaled or header.modality_lut else None,
-        image_type=header.image_type,
-    )
-    return [(None, frame)]
-
-
-def _plane(instance: StoredInstance, frame: FramePlane, number: int | None) -> _Plane:
-    header = instance.header
-    if _LOCALIZER in frame.image_type or _LOCALIZER in header.image_type:
-        raise _Unusable("ct.localizer", "a localizer")
-    rows, columns = header.rows or 0, header.columns or 0
-    if not (0 < rows <= MAX_MATRIX and 0 < columns <= MAX_MATRIX):
-        raise _Unusable("ct.no-matrix", f"{rows} rows and {columns} columns; expected 1 to {MAX_MATRIX}")
-    directions = np.reshape(np.array(frame.image_orientation_patient, dtype=np.float64), (2, 3))
-    lengths = np.linalg.norm(directions, axis=1)
-    if np.abs(lengths - 1.0).max() > 0.01 or abs(directions[0] @ directions[1]) > 0.01:
-        raise _Unusable("ct.bad-geometry", "its orientation is no pair of perpendicular unit vectors")
-    if not all(0 < spacing < MAX_SPACING_MM for spacing in frame.pixel_spacing):
-        raise _Unusable(
-            "ct.no-pixel-spacing", f"a pixel spacing that is not between 0 and {MAX_SPACING_MM} mm"
-        )
-    if max(map(abs, frame.image_position_patient)) > MAX_POSITION_MM:
-        raise _Unusable("ct.bad-geometry", f"its position is more than {MAX_POSITION_MM} mm away")
-    return _Plane(
-        instance=instance,
-        source=SliceSource(
-            ref=_ref(header, number),
-            blob=instance.blob,
-            transfer_syntax_uid=header.transfer_syntax_uid,
-            instance_number=header.instance_number,
-            slope=frame.rescale_slope,
-            intercept=frame.rescale_intercept,
-            layout=_layout(instance, number),
-            not_hounsfield=_not_hounsfield(frame),
-        ),
-        image_type=frame.image_type or header.image_type,
-        matrix=(rows, columns),
-        origin=np.array(frame.image_position_patient, dtype=np.float64),
-        directions=directions / lengths[:, None],
-        spacing=frame.pixel_spacing,
-        slice_thickness_mm=frame.slice_thickness_mm,
-    )
-
-
-def _layout(instance: StoredInstance, number: int | None) -> PixelLayout:
-    """Check how the pixels are written; raise `_Unusable` where they cannot be grey values."""
-    header = instance.header
-    allocated, stored = header.bits_allocated or 0, header.bits_stored or 0
-    high = header.high_bit if header.high_bit is not None else stored - 1
-    if header.samples_per_pixel not in (None, 1):
-        raise _Unusable("ct.not-ct", "a colour picture")
-    if allocated not in (8, 16, 32) or not (0 < stored <= high + 1 <= allocated):
-        raise _Unusable("ct.bad-pixel-layout", f"{stored} bits stored of {allocated}, highest {high}")
-    offset = header.pixel_data_offset
-    if offset is not None:
-        end = offset + (number or 1) * (header.rows or 0) * (header.columns or 0) * allocated // 8
-        if end > instance.blob.length:
-            raise _Unusable("ct.bad-pixel-layout", "its pixel data is shorter than its matrix")
-    return PixelLayout(
-        offset=offset,
-        bits_allocated=allocated,
-        bits_stored=stored,
-        high_bit=high,
-        signed=header.pixel_representation == 1,
-        modality_lut=header.modality_lut,
-        frames=max(1, len(header.frames)),
-    )
-
-
-def _not_hounsfield(frame: FramePlane) -> str:
-    """Say why values times slope plus intercept are no HU; empty where they are."""
-    if frame.rescale_type is None:
-        return "it has no rescale slope and intercept"
-    if frame.rescale_type.upper() not in _HOUNSFIELD_TYPES:
-        return "its rescale type is neither HU nor unspecified"
-    if not (0 < abs(frame.rescale_slope) < 1e6 and abs(frame.rescale_intercept) < 1e9):
-        return "its rescale slope or intercept is absurd"
-    return ""
-
-
-def _largest_stack(planes: Sequence[_Plane], referenced: frozenset[str]) -> tuple[list[_Plane], LeftOut]:
+def _largest_stack(planes: Sequence[CtPlane], referenced: frozenset[str]) -> tuple[list[CtPlane], LeftOut]:
     """Group planes that can lie on one grid; choose one group, name the rest."""
-    stacks: list[list[_Plane]] = []
-    rest: list[_Plane] = []
+    stacks: list[list[CtPlane]] = []
+    rest: list[CtPlane] = []
     for plane in sorted(planes, key=lambda p: p.order):
         home = next((stack for stack in stacks if _differs(plane, stack[0]) is None), None)
         if home is not None:
@@ -313,11 +159,12 @@ def _largest_stack(planes: Sequence[_Plane], referenced: frozenset[str]) -> tupl
     return chosen, [(plane.source.ref, _differs(plane, chosen[0]) or "another stack") for plane in others]
 
 
-def _differs(plane: _Plane, other: _Plane) -> str | None:
+def _differs(plane: CtPlane, other: CtPlane) -> str | None:
     """Say why two planes cannot lie on one grid, or None."""
     if plane.matrix != other.matrix:
         return f"{plane.matrix[0]} x {plane.matrix[1]} pixels, unlike the series"
-    if float(np.abs(plane.directions - other.directions).max()) > _DIRECTION_TOLERANCE:
+    same = plane.directions is other.directions
+    if not same and float(np.abs(plane.directions - other.directions).max()) > _DIRECTION_TOLERANCE:
         return "its orientation differs from that of the series"
     pairs = zip(plane.spacing, other.spacing, strict=True)
     if not all(math.isclose(a, b, rel_tol=_SPACING_TOLERANCE) for a, b in pairs):
@@ -328,15 +175,15 @@ def _differs(plane: _Plane, other: _Plane) -> str | None:
 
 
 def _sorted_without_doubles(
-    stack: Sequence[_Plane], referenced: frozenset[str]
-) -> tuple[list[_Plane], LeftOut]:
+    stack: Sequence[CtPlane], referenced: frozenset[str]
+) -> tuple[list[CtPlane], LeftOut]:
     """Sort along the normal; of several images at one place keep one."""
     normal = _normal(stack[0])
 
-    def place(plane: _Plane) -> float:
+    def place(plane: CtPlane) -> float:
         return float(plane.origin @ normal)
 
-    slices: list[_Plane] = []
+    slices: list[CtPlane] = []
     doubles: LeftOut = []
     for plane in sorted(stack, key=lambda p: (place(p), p.order)):
         if not slices or place(plane) - place(slices[-1]) > STEP_TOLERANCE_MM:
@@ -351,16 +198,16 @@ def _sorted_without_doubles(
     return slices, doubles
 
 
-def _preferred(plane: _Plane, referenced: frozenset[str]) -> tuple[bool, tuple[int, str, int]]:
+def _preferred(plane: CtPlane, referenced: frozenset[str]) -> tuple[bool, tuple[int, str, int]]:
     return (plane.source.ref.sop_instance_uid not in referenced, plane.order)
 
 
-def _normal(plane: _Plane) -> FloatArray:
+def _normal(plane: CtPlane) -> FloatArray:
     normal = np.cross(plane.directions[0], plane.directions[1])
     return np.asarray(normal / np.linalg.norm(normal), dtype=np.float64)
 
 
-def _grid(slices: Sequence[_Plane]) -> Grid:
+def _grid(slices: Sequence[CtPlane]) -> Grid:
     first = slices[0]
     origins = np.array([plane.origin for plane in slices], dtype=np.float64)
     return Grid(
@@ -373,7 +220,7 @@ def _grid(slices: Sequence[_Plane]) -> Grid:
     )
 
 
-def _usual_step(origins: FloatArray, slices: Sequence[_Plane]) -> FloatArray:
+def _usual_step(origins: FloatArray, slices: Sequence[CtPlane]) -> FloatArray:
     """Give the most common step, of equally common ones the smallest; of a single slice its thickness."""
     normal = _normal(slices[0])
     if len(slices) == 1:

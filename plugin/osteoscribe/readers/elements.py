@@ -21,8 +21,8 @@ Encoded = bytes | memoryview
 
 MAX_DEPTH = 64
 """Sequences inside each other; content trees of real reports stay below 20."""
-MAX_ELEMENTS = 2_000_000
-"""Elements and items of one data set; a segmentation of 5000 frames has about 250 000."""
+MAX_ELEMENTS = 1_000_000
+"""Elements and items of one data set; a multi-frame image of 5000 frames has about 250 000."""
 
 UNDEFINED = 0xFFFFFFFF
 ITEM = 0xFFFEE000
@@ -187,30 +187,46 @@ class _Walk:
 
     def events(self) -> Iterator[Event]:
         """Walk, one event after the other."""
-        stack = self._open
-        size = len(self._data)
+        data, head, stack, size = self._data, self._head, self._open, len(self._data)
+        element_kind = Kind.ELEMENT  # enum members are slow to look up
+        limit, plain = size, not self._implicit
+        position = 0
         for _ in range(MAX_ELEMENTS):
+            if plain and position + 8 <= limit:
+                # nearly every element of a header: explicit, short form, no sequence
+                group, element, vr, length = head(data, position)
+                start = position + 8
+                if vr in _SHORT_FORM and start + length <= limit:
+                    position = start + length
+                    yield Event(element_kind, group << 16 | element, vr, start, position)
+                    continue
+            self._position = position
             while stack and stack[-1].end == self._position:
                 yield self._close()
             if not stack and self._position == size:
                 return
-            if self._position + 8 > self._limit:
-                raise self._too_long("an item ends inside an element")
-            group, element, vr, short = self._head(self._data, self._position)
-            if group == 0xFFFE:
-                event = self._item(group << 16 | element)
-            elif stack and stack[-1].kind is not Kind.ITEM:
-                raise malformed(self._position, "an element where an item was expected")
-            else:
-                event = self._element(group << 16 | element, vr, short)
+            event = self._next()
             if event is not None:
                 yield event
                 if event.kind is Kind.PIXELS and self._stop_at_pixels:
                     return
+            position, limit = self._position, self._limit
+            plain = not self._implicit and (not stack or stack[-1].kind is Kind.ITEM)
         raise InputError(
             "instance.too-many-elements",
             f"the data set has more than {MAX_ELEMENTS} elements; expected an image or a mark object",
         )
+
+    def _next(self) -> Event | None:
+        """Take what lies at the position."""
+        if self._position + 8 > self._limit:
+            raise self._too_long("an item ends inside an element")
+        group, element, vr, short = self._head(self._data, self._position)
+        if group == 0xFFFE:
+            return self._item(group << 16 | element)
+        if self._open and self._open[-1].kind is not Kind.ITEM:
+            raise malformed(self._position, "an element where an item was expected")
+        return self._element(group << 16 | element, vr, short)
 
     def _item(self, tag: int) -> Event | None:
         """Take an item or a delimiter."""
@@ -306,4 +322,5 @@ class _Walk:
 
 @lru_cache(maxsize=4096)
 def _dictionary_vr(tag: int) -> bytes:
-    return dictionary_VR(tag).encode("ascii") if dictionary_has_tag(tag) else b"UN"
+    # of several possible ones, as "US or SS", the first: all have the same kind of header
+    return dictionary_VR(tag)[:2].encode("ascii") if dictionary_has_tag(tag) else b"UN"

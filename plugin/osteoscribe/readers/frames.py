@@ -32,6 +32,7 @@ from pydicom.uid import (
 
 from osteoscribe.errors import InputError
 from osteoscribe.readers.attributes import UNREADABLE, integer, text, value
+from osteoscribe.readers.codestream import check_frame
 
 PixelArray = npt.NDArray[Any]
 """(rows, columns) of uint8 or uint16."""
@@ -188,8 +189,10 @@ def _undecodable(found: str) -> InputError:
 def _decoded(ds: Dataset, frame: bytes, index: int, layout: FrameLayout, syntax: str) -> PixelArray:
     shape = (layout.rows, layout.columns)
     if syntax in BY_PYDICOM:
-        if _encoded_size(frame) != shape:
-            raise _undecodable(f"frame {index + 1} is not {layout.rows} x {layout.columns}")
+        try:
+            check_frame(frame, transfer_syntax_uid=syntax, rows=layout.rows, columns=layout.columns)
+        except InputError as error:
+            raise _undecodable(f"frame {index + 1}: {error.message}") from error
         array, _ = get_decoder(syntax).as_array(ds, index=index, raw=True)
         if array.shape != shape or array.dtype.kind != "u":
             raise _undecodable(f"frame {index + 1} has shape {array.shape}")
@@ -243,16 +246,3 @@ def _unpack_rle(segment: bytes, expected: int) -> bytes:
         else:
             at += 1
     return bytes(out)
-
-
-def _encoded_size(frame: bytes) -> tuple[int, int] | None:
-    """Rows and columns that a JPEG 2000 or JPEG-LS stream says of itself, before it is decoded."""
-    siz = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
-    if siz >= 0 and len(frame) >= siz + 24:
-        x, y, x_offset, y_offset = struct.unpack_from(">4L", frame, siz + 8)
-        return (y - y_offset, x - x_offset)
-    sof = frame.find(b"\xff\xf7", 0, 4096)
-    if frame[:2] == b"\xff\xd8" and sof >= 0 and len(frame) >= sof + 9:
-        rows, columns = struct.unpack_from(">2H", frame, sof + 5)
-        return (rows, columns)
-    return None

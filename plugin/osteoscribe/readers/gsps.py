@@ -388,5 +388,5 @@ def _overlays(state: _State) -> list[UnreadableMark]:
     """Overlay planes (60xx,3000) and bitmap shutters are bitmaps: stated, not guessed at."""
     groups = range(0x6000, 0x6100, 2)
     present = [group for group in groups if (group, 0x3000) in state.ds or (group, 0x0010) in state.ds]
-    error = InputError("gsps.overlay", OVERLAY_ADVICE)
+    error = InputError("roi.overlay-bitmap", OVERLAY_ADVICE)
     return [_unreadable(state, "", f"overlay {group:04X}", error) for group in present]

@@ -70,6 +70,8 @@ class InstanceHeader:
         Whether a Modality LUT Sequence takes the place of slope and intercept (PS3.3 C.11.1).
     frames
         One for each frame of a multi-frame image with functional groups, else empty.
+    roi_overlays
+        Overlay planes of type ROI (PS3.3 C.9.2): marks that are bitmaps.
     """
 
     sop_class_uid: str
@@ -105,6 +107,7 @@ class InstanceHeader:
     samples_per_pixel: int | None = None
     rescale_type: str | None = None
     modality_lut: bool = False
+    roi_overlays: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +119,11 @@ class StoredInstance:
     sha256: str
 
 
+MAX_FRAMES = 20_000
+"""Frames of a multi-frame image; the largest CT have a few thousand."""
 _SHARED_GROUPS, _FRAME_GROUPS = 0x52009229, 0x52009230
+_OVERLAY_TYPES = tuple((group << 16) | 0x0040 for group in range(0x6000, 0x6020, 2))
+"""Overlay Type of the sixteen overlay planes (PS3.5 section 7.6)."""
 _CONTRAST_SEQUENCE, _MODALITY_LUT_SEQUENCE = 0x00180012, 0x00283000
 _ENTERED = frozenset({_SHARED_GROUPS, _FRAME_GROUPS, _CONTRAST_SEQUENCE, _MODALITY_LUT_SEQUENCE})
 _PLANE_POSITION, _PLANE_ORIENTATION = (0x00209113, 0x00200032), (0x00209116, 0x00200037)
@@ -147,6 +154,12 @@ class _Found:
     frames: list[dict[GroupKey, Span]] = field(default_factory=list)
     entered: set[int] = field(default_factory=set)
     pixels: Span | None = None
+
+    def new_frame(self) -> None:
+        """Begin the groups of the next frame."""
+        if len(self.frames) == MAX_FRAMES:
+            raise InputError("instance.too-many-elements", f"the image has more than {MAX_FRAMES} frames")
+        self.frames.append({})
 
 
 def read_header(encoded: Encoded, *, transfer_syntax_uid: str, whole: bool = True) -> InstanceHeader:
@@ -234,32 +247,34 @@ def _header(data: Encoded, transfer_syntax_uid: str, whole: bool) -> InstanceHea
         high_bit=values.unsigned(0x00280102),
         pixel_representation=values.unsigned(0x00280103),
         samples_per_pixel=values.unsigned(0x00280002),
+        roi_overlays=sum(values.text(tag) == "R" for tag in _OVERLAY_TYPES if tag in found.spans),
     )
 
 
 def _find(data: Encoded, transfer_syntax_uid: str) -> _Found:
     """Walk once over the data set and note where the wanted values lie."""
     found = _Found()
-    path: list[int] = []
-    for event in walk(data, encoding_of(transfer_syntax_uid, data), descend=_ENTERED):
-        if event.kind is Kind.ELEMENT:
+    spans, path = found.spans, list[int]()
+    element_kind = Kind.ELEMENT  # enum members are slow to look up
+    for kind, tag, _, start, stop in walk(data, encoding_of(transfer_syntax_uid, data), descend=_ENTERED):
+        if kind is element_kind:
             if not path:
-                found.spans[event.tag] = (event.start, event.stop)
-            elif len(path) == 2 and (path[1], event.tag) in _WANTED_OF_FRAMES:
+                spans[tag] = (start, stop)
+            elif len(path) == 2 and (path[1], tag) in _WANTED_OF_FRAMES:
                 group = (
                     found.shared if path[0] == _SHARED_GROUPS else found.frames[-1] if found.frames else {}
                 )
-                group[(path[1], event.tag)] = (event.start, event.stop)
-        elif event.kind is Kind.SEQUENCE:
-            path.append(event.tag)
-        elif event.kind is Kind.SEQUENCE_END:
+                group[(path[1], tag)] = (start, stop)
+        elif kind is Kind.SEQUENCE:
+            path.append(tag)
+        elif kind is Kind.SEQUENCE_END:
             path.pop()
-        elif event.kind is Kind.ITEM and len(path) == 1:
-            found.entered.add(path[0])
-            if path[0] == _FRAME_GROUPS:
-                found.frames.append({})
-        elif event.kind is Kind.PIXELS:
-            found.pixels = (event.start, event.stop)
+        elif kind is Kind.ITEM and len(path) == 1:
+            found.entered.add(tag)
+            if tag == _FRAME_GROUPS:
+                found.new_frame()
+        elif kind is Kind.PIXELS:
+            found.pixels = (start, stop)
     return found
 
 

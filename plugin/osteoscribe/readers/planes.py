@@ -82,10 +82,24 @@ def read_frames(ds: Dataset, number_of_frames: int) -> tuple[FramePlace, ...]:
             f"found positions for {len(groups)} frames, expected {number_of_frames};"
             " the segmentation is damaged, please export it again",
         )
-    return tuple(_frame(ds, index, groups[index], shared) for index in range(number_of_frames))
+    sources = _sources(shared)
+    return tuple(_frame(ds, index, groups[index], shared, sources) for index in range(number_of_frames))
 
 
-def _frame(ds: Dataset, index: int, own: Dataset, shared: Dataset) -> FramePlace:
+def _sources(group: Dataset) -> tuple[InstanceRef, ...]:
+    return tuple(
+        dict.fromkeys(
+            image
+            for derivation in items(group, "DerivationImageSequence")
+            for item in items(derivation, "SourceImageSequence")
+            for image in image_refs(item)
+        )
+    )
+
+
+def _frame(
+    ds: Dataset, index: int, own: Dataset, shared: Dataset, shared_sources: tuple[InstanceRef, ...]
+) -> FramePlace:
     def group(keyword: str) -> Dataset:
         return first(own, keyword) if items(own, keyword) else first(shared, keyword)
 
@@ -111,12 +125,6 @@ def _frame(ds: Dataset, index: int, own: Dataset, shared: Dataset) -> FramePlace
             " expected all three, please export it again",
         )
     row, column = orientation[:3], orientation[3:]
-    sources = (
-        image
-        for derivation in items(own, "DerivationImageSequence") or items(shared, "DerivationImageSequence")
-        for item in items(derivation, "SourceImageSequence")
-        for image in image_refs(item)
-    )
     return FramePlace(
         index=index,
         segment=integer(group("SegmentIdentificationSequence"), "ReferencedSegmentNumber"),
@@ -126,7 +134,7 @@ def _frame(ds: Dataset, index: int, own: Dataset, shared: Dataset) -> FramePlace
         spacing_mm=spacing,
         thickness_mm=number(measures, "SliceThickness"),
         step_mm=number(measures, "SpacingBetweenSlices"),
-        images=tuple(dict.fromkeys(sources)),
+        images=_sources(own) or shared_sources,
     )
 
 
@@ -212,5 +220,7 @@ def slice_step(frames: Sequence[FramePlace], lead: FramePlace) -> tuple[FloatArr
 
 def common_image(frames: Sequence[FramePlace]) -> InstanceRef | None:
     """The CT image of frames on one plane, where they name exactly one."""
+    if any(len(frame.images) > 1 for frame in frames):
+        return None
     images = {image for frame in frames for image in frame.images}
     return images.pop() if len(images) == 1 else None

@@ -46,9 +46,6 @@ SIDES = frozenset(("7771000", "24028007", "51440002", "66459002"))
 MAX_MASK_VOXELS = 400_000_000
 """Voxels of all masks of one object together, a byte each: what a worker may spend on them."""
 
-BACKGROUND = 0
-"""Label of a label map that belongs to no segment."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Patch:
@@ -68,6 +65,7 @@ class _Object:
     layout: FrameLayout
     kind: str
     threshold: float
+    background: int
     frames: tuple[FramePlace, ...]
     series: dict[str, str | None]
 
@@ -103,7 +101,7 @@ def read(ds: Dataset) -> tuple[RoiMark | UnreadableMark, ...]:
         described = tuple(
             _mark(whole, segment, masks.get(number, {}), repeated=numbers_.count(number) > 1)
             for number, segment in zip(numbers_, segments, strict=True)
-            if not (whole.kind == "LABELMAP" and number == BACKGROUND)
+            if not (whole.kind == "LABELMAP" and number == whole.background)
         )
         return (*described, *_undescribed(whole, set(masks) - set(numbers_)))
 
@@ -142,6 +140,8 @@ def _read_object(ds: Dataset) -> _Object:
         layout=layout,
         kind=kind,
         threshold=threshold,
+        # Pixels of a label map that belong to no segment (PS3.3 C.8.20.2).
+        background=integer(ds, "PixelPaddingValue") or 0,
         frames=read_frames(ds, layout.number_of_frames),
         series=evidence(ds),
     )
@@ -155,7 +155,7 @@ def _masks(whole: _Object) -> dict[int | None, dict[int, _Patch]]:
     used = 0
     for frame, pixels in zip(whole.frames, iter_frames(whole.ds, whole.layout), strict=True):
         if whole.kind == "LABELMAP":
-            patches = _labels(pixels)
+            patches = _labels(pixels, whole.background)
         else:
             segment = only if frame.segment is None else frame.segment
             patches = iter([(segment, _patch(*np.nonzero(pixels >= whole.threshold)))])
@@ -173,8 +173,8 @@ def _masks(whole: _Object) -> dict[int | None, dict[int, _Patch]]:
     return masks
 
 
-def _labels(pixels: PixelArray) -> Iterator[tuple[int | None, _Patch | None]]:
-    rows, columns = np.nonzero(pixels != BACKGROUND)
+def _labels(pixels: PixelArray, background: int) -> Iterator[tuple[int | None, _Patch | None]]:
+    rows, columns = np.nonzero(pixels != background)
     labels = pixels[rows, columns]
     order = np.argsort(labels, kind="stable")
     found, starts = np.unique(labels[order], return_index=True)
@@ -218,7 +218,9 @@ def _mark(
             code=error.code,
             message=error.message,
         )
-    images = tuple(dict.fromkeys(image for k in masks for image in whole.frames[k].images))
+    # Frames that share their sources share one tuple of them.
+    sources = {id(whole.frames[k].images): whole.frames[k].images for k in masks}
+    images = tuple(dict.fromkeys(image for named in sources.values() for image in named))
     images = images or _series_images(whole.ds)
     finding_site, laterality = _site(segment)
     return RoiMark(

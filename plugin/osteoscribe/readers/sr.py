@@ -33,7 +33,6 @@ from osteoscribe.readers.attributes import (
 )
 from osteoscribe.readers.content import Node, Tree, read_tree
 from osteoscribe.readers.coordinates import Drawing, drawing, images_of, shape_of
-from osteoscribe.readers.outlines import is_closed
 
 SOP_CLASSES = frozenset(
     (
@@ -65,6 +64,8 @@ NOT_ABOUT_THE_LESION = ("DCM:111701", "SCT:370129005", "DCM:121058")
 FREE_TEXT = frozenset(("CORNERSTONEFREETEXT",))
 TOOL_NAME = re.compile(r"cornerstone(3D)?Tools?@", re.IGNORECASE)
 """A viewer's tool in place of a lesion's name."""
+POINTER = re.compile(r"arrow|(?<![a-z])angle|cobb", re.IGNORECASE)
+"""Tools and numbers of open lines that have no size."""
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 """dwv's label templates, for example ``{surface}``."""
 OSIRIX_SCHEME = "99HUG"
@@ -187,7 +188,7 @@ def _mark(
 ) -> RoiMark | UnreadableMark | IgnoredMark:
     label = _label(group)
     if not any(node.value_type in COORDINATES for node in group.nodes):
-        ignored = _segment_reference(group, label)
+        ignored = _segment_reference(group, label) or _whole_image(group, label)
         if ignored is not None:
             return ignored
     try:
@@ -217,7 +218,7 @@ def _mark(
             (one.frame_of_reference_uid for one in drawings if one.frame_of_reference_uid), None
         ),
         observer_name=observer,
-        finding_site=next(iter(group.coded(FINDING_SITE)), None),
+        finding_site=next((one for one in group.coded(FINDING_SITE) if one.value not in FREE_TEXT), None),
         laterality=next(iter(group.coded(LATERALITY)), None),
         property_codes=_property_codes(group),
         evaluations=_evaluations(group),
@@ -232,7 +233,7 @@ def _drawings(group: _Group, tree: Tree) -> tuple[Drawing, ...]:
         for node in group.nodes
         if node.value_type in COORDINATES and not _is_decoration(node)
     ]
-    _refuse_angle(group, found)
+    _refuse_pointer(group, found)
     at_group_level = [one for one in found if one.node is group.top or one.node.parent is group.top]
     areas = [one for one in at_group_level if one.encloses_area]
     chosen = areas or at_group_level or found
@@ -243,16 +244,17 @@ def _drawings(group: _Group, tree: Tree) -> tuple[Drawing, ...]:
     return tuple(unlike.values())
 
 
-def _refuse_angle(group: _Group, found: list[Drawing]) -> None:
-    """An angle tool draws an open line that is no outline, whatever its concept name says."""
-    measured = [
-        node.concept.meaning.lower() for node in group.nodes if node.value_type == "NUM" and node.concept
-    ]
-    is_angle = any("angle" in re.findall(r"\w+", meaning) for meaning in measured)
-    if is_angle and any(len(one.points) in (3, 4) and not is_closed(one.points) for one in found):
+def _refuse_pointer(group: _Group, found: list[Drawing]) -> None:
+    """Arrows and angles draw open lines that are neither outline nor length, whatever their names say."""
+    tool = group.text(TRACKING_IDENTIFIER)
+    said = [tool.rpartition(":")[2]] if TOOL_NAME.match(tool) else []
+    said += [node.concept.meaning for node in group.nodes if node.value_type == "NUM" and node.concept]
+    named = next((one for one in said if POINTER.search(one)), None)
+    if named is not None and any(one.is_open_line for one in found):
         raise InputError(
             "roi.unsupported-shape",
-            "found an angle, which has no size; please mark the lesion with an outline or a length",
+            f"found {named[:32]!r}, which points or measures an angle but has no size;"
+            " please mark the lesion with an outline or a length",
         )
 
 
@@ -282,9 +284,23 @@ def _segment_reference(group: _Group, label: str) -> IgnoredMark | None:
     return None
 
 
+def _whole_image(group: _Group, label: str) -> IgnoredMark | None:
+    """A group that measures whole images is no mark; a drawing tool's without coordinates is a lost one."""
+    drawn = TOOL_NAME.match(group.text(TRACKING_IDENTIFIER))
+    if drawn or not any(node.value_type == "IMAGE" for node in group.nodes):
+        return None
+    return IgnoredMark(
+        label=label,
+        source=group.source,
+        item=group.item,
+        dialect=group.dialect,
+        reason="a measurement of whole images, without a region",
+    )
+
+
 def _label(group: _Group) -> str:
     """The lesion's name as a person wrote it; a viewer's tool name or placeholder is none."""
-    free = (one.meaning for one in group.coded(FINDING) if one.value in FREE_TEXT)
+    free = (one.meaning for one in group.coded(FINDING, FINDING_SITE) if one.value in FREE_TEXT)
     tracking = group.text(TRACKING_IDENTIFIER)
     coded = (one.meaning for one in group.coded(FINDING) if one.value not in FREE_TEXT)
     candidates = (*free, group.text(COMMENT), group.text(SHORT_LABEL), tracking, *coded)

@@ -47,7 +47,9 @@ class Values:
     def text(self, tag: int) -> str:
         """Give the value as printable ASCII text without padding; empty where absent."""
         text = self.bytes_of(tag).decode("ascii", "ignore")
-        return "".join(c for c in text if c.isprintable()).strip()
+        if not text.isprintable():
+            text = "".join(c for c in text if c.isprintable())
+        return text.strip()
 
     def texts(self, tag: int) -> tuple[str, ...]:
         """Give the values of a multi-valued text; none where absent."""

@@ -126,7 +126,7 @@ def _weasis_graphic(element: ET.Element, images: tuple[InstanceRef, ...]) -> Mod
             float(point.get(axis, "nan")) for point in element.iterfind("./pts/pt") for axis in ("x", "y")
         ]
     except ValueError:
-        coordinates = [float("nan")]
+        coordinates = [float("nan")] * 2
     points = np.array(coordinates).reshape(-1, 2)
     kind = _WEASIS_KINDS.get(element.tag, element.tag.upper()[:16])
     label = " ".join((element.findtext("label") or "").split())

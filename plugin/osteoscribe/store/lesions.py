@@ -79,6 +79,7 @@ def _record(row: sa.RowMapping) -> LesionRecord:
     return LesionRecord(
         tracking_uid=row["tracking_uid"],
         study_instance_uid=row["study_instance_uid"],
+        series_instance_uid=row["ct_series_instance_uid"],
         study_date=date.fromisoformat(row["study_date"]) if row["study_date"] else None,
         frame_of_reference_uid=row["frame_of_reference_uid"],
         centroid_lps_mm=(row["x_mm"], row["y_mm"], row["z_mm"]),

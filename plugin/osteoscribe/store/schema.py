@@ -18,6 +18,9 @@ SCHEMA_VERSION = 1
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
+Database = sa.Engine
+"""An opened ledger database, for those who hand it on."""
+
 METADATA = sa.MetaData()
 Uid = sa.String(64)
 

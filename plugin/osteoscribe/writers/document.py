@@ -67,16 +67,24 @@ def new_document(
     ----------
     PS3.3 A.35.13 (Comprehensive 3D SR IOD), C.17.1, C.17.2, C.7.5.2, C.12.1
     """
+    ds = new_object(report, context, kind)
+    ds.ReferencedPerformedProcedureStepSequence = []
+    with quiet():
+        _describe_document(ds, report, context)
+    _cite_evidence(ds, evidence)
+    if report.predecessor is not None and kind.series_kind == "report":
+        ds.PredecessorDocumentsSequence = _hierarchy((_as_evidence(report.predecessor),))
+    return ds
+
+
+def new_object(report: Report, context: Dataset, kind: DocumentKind) -> Dataset:
+    """What documents and pictures share: patient, study, series, equipment, times."""
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 192"
     with quiet():
         copy_patient_and_study(context, ds)
         _identify(ds, report, kind)
         _describe_equipment(ds, report, context)
-        _describe_document(ds, report, context)
-    _cite_evidence(ds, evidence)
-    if report.predecessor is not None and kind.series_kind == "report":
-        ds.PredecessorDocumentsSequence = _hierarchy((_as_evidence(report.predecessor),))
     return ds
 
 
@@ -102,7 +110,6 @@ def _identify(ds: Dataset, report: Report, kind: DocumentKind) -> None:
     ds.SeriesTime = ds.ContentTime = ds.InstanceCreationTime = time
     ds.TimezoneOffsetFromUTC = at.strftime("%z")[:5]
     ds.InstanceNumber = 1 if report.predecessor is None else report.predecessor.instance_number + 1
-    ds.ReferencedPerformedProcedureStepSequence = []
 
 
 def _describe_equipment(ds: Dataset, report: Report, context: Dataset) -> None:

@@ -19,6 +19,7 @@ from osteoscribe.writers import modules, uids
 from osteoscribe.writers.copying import copy_patient_and_study, quiet
 from osteoscribe.writers.document import BASIC_TEXT_SR, EvidenceRef
 from osteoscribe.writers.gate_findings import check_findings
+from osteoscribe.writers.key_image import SECONDARY_CAPTURE
 from osteoscribe.writers.profiles import STANDARD, Profile
 from osteoscribe.writers.tree import children, code_value, fail, failure, is_coded, pairs, template
 from osteoscribe.writers.wording import DISCLAIMER
@@ -81,6 +82,10 @@ def _check(
     ds: Dataset, report: Report, context: Dataset, evidence: Sequence[EvidenceRef], profile: Profile
 ) -> None:
     kind = _kind(ds, report, profile)
+    if kind == "key image":
+        _check_patient_and_study(ds, report, context)
+        _check_key_image(ds, report)
+        return
     _check_attributes(ds, report)
     _check_patient_and_study(ds, report, context)
     _check_tree(ds, kind)
@@ -96,6 +101,7 @@ def _kind(ds: Dataset, report: Report, profile: Profile) -> str:
         uids.report_uid(report, profile.variant): ("report", profile.sop_class_uid),
         uids.companion_uid(report, profile.variant): ("companion", BASIC_TEXT_SR),
         uids.notice_uid(report, profile.variant): ("notice", BASIC_TEXT_SR),
+        uids.key_image_uid(report, profile.variant): ("key image", SECONDARY_CAPTURE),
     }
     kind, sop_class_uid = expected.get(str(ds.SOPInstanceUID), ("", ""))
     if not kind:
@@ -140,6 +146,21 @@ def _check_patient_and_study(ds: Dataset, report: Report, context: Dataset) -> N
     for keyword in modules.COPIED:
         if _plain(ds.get(keyword)) != _plain(expected.get(keyword)):
             fail("gate.patient-differs", f"{keyword} is not the CT's")
+
+
+def _check_key_image(ds: Dataset, report: Report) -> None:
+    expected = {"ConversionType": "WSD", "BurnedInAnnotation": "YES", "PhotometricInterpretation": "RGB"}
+    for keyword, value in expected.items():
+        if ds.get(keyword) != value:
+            fail("gate.attribute-differs", f"{keyword} is not {value}")
+    if any(keyword in ds for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")):
+        fail("gate.attribute-differs", "the key image can be measured on")
+    size = ds.Rows * ds.Columns * 3
+    if len(ds.PixelData) != size + size % 2:
+        fail("gate.attribute-differs", "the pixels are not as many as rows and columns say")
+    sources = {str(item.ReferencedSOPInstanceUID) for item in ds.SourceImageSequence}
+    if sources != {finding.lesion.image.sop_instance_uid for finding in report.findings}:
+        fail("gate.reference", "the source images are not those of the lesions")
 
 
 def _plain(value: object) -> object:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from osteoscribe.core import codes
 from osteoscribe.core.codes import Code
+from osteoscribe.errors import SetupError
 from osteoscribe.writers.document import COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR
 
 OHIF_TRACKING_IDENTIFIER = "Cornerstone3DTools@^0.1.0:PlanarFreehandROI"
@@ -61,3 +62,26 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
     }
 )
 """The profiles by the name that settings use."""
+
+
+def chosen_profile(name: str, *, text_companion: bool, key_image: bool, notice: bool) -> Profile:
+    """The profile of a name, with the objects beside the measurement report switched on or off.
+
+    Raises
+    ------
+    SetupError
+        ``settings.unknown-profile``; ``settings.nothing-to-send`` where no object would carry the suggestion.
+    """
+    if name not in PROFILES:
+        raise SetupError(
+            "settings.unknown-profile",
+            f"found practice.profile = {name!r}, expected one of {', '.join(PROFILES)}; correct the settings",
+        )
+    profile = replace(PROFILES[name], text_companion=text_companion, key_image=key_image, notice=notice)
+    if not (profile.measurement_report or profile.text_companion):
+        raise SetupError(
+            "settings.nothing-to-send",
+            f"practice.profile {name!r} has no measurement report and practice.text_companion is false: no "
+            "suggestion would be sent; set one of them",
+        )
+    return profile

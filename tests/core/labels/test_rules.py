@@ -7,6 +7,8 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from osteoscribe.core.answers import Answer, Density, Provenance
 from osteoscribe.core.codes import Code
@@ -135,3 +137,35 @@ def test_the_shipped_file_attests_nothing(rules: LabelRules) -> None:
 )
 def test_patterns_match_whole_words(pattern: str, label: str, holds: bool) -> None:
     assert WordPattern(pattern).within(words_of(label)) is holds
+
+
+PLAIN = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(["a", "set", "words", "*"]), inner, max_size=3),
+    ),
+    max_leaves=6,
+)
+
+
+PLACES = [
+    ("roi",), ("roi", "mark"), ("roi", "type"), ("roi", "default"), ("roi", "default", "SEG"), ("grammar",),
+    ("grammar", "doubt"), ("token",), ("token", 0), ("token", 0, "set"), ("token", 0, "words"), ("code",),
+    ("code", 0), ("code", 0, "value"), ("evaluation",), ("policy",),
+]  # fmt: skip
+
+
+@given(place=st.sampled_from(PLACES), value=PLAIN)
+def test_whatever_stands_in_the_file_is_read_or_refused(
+    place: tuple[str | int, ...], value: object, label_data: dict[str, Any]
+) -> None:
+    changed = deepcopy(label_data)
+    at: Any = changed
+    for key in place[:-1]:
+        at = at[key]
+    at[place[-1]] = value
+    try:
+        parse_label_rules(changed)
+    except SetupError as refused:
+        assert refused.code.startswith("labels.")

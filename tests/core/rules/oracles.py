@@ -90,6 +90,48 @@ PHRASES = [
         "3 mm sclerotic lesion with soft-tissue mass; further evaluation recommended.",
     ),
     (
+        benign(3, cortical_destruction=YES),
+        "3 mm sclerotic lesion with cortical destruction; further evaluation recommended.",
+    ),
+    (
+        benign(3, other_aggressive=YES),
+        "3 mm sclerotic lesion with pathologic fracture or aggressive periosteal reaction; further evaluation recommended.",
+    ),
+    (
+        benign(3, soft_tissue_mass=UNKNOWN, cortical_destruction=UNKNOWN, other_aggressive=YES),
+        "3 mm sclerotic lesion with pathologic fracture or aggressive periosteal reaction; further evaluation recommended. Not recorded: aggressive features.",
+    ),
+    (
+        benign(3, soft_tissue_mass=YES, other_aggressive=UNKNOWN),
+        "3 mm sclerotic lesion with soft-tissue mass; further evaluation recommended. Not recorded: aggressive features.",
+    ),
+    (
+        benign(3, symptoms=YES, density=Density.UNKNOWN),
+        "3 mm bone lesion with attributable symptoms; further evaluation recommended regardless of size.",
+    ),
+    (
+        benign(5, symptoms=YES, density=Density.UNKNOWN),
+        "5 mm bone lesion with attributable symptoms; further evaluation recommended regardless of size.",
+    ),
+    (
+        benign(None, symptoms=YES, density=Density.MIXED),
+        "Bone lesion with attributable symptoms; further evaluation recommended regardless of size.",
+    ),
+    (benign(3, known_metastasis=YES), "Known metastasis, 3 mm; measurements shown for reference only."),
+    (benign(5, known_metastasis=YES), "Known metastasis, 5 mm; measurements shown for reference only."),
+    (
+        benign(5, growth=Growth.UP_OR_NEW, malignancy_history=UNKNOWN),
+        "5 mm sclerotic lesion, new or enlarged; further evaluation recommended. Not recorded: history of malignancy.",
+    ),
+    (
+        benign(20, morphology=Morphology.ATYPICAL),
+        "20 mm sclerotic lesion, indeterminate; follow-up imaging at 6, 12 and 24 months suggested.",
+    ),
+    (
+        benign(20, density=Density.MIXED, morphology=Morphology.ATYPICAL),
+        "20 mm mixed lesion, indeterminate; follow-up imaging at 6, 12 and 24 months suggested.",
+    ),
+    (
         benign(3, soft_tissue_mass=YES, cortical_destruction=YES, other_aggressive=YES),
         "3 mm sclerotic lesion with soft-tissue mass, cortical destruction and pathologic fracture or "
         "aggressive periosteal reaction; further evaluation recommended.",
@@ -437,12 +479,23 @@ ROWS = [
     row("F1", benign(25), 2, "follow-up imaging at 6, 12 and 24 months", "3"),
 ]
 ORDER = tuple(dict.fromkeys(row.id for row in ROWS))
+CITED = {
+    "chang-2022": {"E1", "E2", "K1", "K2", "L4", "F1"},
+    "greenspan-1991": {"L4"},
+    "brien-1995": {"E3"},
+    "amini": {"F1"},
+    "sala-2019": {"M1"},
+    "rajkumar-2014": {"M1", "M2"},
+    "caers-2018": {"E1"},
+}
+"""Which rows rest on a paper at least."""
 BORDERLINE = "Borderline size: the unrounded diameter is at least 5.0 and under 6.0 mm; two readers may differ by more than its distance from the 5 mm limit."
 
 
 def failures(table: RuleTable) -> list[str]:
     """The oracles that a table does not meet; empty for the specified one."""
     failed = [f"order {table.rules}"] if tuple(rule.id for rule in table.rules) != ORDER else []
+    failed += [key for key, rows in CITED.items() if not rows <= citing(table, key)]
     failed += [f"{rule}" for facts, rule, _ in ORACLES if decide(table, facts).rule_id != rule]
     failed += [text for facts, text in PHRASES if said(table, facts).text != text]
     failed += [text for facts, values, text in WORDED if said(table, facts, values).text != text]
@@ -456,6 +509,11 @@ def failures(table: RuleTable) -> list[str]:
     if said(table, benign(), PhraseValues(largest_unrounded_borderline=True)).remark != BORDERLINE:
         failed.append("borderline")
     return failed
+
+
+def citing(table: RuleTable, key: str) -> set[str]:
+    """The rows that cite a source."""
+    return {rule.id for rule in table.rules for citation in rule.cite if citation.source == key}
 
 
 def conditional(condition: str) -> str:

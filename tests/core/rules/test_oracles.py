@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -63,6 +64,11 @@ def test_rows_stand_in_the_specified_order(table: RuleTable) -> None:
     assert tuple(rule.id for rule in table.rules) == oracles.ORDER
 
 
+@pytest.mark.parametrize("key", oracles.CITED)
+def test_rows_cite_the_papers_they_rest_on(table: RuleTable, key: str) -> None:
+    assert oracles.CITED[key] <= oracles.citing(table, key)
+
+
 def test_the_oracles_in_one_go(table: RuleTable) -> None:
     assert oracles.failures(table) == []
 
@@ -105,9 +111,7 @@ def test_inputs_not_recorded_are_named_in_the_fixed_order(table: RuleTable) -> N
     )
 
 
-def test_a_decision_of_another_table_is_not_worded(table: RuleTable, project: Any) -> None:
-    from dataclasses import replace
-
+def test_a_decision_of_another_table_is_not_worded(table: RuleTable) -> None:
     decision = decide(replace(table, sha256="0" * 64), benign(5))
     with pytest.raises(ValueError, match="another table"):
         word(table, decision, benign(5), PhraseValues())

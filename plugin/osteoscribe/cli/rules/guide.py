@@ -19,7 +19,7 @@ def guide(table: RuleTable, rows: Sequence[ShownRow]) -> str:
     total = numbered(sum(row.combinations for row in rows))
     return "\n".join(
         [
-            f"# Management rules: {table.title.lower()}",
+            f"# Management rules: {table.title}",
             "",
             "Made from the table by `osteoscribe rules show --markdown`; edit the table, not this page.",
             "",
@@ -73,6 +73,21 @@ def guide(table: RuleTable, rows: Sequence[ShownRow]) -> str:
             "For the table as a whole:",
             *(f"- {citation_line(table, citation)}" for citation in table.cite),
             "",
+            "## Trying and changing it",
+            "```",
+            "osteoscribe rules try size_mm=5.2 density=sclerotic malignancy_history=no",
+            "osteoscribe rules try lesions_mm=3,5 density=sclerotic --json",
+            "```",
+            "says the phrase, the row, what is not recorded, and why each row above did not hold.",
+            "",
+            "1. Copy the table's file under the name of a new version, and edit the copy.",
+            "2. `osteoscribe rules check FILE` proves it: no gap, no dead row, no worse input that is less urgent.",
+            "3. `osteoscribe rules diff OLD NEW --cases FILE` counts the combinations and lists the stored cases that",
+            "   would change.",
+            "4. `osteoscribe rules show FILE --html PAGE` writes the page that the radiologist signs.",
+            '5. The signed file says `status = "approved"`, and its line of `sha256sum` goes into `APPROVED` beside it.',
+            "   From then on the program refuses to start when the file is not the signed one.",
+            "",
             "## Open questions for the radiologist who signs",
             *(f"{number}. {question}" for number, question in enumerate(table.open_questions, start=1)),
             "",
@@ -81,11 +96,10 @@ def guide(table: RuleTable, rows: Sequence[ShownRow]) -> str:
 
 
 def _input(column: Column) -> str:
-    names = column.also if column.cuts_mm else column.values
-    values = ", ".join(f"`{value}`" for value in names)
-    if column.cuts_mm:
-        values = f"whole mm ({', '.join(column.words[: len(column.cuts_mm)])}), {values}"
-    return f"| {column.label} | `{column.name}` | {values} | {column.meaning} |"
+    bands = ", ".join(column.words[: len(column.cuts_mm)])
+    named = list(zip(column.values, column.words, strict=True))[len(column.cuts_mm) :]
+    values = ", ".join(f"`{value}`" if value == word else f"`{value}` ({word})" for value, word in named)
+    return f"| {column.label} | `{column.name}` | {bands and f'{bands}, '}{values} | {column.meaning} |"
 
 
 def _row(row: ShownRow) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from osteoscribe.app.practice import RULE_TABLE, data_folder
 from osteoscribe.app.rule_cases import CaseChange, Told, Trial, changed_cases, past_cases, tell, trial_from
-from osteoscribe.app.rule_tables import load_table, read_text
+from osteoscribe.app.rule_tables import languages_of, load_table, read_text
 from osteoscribe.cli.rules import terminal
 from osteoscribe.cli.rules.guide import guide
 from osteoscribe.cli.rules.page import page
@@ -76,6 +76,9 @@ def _checked(path: Path) -> dict[str, Any]:
     try:
         table = load_table(path)
         combinations = sum(found.combinations for found in check(table))
+        languages = [table.language, *languages_of(path)]
+        for language in languages:
+            load_table(path, language=language)
     except SetupError as error:
         return {"table": path.name, "ok": False, "code": error.code, "message": error.message}
     return {
@@ -84,6 +87,7 @@ def _checked(path: Path) -> dict[str, Any]:
         "code": "",
         "message": "",
         "status": table.status,
+        "languages": languages,
         "rows": len(table.rules),
         "combinations": combinations,
         "sha256": table.sha256,

@@ -82,7 +82,8 @@ def checked(results: Iterable[dict[str, Any]]) -> None:
         if result["ok"]:
             out.print(
                 f"ok       {result['table']}: {result['rows']} rows take {numbered(result['combinations'])} "
-                f"combinations, each exactly one; no worse input is less urgent; {result['status']}; "
+                "combinations, each exactly one; no worse input is less urgent; "
+                f"words in {', '.join(result['languages'])}; {result['status']}; "
                 f"{result['seconds']:.3f} s"
             )
         else:

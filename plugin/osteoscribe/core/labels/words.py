@@ -17,7 +17,7 @@ UNDECOMPOSED = str.maketrans(
 )
 """Letters with a stroke or joined, which Unicode does not take apart (UAX #15)."""
 
-UMLAUTS = {"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa"}
+UMLAUTS = {"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa"}  # codespell:ignore ue
 """Letters that are also written as two where the keyboard lacks them."""
 
 SEGMENT_ENDS = re.compile(r"[,;|\r\n]+")

@@ -11,7 +11,7 @@ from osteoscribe.core.facts import RuleFacts
 from osteoscribe.core.rules.boxes import Box, cut_all, overlap
 from osteoscribe.core.rules.decide import NOT_RECORDED
 from osteoscribe.core.rules.plain import refuse
-from osteoscribe.core.rules.reach import Reach, reach
+from osteoscribe.core.rules.reach import Reach, check_values, reach
 from osteoscribe.core.rules.table import SIZE, Case, Fragment, RuleTable, Scope
 from osteoscribe.core.rules.templates import names_in
 from osteoscribe.core.rules.urgency import check_urgency
@@ -120,6 +120,8 @@ def _check_cases(
         taken = overlap(left, case.when)
         if not taken:
             raise refuse("dead-case", where, f"{case.text!r} never holds here")
+        for box in case.when:
+            check_values(table, where, box, left, sizes=False)
         _check_template(table, case.text, where, taken, given=case.given)
         if total and not case.given:
             left = cut_all(left, case.when)

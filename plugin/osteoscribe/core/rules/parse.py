@@ -297,6 +297,8 @@ def _mask(column: Column, value: object, where: str) -> int:
 
 def _size_mask(column: Column, plain: Plain, where: str) -> int:
     check_keys(plain, where, (), ("from_mm", "below_mm"))
+    if not plain:
+        raise refuse("missing-key", where, "name from_mm, below_mm or both; from_mm = 0 is any size")
     cuts = column.cuts_mm
     low = whole_at(plain.get("from_mm", cuts[0]), where)
     below = whole_at(plain["below_mm"], where) if "below_mm" in plain else None

@@ -49,7 +49,7 @@ def reach(table: RuleTable) -> tuple[Reach, ...]:
                     f"row {rule.id}",
                     f"{which} is never met, rows above take all of it: {in_words(table, (box,))}",
                 )
-            _check_values(table, rule, box, left)
+            check_values(table, f"row {rule.id}", box, left)
             taken += part
             left = cut_all(left, (box,))
         reaches.append(Reach(rule=rule, boxes=taken))
@@ -63,15 +63,26 @@ def reach(table: RuleTable) -> tuple[Reach, ...]:
     return tuple(reaches)
 
 
-def _check_values(table: RuleTable, rule: Rule, box: Box, left: tuple[Box, ...]) -> None:
-    """Each value that a condition names catches something."""
+def check_values(
+    table: RuleTable, where: str, box: Box, left: tuple[Box, ...], *, sizes: bool = True
+) -> None:
+    """Check that each value that a condition names catches something of what is left.
+
+    Without `sizes`, a range of sizes may reach further than what is left.
+
+    Raises
+    ------
+    SetupError
+        ``rules.dead-value``.
+    """
     for position, column in enumerate(table.columns):
         mask = box[position]
-        for value in column.values if mask != column.full else ():
+        asked = mask != column.full and (sizes or not column.cuts_mm)
+        for value in column.values if asked else ():
             bit = column.mask(value)
             if mask & bit and not overlap(left, ((*box[:position], bit, *box[position + 1 :]),)):
                 raise refuse(
                     "dead-value",
-                    f"row {rule.id}",
-                    f"{column.label} {value!r} is named, but rows above take all of it: leave it out",
+                    where,
+                    f"{column.label} {value!r} is named, but nothing of it is left here: leave it out",
                 )

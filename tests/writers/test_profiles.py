@@ -1,0 +1,85 @@
+"""What each profile writes: one golden tree each, compared line by line.
+
+After a wanted change: ``OSTEOSCRIBE_REWRITE_GOLDEN=1 python -m pytest tests/writers/test_profiles.py``, then
+read the difference as a radiologist would.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset
+
+from osteoscribe.errors import SetupError
+from osteoscribe.writers.companion import build_companion
+from osteoscribe.writers.profiles import PROFILES, chosen_profile
+from osteoscribe.writers.sr import build_sr
+from tests.builders_report import ct_series, evidence_for, finding_for, report_for
+from tests.writers.sr_tree import children, groups
+
+GOLDEN = Path(__file__).parent / "golden"
+SERIES = ct_series()
+FINDINGS = [finding_for(SERIES), finding_for(SERIES, number=2, kind="seg", k=2)]
+REPORT = report_for(SERIES, FINDINGS)
+EVIDENCE = evidence_for(SERIES, *(finding.lesion.mark.source for finding in FINDINGS))
+
+
+def tree(item: Dataset, depth: int = 0) -> list[str]:
+    """The content tree as text, one item a line; UIDs are left out."""
+    name = item.get("ConceptNameCodeSequence")
+    label = f"({name[0].CodeValue}, {name[0].CodingSchemeDesignator}) {name[0].CodeMeaning}" if name else ""
+    relationship = item.get("RelationshipType", "")
+    line = f"{'  ' * depth}{relationship} {item.ValueType} {label} {value(item)}".rstrip()
+    return [line.replace("\n", " | "), *(one for below in children(item) for one in tree(below, depth + 1))]
+
+
+def value(item: Dataset) -> str:
+    match item.ValueType:
+        case "CODE":
+            code = item.ConceptCodeSequence[0]
+            return f"= ({code.CodeValue}, {code.CodingSchemeDesignator}) {code.CodeMeaning}"
+        case "TEXT":
+            return f"= {item.TextValue}"
+        case "PNAME":
+            return f"= {item.PersonName}"
+        case "NUM":
+            measured = item.MeasuredValueSequence[0]
+            return f"= {measured.NumericValue} {measured.MeasurementUnitsCodeSequence[0].CodeValue}"
+        case "SCOORD":
+            return f"{item.GraphicType} {[round(x, 3) for x in item.GraphicData]}"
+        case _:
+            return ""
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_the_tree_of_a_profile_is_the_golden_one(name):
+    profile = PROFILES[name]
+    lines = [f"measurement report: {'yes' if profile.measurement_report else 'no'}"]
+    for build, sent in ((build_sr, profile.measurement_report), (build_companion, profile.text_companion)):
+        if sent:
+            ds = build(REPORT, SERIES[0], EVIDENCE, profile)
+            lines += ["", f"SOP class {ds.SOPClassUID}", *tree(ds)]
+    path = GOLDEN / f"{name}.txt"
+    if os.environ.get("OSTEOSCRIBE_REWRITE_GOLDEN"):
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert path.read_text(encoding="utf-8").splitlines() == lines
+
+
+def test_ohif_takes_the_first_region_as_its_own_and_lesions_keep_their_names_elsewhere():
+    made = build_sr(REPORT, SERIES[0], EVIDENCE, PROFILES["ohif"])
+    names = [children(group, "112039")[0].TextValue for group in groups(made)]
+    assert names == ["Cornerstone3DTools@^0.1.0:PlanarFreehandROI", "Lesion 2", "Lesion 2"]
+
+
+def test_every_profile_has_objects_of_its_own():
+    uids = {build_companion(REPORT, SERIES[0], EVIDENCE, p).SOPInstanceUID for p in PROFILES.values()}
+    assert len(uids) == len(PROFILES)
+
+
+def test_a_choice_that_would_send_no_suggestion_is_refused():
+    with pytest.raises(SetupError, match=r"settings\.nothing-to-send"):
+        chosen_profile("text-only", text_companion=False, key_image=True, notice=True)
+    with pytest.raises(SetupError, match=r"settings\.unknown-profile"):
+        chosen_profile("ohiff", text_companion=True, key_image=False, notice=True)

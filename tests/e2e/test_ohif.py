@@ -228,6 +228,7 @@ def test_the_other_profiles_draw_the_same_outline_and_values(profile, viewer: Vi
     seen = viewer.look(files, str(series[0].StudyInstanceUID), "Bone lesion SR")
     assert "Mean Attenuation Coefficient: 1009.80" in seen.labels("Bone lesion SR")
     assert f"I:{MARKED + 1}(" in "".join(seen.text("Bone lesion SR").split())
+    assert ("continue tracking" in seen.text("Bone lesion SR")) == (profile == "ohif")
 
 
 def test_a_lesion_from_a_seg_shows_the_values_of_both_its_groups(viewer: Viewer, tmp_path: Path):

@@ -11,9 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from osteoscribe.app.practice import RULE_TABLE, data_folder
+from osteoscribe.app.practice import RULE_TABLE
 from osteoscribe.app.rule_cases import CaseChange, Told, Trial, changed_cases, past_cases, tell, trial_from
 from osteoscribe.app.rule_tables import languages_of, load_table, read_text
+from osteoscribe.app.shipped import data_folder
 from osteoscribe.cli.rules import terminal
 from osteoscribe.cli.rules.guide import guide
 from osteoscribe.cli.rules.page import page

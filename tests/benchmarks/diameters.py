@@ -94,7 +94,8 @@ def accuracy(phantoms: list[Phantom], tools: dict[str, list[float]]) -> dict[str
 def by_slices(phantoms: list[Phantom]) -> np.ndarray:
     """Error in mm against the full diameter of the shape, by slice step."""
     print(
-        "| slice step, mm | mean, mm | 5th percentile, mm | within the printed uncertainty |\n|---|---|---|---|"
+        "| slice step, mm | mean, mm | 5th percentile, mm | within the printed uncertainty |\n"
+        "|---|---|---|---|"
     )
     rows = []
     for phantom in phantoms:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from osteoscribe.core.prior import LesionRecord
 from osteoscribe.core.report import Predecessor, Problem
+from osteoscribe.core.serial import StoredLesion
 from osteoscribe.core.series import BlobRef
 from osteoscribe.readers.headers import InstanceHeader, StoredInstance
 
@@ -76,7 +76,7 @@ class MadeReport:
     objects: tuple[EncodedObject, ...]
     findings: int = 0
     patient_key: str = ""
-    lesions: tuple[LesionRecord, ...] = ()
+    lesions: tuple[StoredLesion, ...] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -88,11 +88,11 @@ class JobResult:
     problems: tuple[Problem, ...] = ()
 
 
-EarlierLesions = Callable[[str], Sequence[LesionRecord]]
+EarlierLesions = Callable[[str], Sequence[StoredLesion]]
 """Gives the lesions of a patient from earlier reports, by the digest that stands for the patient."""
 
 
-def no_earlier_lesions(_patient_key: str) -> Sequence[LesionRecord]:
+def no_earlier_lesions(_patient_key: str) -> Sequence[StoredLesion]:
     """Gives no lesions: nothing was reported before."""
     return ()
 

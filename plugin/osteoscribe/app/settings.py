@@ -105,6 +105,7 @@ class PracticeSettings:
     key_image: bool = False
     notice: bool = True
     language: str = "en"
+    reference_panel: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +17,7 @@ from osteoscribe.core.series import BlobRef, PixelLayout, ReadBytes, SeriesIndex
 from osteoscribe.core.voxels import CtBox
 from osteoscribe.errors import InputError
 from osteoscribe.readers.datasets import MAX_BYTES, read_dataset
-from osteoscribe.readers.decoder_process import decode_apart
+from osteoscribe.readers.decoder_process import Values, begin_decoding
 from osteoscribe.readers.decoding import DECODER_ERRORS, DECODERS, RLE, FrameFormat
 from osteoscribe.readers.elements import Kind, encoding_of, walk
 from osteoscribe.readers.values import DEFLATED_SYNTAXES, inflate
@@ -25,6 +28,8 @@ _DEFLATED = "1.2.840.10008.1.2.1.99"
 READABLE_TRANSFER_SYNTAXES = (_EXPLICIT, _IMPLICIT, _BIG_ENDIAN, _DEFLATED, *DECODERS)
 """Transfer syntaxes whose CT pixels can be decoded here."""
 
+SLICES_AT_ONCE = 16
+"""Compressed slices that are decoded side by side, and in memory together."""
 MAX_BOX_VOXELS = 1 << 25
 """Largest box; a lesion of 100 mm at 0.3 mm has 3.7 million voxels in its box."""
 
@@ -68,14 +73,35 @@ def read_box(index: SeriesIndex, box: Box, read: ReadBytes) -> CtBox:
         )
     voxels = np.empty(shape, dtype=np.float64)
     frames = _Frames(index.grid.shape[1:], read)
-    for k in range(k0, k1):
-        source = index.slices[k]
-        try:
-            voxels[k - k0] = frames.hounsfield(source, r0, r1)[:, c0:c1]
-        except InputError as error:
-            uid = source.ref.sop_instance_uid
-            raise InputError(error.code, f"image {uid}: {error.message}", where=uid) from None
+    for first in range(k0, k1, SLICES_AT_ONCE):
+        sources = index.slices[first : min(first + SLICES_AT_ONCE, k1)]
+        begun = [frames.begin(source) for source in sources]
+        for k, (source, decoding) in enumerate(zip(sources, begun, strict=True), start=first - k0):
+            voxels[k] = frames.hounsfield(source, decoding, r0, r1)[:, c0:c1]
     return CtBox(offset=(k0, r0, c0), voxels_hu=voxels)
+
+
+@contextmanager
+def _naming(source: SliceSource) -> Iterator[None]:
+    """Let an error say which image it is about."""
+    try:
+        yield
+    except InputError as error:
+        uid = source.ref.sop_instance_uid
+        raise InputError(error.code, f"image {uid}: {error.message}", where=uid) from None
+
+
+def _readable(source: SliceSource) -> PixelLayout:
+    """Give the layout of a slice whose values are HU and can be decoded."""
+    if source.not_hounsfield or source.layout is None:
+        why = source.not_hounsfield or "its header does not say how its pixels are written"
+        raise InputError("ct.not-hounsfield", f"{why}; its values cannot be shown as HU")
+    if source.transfer_syntax_uid not in READABLE_TRANSFER_SYNTAXES:
+        raise InputError(
+            "ct.cannot-decode",
+            f"its transfer syntax {source.transfer_syntax_uid} is not decoded here; send it uncompressed",
+        )
+    return source.layout
 
 
 class _Frames:
@@ -87,27 +113,31 @@ class _Frames:
         self._blob: BlobRef | None = None
         self._pixels = b""
 
-    def hounsfield(self, source: SliceSource, r0: int, r1: int) -> npt.NDArray[np.float64]:
-        """Give the HU of rows [r0, r1) of a slice."""
-        if source.not_hounsfield or source.layout is None:
-            why = source.not_hounsfield or "its header does not say how its pixels are written"
-            raise InputError("ct.not-hounsfield", f"{why}; its values cannot be shown as HU")
-        if source.transfer_syntax_uid not in READABLE_TRANSFER_SYNTAXES:
-            raise InputError(
-                "ct.cannot-decode",
-                f"its transfer syntax {source.transfer_syntax_uid} is not decoded here; send it uncompressed",
-            )
-        stored = self._stored(source, source.layout, r0, r1)
-        if source.layout.modality_lut:
-            return self._through_lut(source, stored)
-        return np.asarray(stored * source.slope + source.intercept, dtype=np.float64)
+    def begin(self, source: SliceSource) -> Future[Values] | None:
+        """Check that a slice has HU that can be read; begin to decode it where it is compressed."""
+        with _naming(source):
+            layout = _readable(source)
+            return self._begin_decoding(source, layout) if source.transfer_syntax_uid in DECODERS else None
 
-    def _stored(self, source: SliceSource, layout: PixelLayout, r0: int, r1: int) -> npt.NDArray[np.int64]:
+    def hounsfield(
+        self, source: SliceSource, decoding: Future[Values] | None, r0: int, r1: int
+    ) -> npt.NDArray[np.float64]:
+        """Give the HU of rows [r0, r1) of a slice that was begun."""
+        with _naming(source):
+            layout = _readable(source)
+            stored = self._stored(source, layout, decoding, r0, r1)
+            if layout.modality_lut:
+                return self._through_lut(source, stored)
+            return np.asarray(stored * source.slope + source.intercept, dtype=np.float64)
+
+    def _stored(
+        self, source: SliceSource, layout: PixelLayout, decoding: Future[Values] | None, r0: int, r1: int
+    ) -> npt.NDArray[np.int64]:
         """Give the stored values of rows [r0, r1)."""
-        if source.transfer_syntax_uid in DECODERS:
-            frame = self._decoded(source, layout)
-            shift = layout.high_bit + 1 - layout.bits_stored if source.transfer_syntax_uid == RLE else 0
-            return stored_values(frame[r0:r1], layout, shift)
+        unused_below = layout.high_bit + 1 - layout.bits_stored
+        if decoding is not None:
+            shift = unused_below if source.transfer_syntax_uid == RLE else 0
+            return stored_values(decoding.result()[r0:r1], layout, shift)
         big = source.transfer_syntax_uid == _BIG_ENDIAN
         if big and layout.bits_allocated == 8:
             raise InputError("ct.cannot-decode", "its bytes are swapped in pairs; send it little endian")
@@ -122,7 +152,7 @@ class _Frames:
             raise InputError("ct.cannot-decode", "its pixel data is shorter than its matrix; send it again")
         unsigned = np.dtype(f"{'>' if big else '<'}u{layout.bits_allocated // 8}")
         raw = np.frombuffer(values, dtype=unsigned).reshape(r1 - r0, self._columns)
-        return stored_values(raw, layout, layout.high_bit + 1 - layout.bits_stored)
+        return stored_values(raw, layout, unused_below)
 
     def _pixel_bytes(self, source: SliceSource) -> bytes:
         """Give all bytes from the pixel data's value on; of a compressed or deflated instance."""
@@ -148,8 +178,8 @@ class _Frames:
                 raise InputError("ct.cannot-decode", f"it inflates to more than {MAX_BYTES} bytes")
         return data
 
-    def _decoded(self, source: SliceSource, layout: PixelLayout) -> npt.NDArray[np.integer]:
-        """Decode one compressed frame."""
+    def _begin_decoding(self, source: SliceSource, layout: PixelLayout) -> Future[Values]:
+        """Find the compressed frame, and have it decoded."""
         pixels = self._pixel_bytes(source)
         number = source.ref.frame_number or 1
         try:
@@ -168,7 +198,7 @@ class _Frames:
             bits_stored=layout.bits_stored,
             signed=layout.signed,
         )
-        return decode_apart(frame, form)
+        return begin_decoding(frame, form)
 
     def _through_lut(self, source: SliceSource, stored: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Apply the Modality LUT Sequence (PS3.3 C.11.1.1)."""

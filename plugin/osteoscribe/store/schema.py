@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from osteoscribe.errors import SetupError
 from osteoscribe.readers.headers import FramePlane, InstanceHeader
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised with every change of the tables."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -160,8 +160,14 @@ LESIONS = sa.Table(
     sa.Column("long_axis_mm", sa.Float),
     sa.Column("slice_thickness_mm", sa.Float),
     sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("mean_hu", sa.Float),
+    sa.Column("kvp_kv", sa.Float),
+    sa.Column("convolution_kernel", sa.Text),
+    sa.Column("contrast", sa.Boolean),
 )
-"""Reported lesions. `patient_key` and `name` are digests: no patient and no label can be read from them."""
+"""Reported lesions; HU and protocol for serial display only.
+
+`patient_key` and `name` are digests: no patient and no label can be read from them."""
 
 DELIVERIES = sa.Table(
     "deliveries",

@@ -6,19 +6,16 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from osteoscribe.app.settings import Settings
 from osteoscribe.errors import SetupError
 from osteoscribe.store.export import export_files
 from osteoscribe.store.folder import DataFolder, FolderLock, open_folder
 from osteoscribe.store.operations import JobActions
-from osteoscribe.store.schema import open_database
+from osteoscribe.store.schema import Database, open_database
 from osteoscribe.store.segments import SegmentStore
 from osteoscribe.store.status import StatusView
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
 
 
 def status(settings: Settings) -> dict[str, Any]:
@@ -56,7 +53,7 @@ def export_store(settings: Settings, target: Path) -> Iterator[Path]:
     return export_files(SegmentStore(existing_folder(settings).segments), target)
 
 
-def _actions(settings: Settings, database: Engine) -> JobActions:
+def _actions(settings: Settings, database: Database) -> JobActions:
     return JobActions(database, lambda calling: [str(one) for one in settings.destinations_for(calling)])
 
 

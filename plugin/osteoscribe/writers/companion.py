@@ -14,7 +14,7 @@ from osteoscribe.core.report import Report
 from osteoscribe.writers import content, uids, wording
 from osteoscribe.writers.document import BASIC_TEXT_SR, DocumentKind, EvidenceRef, new_document
 from osteoscribe.writers.profiles import STANDARD, Profile
-from osteoscribe.writers.sr import observation_context
+from osteoscribe.writers.sr import observation_context, reference_items
 
 SERIES_NUMBER = 9802
 SERIES_DESCRIPTION = "Bone lesion text"
@@ -58,6 +58,7 @@ def _sections(report: Report, profile: Profile) -> list[Dataset]:
     if any(words for _, words in missing):
         said = wording.together((name, words or "nothing is missing") for name, words in missing)
         items.append(content.text(codes.NOT_RECORDED, said))
+    items += reference_items(report)
     if report.problems:
         problems = "\n".join(wording.problem_line(problem) for problem in report.problems)
         items.append(content.text(codes.PROBLEM, problems))

@@ -223,7 +223,7 @@ def _check_references(ds: Dataset, evidence: Sequence[EvidenceRef]) -> None:
 
 
 def _check_words(ds: Dataset, report: Report, kind: str) -> None:
-    """Every sentence, lesion and problem stands somewhere in the text."""
+    """Every sentence, lesion, problem and source of the reference panel stands somewhere in the text."""
     words = "\n".join(str(item.TextValue) for _, item in pairs(ds) if item.ValueType == "TEXT")
     said = [DISCLAIMER, *(problem.code for problem in report.problems)]
     if kind == "report":
@@ -231,6 +231,10 @@ def _check_words(ds: Dataset, report: Report, kind: str) -> None:
     if kind != "notice":
         for finding in report.findings:
             said += [finding.phrase.text, finding.lesion.name, finding.decision.rule_id]
+            if finding.lesion.serial is not None:
+                said.append(finding.lesion.serial.sentence)
+        if report.panel is not None:
+            said += [*report.panel.purpose, *(source.text for source in report.panel.sources)]
     for text in said:
         if text not in words:
             fail("gate.phrase", "a sentence, lesion, problem or the disclaimer is not in the document")

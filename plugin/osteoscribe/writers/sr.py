@@ -11,6 +11,7 @@ from pydicom import Dataset
 from osteoscribe.core import codes
 from osteoscribe.core.answers import Density
 from osteoscribe.core.codes import Code
+from osteoscribe.core.reference import panel_lines
 from osteoscribe.core.region import Outline, RegionKind
 from osteoscribe.core.report import Finding, Lesion, Report
 from osteoscribe.core.size import NotMeasurable, Size
@@ -321,10 +322,20 @@ def _region(lesion: Lesion) -> list[Dataset]:
     return [content.coordinates(codes.IMAGE_REGION, graphic_type, points, lesion.image)]
 
 
+def reference_items(report: Report) -> list[Dataset]:
+    """What is shown of known metastases for reference only: earlier measurements, and the panel."""
+    courses = [(f.lesion, f.lesion.serial) for f in report.findings if f.lesion.serial is not None]
+    items = [content.text(codes.SERIAL, wording.serial(lesion, course)) for lesion, course in courses]
+    if report.panel is not None:
+        items.append(content.text(codes.REFERENCE_PANEL, "\n".join(panel_lines(report.panel))))
+    return items
+
+
 def _qualitative_evaluations(report: Report) -> Dataset:
     categories = dict.fromkeys(finding.decision.rule_id for finding in report.findings)
     items = [content.code(codes.MANAGEMENT_CATEGORY, codes.management_category(rule)) for rule in categories]
     items += [content.text(codes.WHY, wording.why(finding, report)) for finding in report.findings]
+    items += reference_items(report)
     items += [content.text(codes.PROBLEM, wording.problem_line(problem)) for problem in report.problems]
     if report.ignored:
         left_out = "\n".join(wording.ignored_line(ignored) for ignored in report.ignored)

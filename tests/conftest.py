@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import pytest
 
+from tests.postgresql import new_postgresql as new_postgresql
+
 PROJECT = Path(__file__).resolve().parent.parent
 REQUIRE_ALL = "OSTEOSCRIBE_REQUIRE_ALL"
 

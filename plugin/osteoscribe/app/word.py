@@ -251,7 +251,10 @@ def _finding(
     sheet = facts_for(measured.size, sizes, comparison, said.answers)
     sheet = replace(sheet, conflicts=(*said.conflicts, *sheet.conflicts))
     decision = decide(practice.table, sheet.facts)
-    mark = replace(said.mark, remarks=(*said.mark.remarks, *filter(None, [measured.placed.remark]), *remarks))
+    mark = replace(
+        said.mark,
+        remarks=(*said.mark.remarks, *filter(None, [measured.placed.remark, measured.remark]), *remarks),
+    )
     lesion = _lesion(name, one, comparison, mark)
     values = _with_site(_values(measured.size, comparison), mark, practice)
     return Finding(

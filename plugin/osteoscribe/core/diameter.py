@@ -107,15 +107,33 @@ def of_masks(masks: Sequence[npt.NDArray[np.bool_]], steps_mm: FloatArray) -> tu
     tuple
         Number of the mask with the longest diameter, and its diameters.
     """
-    drawn = [(i, found) for i, mask in enumerate(masks) for found in _equally_long(row_ends(mask) @ steps_mm)]
+    near_mm = NEAR_PX * _pixel(steps_mm)
+    drawn = _drawn(masks, steps_mm, near_mm)
     longest_mm = max(found.long_mm for _, found in drawn)
-    near = {i for i, found in drawn if found.long_mm > longest_mm - NEAR_PX * _pixel(steps_mm)}
+    near = {i for i, found in drawn if found.long_mm > longest_mm - near_mm}
     ellipses = {i: _Ellipse.like(masks[i], steps_mm) for i in near}
     missed_mm = max(e.long_mm for e in ellipses.values()) - max(e.drawn_long_mm for e in ellipses.values())
     tied = [(i, found) for i, found in drawn if found.long_mm >= longest_mm - TIE]
     whole = [_completed(found, ellipses[i], missed_mm) for i, found in tied]
     best = longest_of(whole)
     return tied[best][0], whole[best]
+
+
+def _drawn(
+    masks: Sequence[npt.NDArray[np.bool_]], steps_mm: FloatArray, near_mm: float
+) -> list[tuple[int, Diameters]]:
+    """Longest diameters between pixel centres, of all masks that come near the longest."""
+    ends = [row_ends(mask) for mask in masks]
+    spans = [float(np.hypot(*(np.ptp(points, axis=0) @ abs(steps_mm)))) for points in ends]
+    drawn: list[tuple[int, Diameters]] = []
+    longest_mm = 0.0
+    for i in sorted(range(len(masks)), key=lambda i: -spans[i]):
+        if spans[i] < longest_mm - near_mm:
+            break
+        found = _equally_long(ends[i] @ steps_mm)
+        drawn += [(i, one) for one in found]
+        longest_mm = max(longest_mm, found[0].long_mm)
+    return sorted(drawn, key=lambda one: one[0])
 
 
 def _completed(drawn: Diameters, ellipse: _Ellipse, missed_long_mm: float) -> Diameters:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
+from osteoscribe.core import codes
 from osteoscribe.core.codes import Code
 from osteoscribe.core.marks import InstanceRef
 from osteoscribe.writers.encoded import Elements, encoded_elements, encoded_item
@@ -82,9 +83,18 @@ def container(name: Code, children: Sequence[Dataset], *, template: str | None =
     return item
 
 
-def text(name: Code, value: str, *, relationship: str = CONTAINS) -> Dataset:
-    """A text; control characters but line feeds become spaces, trailing blanks go."""
-    item = _item("TEXT", name, relationship, ())
+def text(name: Code, value: str, *, relationship: str = CONTAINS, language: str = "en") -> Dataset:
+    """A text; control characters but line feeds become spaces, trailing blanks go.
+
+    Parameters
+    ----------
+    language
+        RFC 5646 tag; said where it is not that of the document, English (PS3.16 TID 1204).
+    """
+    spoken: Sequence[Dataset] = ()
+    if language != "en":
+        spoken = (code(codes.LANGUAGE, codes.language(language), relationship=HAS_CONCEPT_MOD),)
+    item = _item("TEXT", name, relationship, spoken)
     item.TextValue = clean(value)
     return item
 

@@ -46,6 +46,7 @@ _RELATIONSHIPS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("CONTAINER", "HAS ACQ CONTEXT"): ("CODE",),
     ("CONTAINER", "HAS CONCEPT MOD"): ("TEXT", "CODE"),
     ("CODE", "HAS CONCEPT MOD"): ("CODE",),
+    ("TEXT", "HAS CONCEPT MOD"): ("CODE",),
     ("NUM", "HAS CONCEPT MOD"): ("CODE",),
     ("NUM", "INFERRED FROM"): ("SCOORD",),
     ("SCOORD", "SELECTED FROM"): ("IMAGE",),

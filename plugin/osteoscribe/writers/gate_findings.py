@@ -117,6 +117,9 @@ def _check_evaluations(group: Dataset, finding: Finding, profile: Profile) -> No
             fail("gate.code", f"the input {field} is not the one the rule saw")
     if only(group, profile.phrase_code).TextValue != finding.phrase.text:
         fail("gate.phrase", "the phrase is not the decided one")
+    remarks = [item.TextValue for item in children(group, codes.COMMENT)]
+    if remarks != [finding.phrase.remark] * bool(finding.phrase.remark):
+        fail("gate.phrase", "the remark beside the phrase is not the decided one")
     advice = [item.TextValue for item in children(group, profile.recommendation_code)]
     if advice != [finding.phrase.recommendation] * bool(finding.phrase.recommendation):
         fail("gate.phrase", "the recommendation is not the decided one")

@@ -76,7 +76,7 @@ def build_sr(
     children = [
         *observation_context(report, observers(report) if has_one_observer(report) else ()),
         _procedure_reported(ds),
-        content.text(profile.phrase_code, wording.summary(report)),
+        content.text(profile.phrase_code, wording.summary(report), language=wording.language(report)),
         _image_library(report),
         _imaging_measurements(report, profile),
         _qualitative_evaluations(report),
@@ -337,9 +337,14 @@ def _evaluations(finding: Finding, profile: Profile) -> list[Dataset]:
     ]
     for field, (name, values) in codes.INPUTS.items():
         items.append(content.code(name, values[getattr(facts, field).value]))
-    items.append(content.text(profile.phrase_code, finding.phrase.text))
-    if finding.phrase.recommendation:
-        items.append(content.text(profile.recommendation_code, finding.phrase.recommendation))
+    said = finding.phrase
+    for name, words in (
+        (profile.phrase_code, said.text),
+        (profile.recommendation_code, said.recommendation),
+        (codes.COMMENT, said.remark),
+    ):
+        if words:
+            items.append(content.text(name, words, language=said.language))
     return items
 
 

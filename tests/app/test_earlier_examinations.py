@@ -14,7 +14,9 @@ from pydicom import DataElement, Dataset
 from osteoscribe.app.pipeline import Outcome, Request, run
 from osteoscribe.app.practice import Practice
 from osteoscribe.app.summary import summarise_report
+from osteoscribe.app.write import Written
 from osteoscribe.core.prior import LesionRecord
+from osteoscribe.core.serial import StoredLesion
 from tests.shelf import Shelf, shelf_of
 
 STUDY = date(2026, 11, 20)
@@ -26,23 +28,26 @@ def shelf(project: Path) -> Shelf:
     return shelf_of([*sorted((pelvis / "ct").glob("*.dcm")), pelvis / "marks/rtstruct.dcm"])
 
 
-def process(shelf: Shelf, practice: Practice, earlier: Sequence[LesionRecord] = ()) -> Outcome:
+def process(shelf: Shelf, practice: Practice, earlier: Sequence[StoredLesion] = ()) -> Outcome:
     request = Request(instances=shelf.instances, read=shelf.read, earlier=lambda _patient: earlier)
     return run(request, practice)
 
 
 def earlier_study(
     outcome: Outcome, months: int, change: Callable[[LesionRecord], LesionRecord]
-) -> list[LesionRecord]:
+) -> list[StoredLesion]:
     """The lesions of an outcome as if they had been reported months before."""
     (written,) = outcome.written
     return [
         replace(
-            change(one),
-            study_instance_uid="2.25.1",
-            study_date=None if one.study_date is None else one.study_date - timedelta(days=30.5 * months),
+            stored,
+            record=replace(
+                change(one := stored.record),
+                study_instance_uid="2.25.1",
+                study_date=None if one.study_date is None else one.study_date - timedelta(days=30.5 * months),
+            ),
         )
-        for one in written.lesions
+        for stored in written.lesions
     ]
 
 
@@ -82,10 +87,13 @@ def test_mark_saved_again_under_new_uids_keeps_its_tracking_uid(
     saved = shelf_of(sorted((project / "dicom_samples/pelvis/ct").glob("*.dcm")))
     saved.add_dataset(again)
     second = process(saved, practice, first.lesions).written[0]
-    assert [one.tracking_uid for one in second.lesions] == [one.tracking_uid for one in first.lesions]
-    assert [one.tracking_uid for one in process(saved, practice).written[0].lesions] != [
-        one.tracking_uid for one in first.lesions
-    ]
+    alone = process(saved, practice).written[0]
+    assert tracking_uids(second) == tracking_uids(first)
+    assert tracking_uids(alone) != tracking_uids(first)
+
+
+def tracking_uids(written: Written) -> list[str]:
+    return [stored.record.tracking_uid for stored in written.lesions]
 
 
 def _new_tracking_uid(_ds: Dataset, element: DataElement) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from osteoscribe.core.prior import LesionRecord
-from osteoscribe.core.units import Millimetre
+from osteoscribe.core.serial import StoredLesion
+from osteoscribe.core.series import Acquisition
+from osteoscribe.core.units import Hounsfield, Millimetre
 from osteoscribe.store.lesions import earlier_lesions, insert_lesions
 from osteoscribe.store.schema import JOBS, open_database, to_us
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
-LESION = LesionRecord(
+RECORD = LesionRecord(
     tracking_uid="2.25.5",
     study_instance_uid="2.25.6",
     study_date=date(2024, 1, 31),
@@ -25,10 +28,17 @@ LESION = LesionRecord(
     name="digest",
     series_instance_uid="2.25.7",
 )
+LESION = StoredLesion(
+    record=RECORD,
+    mean_hu=Hounsfield(1010.123456789),
+    acquisition=Acquisition(
+        slice_thickness_mm=1.25, kvp_kv=120.0, convolution_kernel="B70f\\2", contrast=False
+    ),
+)
 
 
 def report(
-    connection: sa.Connection, key: str, at: datetime, *lesions: LesionRecord, patient: str = "p"
+    connection: sa.Connection, key: str, at: datetime, *lesions: StoredLesion, patient: str = "p"
 ) -> None:
     connection.execute(
         JOBS.insert().values(
@@ -43,6 +53,14 @@ def test_lesions_come_back_as_they_were(tmp_path: Path) -> None:
     with engine.begin() as connection:
         report(connection, "one", NOON, LESION)
     assert earlier_lesions(engine, "two", to_us(NOON + timedelta(days=1)))("p") == (LESION,)
+
+
+def test_a_lesion_without_hu_and_protocol_comes_back_without(tmp_path: Path) -> None:
+    engine = open_database(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    bare = StoredLesion(record=replace(RECORD, slice_thickness_mm=None, long_axis_mm=None))
+    with engine.begin() as connection:
+        report(connection, "one", NOON, bare)
+    assert earlier_lesions(engine, "two", to_us(NOON + timedelta(days=1)))("p") == (bare,)
 
 
 def test_only_what_was_accepted_before_and_of_the_same_patient_is_earlier(tmp_path: Path) -> None:

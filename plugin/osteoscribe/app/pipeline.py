@@ -27,7 +27,7 @@ from osteoscribe.app.gather import (
 from osteoscribe.app.measure import Measured, measure, same_shape
 from osteoscribe.app.ports import EarlierLesions, no_earlier_lesions
 from osteoscribe.app.practice import Practice
-from osteoscribe.app.word import MeasuredSeries, patient_key, word_series
+from osteoscribe.app.word import MeasuredSeries, is_metastasis, patient_key, word_series
 from osteoscribe.app.write import Written, write_report
 from osteoscribe.core.labels import LeftOut, select
 from osteoscribe.core.marks import IgnoredMark, InstanceRef, RoiMark, UnreadableMark
@@ -37,7 +37,7 @@ from osteoscribe.errors import InputError
 from osteoscribe.readers.ct import CT_SOP_CLASSES, index_series
 from osteoscribe.readers.datasets import read_context, read_dataset
 from osteoscribe.readers.headers import StoredInstance
-from osteoscribe.readers.marks import MARK_SOP_CLASSES, is_own_report, read_marks
+from osteoscribe.readers.marks import DOCUMENTS, MARK_SOP_CLASSES, is_own_report, read_marks
 
 Show = Callable[[str, int, int], None]
 """Told of progress: stage, done, total."""
@@ -180,7 +180,7 @@ def _sort(request: Request, tally: _Tally) -> tuple[list[MarkObject], SeriesShel
         header = instance.header
         if header.sop_class_uid in CT_SOP_CLASSES:
             ct.append(instance)
-        elif header.sop_class_uid in MARK_SOP_CLASSES:
+        elif header.sop_class_uid in MARK_SOP_CLASSES or header.sop_class_uid in DOCUMENTS:
             _open(instance, request.read, objects, tally)
         elif header.rows is not None:
             other.append(instance)
@@ -388,11 +388,12 @@ def _report_all(
     written = []
     for done, uid in enumerate(tally.named):
         show("writing reports", done, len(tally.named))
+        findings = tuple(finding for finding, _ in worded.get(uid, ()))
         report = Report(
             study_instance_uid=shelf.series[uid].study_instance_uid,
             series_instance_uid=uid,
             acquisition=_acquisition(uid, indexes),
-            findings=tuple(finding for finding, _ in worded.get(uid, ())),
+            findings=findings,
             problems=tuple(tally.problems.get(uid, ())),
             ignored=tuple(tally.ignored.get(uid, ())),
             software_version=__version__,
@@ -401,6 +402,7 @@ def _report_all(
             table_version=practice.table.version,
             table_sha256=practice.table.sha256,
             predecessor=request.predecessors.get(uid),
+            panel=practice.panel if practice.panel_in_report and any(map(is_metastasis, findings)) else None,
         )
         own = shelf.series[uid]
         draw = partial(picture_of, instances=own.instances, read=request.read)
@@ -410,7 +412,7 @@ def _report_all(
             replace(
                 one,
                 patient_key=patient_key(contexts[uid]),
-                lesions=tuple(record for _, record in worded.get(uid, ())),
+                lesions=tuple(stored for _, stored in worded.get(uid, ())),
             )
         )
     return written

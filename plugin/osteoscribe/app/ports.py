@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from osteoscribe.core.prior import LesionRecord
 from osteoscribe.core.report import Predecessor, Problem
+from osteoscribe.core.serial import StoredLesion
 from osteoscribe.core.series import BlobRef
 from osteoscribe.readers.headers import InstanceHeader, StoredInstance
 
@@ -76,7 +76,7 @@ class MadeReport:
     objects: tuple[EncodedObject, ...]
     findings: int = 0
     patient_key: str = ""
-    lesions: tuple[LesionRecord, ...] = ()
+    lesions: tuple[StoredLesion, ...] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -88,11 +88,11 @@ class JobResult:
     problems: tuple[Problem, ...] = ()
 
 
-EarlierLesions = Callable[[str], Sequence[LesionRecord]]
+EarlierLesions = Callable[[str], Sequence[StoredLesion]]
 """Gives the lesions of a patient from earlier reports, by the digest that stands for the patient."""
 
 
-def no_earlier_lesions(_patient_key: str) -> Sequence[LesionRecord]:
+def no_earlier_lesions(_patient_key: str) -> Sequence[StoredLesion]:
     """Gives no lesions: nothing was reported before."""
     return ()
 
@@ -162,6 +162,10 @@ class Delivery:
         Value of `core.delivery.DeliveryState`.
     round
         Raised each time a person asks for another delivery.
+    due_at
+        When the next try, or where it is stored the next question for commitment, is due.
+    asks
+        Questions for storage commitment.
     tries, refusals
         Failed tries of this round, and those of them in which the destination refused an object.
     code, message
@@ -176,6 +180,7 @@ class Delivery:
     refusals: int
     queued_at: datetime
     due_at: datetime | None = None
+    asks: int = 0
     code: str = ""
     message: str = ""
 
@@ -204,6 +209,39 @@ class Sender(Protocol):
             It refuses us for good.
         """
         ...
+
+
+class Committer(Protocol):
+    """Asks a destination to take over the safekeeping of objects (PS3.4 J)."""
+
+    def ask(self, destination: str, transaction_uid: str, objects: Sequence[StoredObject]) -> None:
+        """Ask; the answer comes as a report, over this or another association.
+
+        Raises
+        ------
+        PeerError
+            The destination cannot be reached now, or does not take the question now.
+        RefusedError
+            It does not offer storage commitment.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitmentReport:
+    """A destination's answer to a question for storage commitment (PS3.4 J.3.3).
+
+    Parameters
+    ----------
+    committed
+        SOP Instance UIDs whose safekeeping it took over.
+    failed
+        SOP Instance UID to failure reason (0008,1197).
+    """
+
+    transaction_uid: str
+    committed: frozenset[str]
+    failed: Mapping[str, int]
 
 
 class JobLedger(Protocol):
@@ -238,6 +276,10 @@ class JobLedger(Protocol):
 
     def update_delivery(self, delivery: Delivery, now: datetime) -> None:
         """Record how far a delivery is."""
+        ...
+
+    def begin_commitment(self, transaction_uid: str, delivery: Delivery, now: datetime) -> None:
+        """Record a question before it is asked."""
         ...
 
     def objects(self, key: str) -> tuple[StoredObject, ...]:

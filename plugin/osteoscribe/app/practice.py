@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from osteoscribe.app.references import load_reference_panel
 from osteoscribe.app.rule_tables import load_table
 from osteoscribe.app.settings import PracticeSettings
+from osteoscribe.app.shipped import data_folder
+from osteoscribe.app.sites import SiteNames, load_site_names
 from osteoscribe.core.labels import LabelRules, parse_label_rules
 from osteoscribe.core.labels.malignancy import MalignancyCodes, parse_malignancy_codes
+from osteoscribe.core.reference import ReferencePanel
 from osteoscribe.core.rules.table import RuleTable
 from osteoscribe.errors import SetupError
 from osteoscribe.writers.profiles import STANDARD, Profile, chosen_profile
@@ -33,25 +37,22 @@ class Practice:
         Codes and words of malignancies, for what DICOM attributes say.
     profile
         The form of what is written.
-    site_in_phrase
-        Whether the sentence names the anatomical site and side.
+    panel
+        The reference panel for known metastases; its sentence on serial measurements is always printed with
+        them.
+    panel_in_report
+        Whether the whole panel is printed in the report of a known metastasis.
+    site_names
+        What sites and sides are called in the sentence; None where it names none.
     """
 
     table: RuleTable
     labels: LabelRules
     malignancies: MalignancyCodes
+    panel: ReferencePanel
+    panel_in_report: bool = False
     profile: Profile = STANDARD
-    site_in_phrase: bool = False
-
-
-def data_folder() -> Path:
-    """Folder of the default ``config`` and the ``dicom_samples``.
-
-    They are package data of an installed wheel; a source tree has them at its top.
-    """
-    package = Path(__file__).resolve().parents[1]
-    packaged = package / "_data"
-    return packaged if packaged.is_dir() else package.parents[1]
+    site_names: SiteNames | None = None
 
 
 def load_practice(settings: PracticeSettings) -> Practice:
@@ -60,7 +61,7 @@ def load_practice(settings: PracticeSettings) -> Practice:
     Raises
     ------
     SetupError
-        ``rules.*``, ``labels.*``: the file is absent, or not what it should be;
+        ``rules.*``, ``labels.*``, ``sites.*``, ``reference.*``: the file is absent, or not what it should be;
         ``settings.unknown-profile``, ``settings.nothing-to-send``.
     """
     config = data_folder() / "config"
@@ -76,7 +77,9 @@ def load_practice(settings: PracticeSettings) -> Practice:
             key_image=settings.key_image,
             notice=settings.notice,
         ),
-        site_in_phrase=settings.site_in_phrase,
+        panel=load_reference_panel(),
+        panel_in_report=settings.reference_panel,
+        site_names=load_site_names(settings.language) if settings.site_in_phrase else None,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from osteoscribe.app.practice import data_folder
+from osteoscribe.app.shipped import data_folder
 from osteoscribe.core.reference import ReferencePanel, parse_reference_panel
 from osteoscribe.errors import SetupError
 

@@ -13,7 +13,8 @@ from pydicom import Dataset
 from osteoscribe.app.measure import Measured
 from osteoscribe.app.ports import EarlierLesions
 from osteoscribe.app.practice import Practice
-from osteoscribe.core.answers import Answers, Conflict
+from osteoscribe.app.sites import is_known_site
+from osteoscribe.core.answers import Answer, Answers, Conflict
 from osteoscribe.core.facts import facts_for
 from osteoscribe.core.labels import (
     answers_from_codes,
@@ -31,6 +32,7 @@ from osteoscribe.core.prior import (
     NotCompared,
     centroid_lps_mm,
     compare,
+    counterparts,
     resaved_as,
     surely_same_lesion,
 )
@@ -38,9 +40,10 @@ from osteoscribe.core.report import Finding, Lesion
 from osteoscribe.core.rules.decide import decide
 from osteoscribe.core.rules.examination import examination_facts
 from osteoscribe.core.rules.table import Scope
+from osteoscribe.core.serial import SerialCourse, StoredLesion, serial_course
 from osteoscribe.core.series import SeriesIndex
 from osteoscribe.core.size import Doubt, NotMeasurable, Size
-from osteoscribe.readers.context import answers_from_attributes
+from osteoscribe.readers.context import AttributeAnswers, answers_from_attributes
 from osteoscribe.writers.uids import tracking_uids
 
 
@@ -61,10 +64,20 @@ class _Lesion:
     record: LesionRecord
     series: MeasuredSeries
 
+    @property
+    def stored(self) -> StoredLesion:
+        """What the ledger keeps; HU and protocol stand beside the record that is compared."""
+        intensity = self.measured.intensity
+        return StoredLesion(
+            record=self.record,
+            mean_hu=None if intensity is None else intensity.mean_hu,
+            acquisition=self.series.index.acquisition,
+        )
+
 
 def word_series(
     series: Sequence[MeasuredSeries], practice: Practice, calling_ae: str, earlier: EarlierLesions
-) -> Mapping[str, Sequence[tuple[Finding, LesionRecord]]]:
+) -> Mapping[str, Sequence[tuple[Finding, StoredLesion]]]:
     """Findings of several CT series, each with what the ledger keeps of it, by Series Instance UID.
 
     The lesions of one study count together: two or more are multiple, whichever series they are marked on.
@@ -77,26 +90,62 @@ def word_series(
         UIDs to marks that were saved again, those of earlier studies are compared with.
     """
     of_study: dict[str, list[_Lesion]] = defaultdict(list)
-    before: dict[str, Sequence[LesionRecord]] = {}
+    before: dict[str, Sequence[StoredLesion]] = {}
     for one in series:
         study_uid = one.index.study_instance_uid
         before.setdefault(study_uid, earlier(patient_key(one.context)))
-        of_study[study_uid] += _identified(one, practice, before[study_uid])
-    worded: dict[str, list[tuple[Finding, LesionRecord]]] = defaultdict(list)
+        records = [stored.record for stored in before[study_uid]]
+        of_study[study_uid] += _identified(one, practice, records)
+    worded: dict[str, list[tuple[Finding, StoredLesion]]] = defaultdict(list)
     for study_uid, lesions in of_study.items():
-        sizes = _sizes_of_lesions(lesions)
-        comparisons = compare([one.record for one in lesions], before[study_uid])
-        answered = _answered(lesions, practice, calling_ae)
-        numbers: dict[str, int] = defaultdict(int)
-        findings = []
-        for lesion, comparison, said in zip(lesions, comparisons, answered, strict=True):
-            series_uid = lesion.series.index.series_instance_uid
-            numbers[series_uid] += 1
-            name = f"Lesion {numbers[series_uid]}"
-            findings.append(_finding(name, lesion, sizes, comparison, said, practice))
-        for lesion, finding in zip(lesions, _with_one_phrase(findings, sizes, practice), strict=True):
-            worded[lesion.series.index.series_instance_uid].append((finding, lesion.record))
+        findings = _findings(lesions, before[study_uid], practice, calling_ae)
+        for lesion, finding in zip(lesions, findings, strict=True):
+            worded[lesion.series.index.series_instance_uid].append((finding, lesion.stored))
     return worded
+
+
+def _findings(
+    lesions: Sequence[_Lesion], before: Sequence[StoredLesion], practice: Practice, calling_ae: str
+) -> list[Finding]:
+    """The findings of one study."""
+    sizes = _sizes_of_lesions(lesions)
+    comparisons = compare([one.record for one in lesions], [one.record for one in before])
+    answered = _answered(lesions, practice, calling_ae)
+    numbers: dict[str, int] = defaultdict(int)
+    findings = []
+    for lesion, comparison, said in zip(lesions, comparisons, answered, strict=True):
+        series_uid = lesion.series.index.series_instance_uid
+        numbers[series_uid] += 1
+        name = f"Lesion {numbers[series_uid]}"
+        findings.append(_finding(name, lesion, sizes, comparison, said, practice))
+    return _with_courses(_with_one_phrase(findings, sizes, practice), lesions, before, practice)
+
+
+def is_metastasis(finding: Finding) -> bool:
+    """Whether a lesion is recorded as a known metastasis."""
+    return finding.facts.facts.known_metastasis is Answer.YES
+
+
+def _with_courses(
+    findings: Sequence[Finding],
+    lesions: Sequence[_Lesion],
+    before: Sequence[StoredLesion],
+    practice: Practice,
+) -> list[Finding]:
+    """The findings of one study, those of known metastases with their course.
+
+    Rule and phrase are there already: HU of earlier examinations come too late to change them.
+    """
+    stored = {one.record: one for one in before}
+    found = counterparts([one.record for one in lesions], [one.record for one in before])
+    courses: list[SerialCourse | None] = [
+        serial_course(lesion.stored, [stored[record] for record in earlier], practice.panel.serial)
+        for lesion, earlier in zip(lesions, found, strict=True)
+    ]
+    return [
+        replace(finding, lesion=replace(finding.lesion, serial=course)) if is_metastasis(finding) else finding
+        for finding, course in zip(findings, courses, strict=True)
+    ]
 
 
 def _with_one_phrase(
@@ -107,7 +156,7 @@ def _with_one_phrase(
     if facts is None:
         return list(findings)
     decision = decide(practice.table, facts)
-    values = _values(max(sizes, key=_length), None, None)
+    values = _values(max(sizes, key=_length), None)
     phrase = word(practice.table, decision, facts, values)
     return [
         replace(finding, decision=decision, phrase=phrase)
@@ -196,14 +245,21 @@ def _finding(
 ) -> Finding:
     measured = one.measured
     comparison = compared if isinstance(compared, Comparison) else None
+    if said.answers.known_metastasis.value is Answer.YES:
+        # Its course is printed as plain measurements: "stable" would read as a response category.
+        comparison = None
     remarks = said.remarks
     if isinstance(compared, NotCompared) and compared.why != NO_EARLIER:
         remarks = (*remarks, f"Not compared with an earlier examination: {compared.why}.")
     sheet = facts_for(measured.size, sizes, comparison, said.answers)
     sheet = replace(sheet, conflicts=(*said.conflicts, *sheet.conflicts))
     decision = decide(practice.table, sheet.facts)
-    lesion = _lesion(name, one, comparison, remarks)
-    values = _values(measured.size, comparison, lesion.mark if practice.site_in_phrase else None)
+    mark = replace(
+        said.mark,
+        remarks=(*said.mark.remarks, *filter(None, [measured.placed.remark, measured.remark]), *remarks),
+    )
+    lesion = _lesion(name, one, comparison, mark)
+    values = _with_site(_values(measured.size, comparison), mark, practice)
     return Finding(
         lesion=lesion,
         facts=sheet,
@@ -214,8 +270,12 @@ def _finding(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Said:
-    """What all sources state about one mark, what disagreed, and what is to be said about it."""
+    """What all sources state about one mark, what disagreed, and what is to be said about it.
 
+    ``mark`` has the site that the CT names where it has none of its own.
+    """
+
+    mark: RoiMark
     answers: Answers
     conflicts: tuple[Conflict, ...]
     remarks: tuple[str, ...]
@@ -243,17 +303,27 @@ def _said(mark: RoiMark, context: Dataset, practice: Practice, calling_ae: str) 
     if label.unknown_tokens:
         words = ", ".join(f"'{token}'" for token in label.unknown_tokens)
         remarks.append(f"Words of the label that are not defined here, so not used: {words}.")
+    sited = _sited(mark, attributes)
+    if sited is not mark:
+        remarks.append("The site is the anatomic region that the CT names; the mark names none.")
     disagreed = (*label.conflicts, *codes.conflicts, *attributes.conflicts, *conflicts)
-    return _Said(answers=answers, conflicts=disagreed, remarks=tuple(remarks))
+    return _Said(mark=sited, answers=answers, conflicts=disagreed, remarks=tuple(remarks))
 
 
-def _lesion(name: str, one: _Lesion, comparison: Comparison | None, remarks: tuple[str, ...]) -> Lesion:
+def _sited(mark: RoiMark, attributes: AttributeAnswers) -> RoiMark:
+    """The mark, with the examined region as its site where it has none and the region is one of our list."""
+    region = attributes.anatomic_region
+    if mark.finding_site is not None or region is None or not is_known_site(region):
+        return mark
+    return replace(mark, finding_site=region, laterality=mark.laterality or attributes.anatomic_side)
+
+
+def _lesion(name: str, one: _Lesion, comparison: Comparison | None, mark: RoiMark) -> Lesion:
     measured, placed = one.measured, one.measured.placed
-    said = (*placed.mark.remarks, *filter(None, [placed.remark]), *remarks)
     source = one.series.index.slices[measured.k]
     return Lesion(
         name=name,
-        mark=replace(placed.mark, remarks=said),
+        mark=mark,
         tracking_uid=one.record.tracking_uid,
         placement=placed.placement,
         size=measured.size,
@@ -270,11 +340,16 @@ def _image_label(instance_number: int | None, frame_number: int | None) -> str:
     return image if frame_number is None else f"{image}, frame {frame_number}"
 
 
-def _values(size: Size | NotMeasurable, comparison: Comparison | None, mark: RoiMark | None) -> PhraseValues:
+def _values(size: Size | NotMeasurable, comparison: Comparison | None) -> PhraseValues:
     return PhraseValues(
         prior_date=comparison.prior_date if comparison else None,
         whole_mm=size.whole_mm if isinstance(size, Size) else None,
         largest_unrounded_borderline=isinstance(size, Size) and Doubt.BORDERLINE in size.doubts,
-        site=mark.finding_site.meaning if mark and mark.finding_site else "",
-        laterality=mark.laterality.meaning if mark and mark.laterality else "",
     )
+
+
+def _with_site(values: PhraseValues, mark: RoiMark, practice: Practice) -> PhraseValues:
+    names = practice.site_names
+    if names is None:
+        return values
+    return replace(values, site=names.of(mark.finding_site), laterality=names.of(mark.laterality))

@@ -9,8 +9,8 @@ from PIL import Image
 from pydicom import Dataset
 
 from osteoscribe.app.gather import CtSeries, MarkObject
-from osteoscribe.core.prior import LesionRecord
 from osteoscribe.core.report import Problem, Report
+from osteoscribe.core.serial import StoredLesion
 from osteoscribe.errors import InputError
 from osteoscribe.writers.companion import build_companion
 from osteoscribe.writers.document import EvidenceRef, encode
@@ -58,7 +58,7 @@ class Written:
     objects: tuple[WrittenObject, ...]
     quarantined: tuple[Quarantined, ...] = ()
     patient_key: str = ""
-    lesions: tuple[LesionRecord, ...] = ()
+    lesions: tuple[StoredLesion, ...] = ()
 
 
 def write_report(

@@ -17,9 +17,9 @@ import pydicom
 
 from osteoscribe.app.draw import picture_of
 from osteoscribe.app.ports import EncodedObject
-from osteoscribe.app.practice import data_folder
 from osteoscribe.app.received import ReceivedLesion, is_measurement_report, lesions_of
 from osteoscribe.app.settings import NodeSettings
+from osteoscribe.app.shipped import data_folder
 from osteoscribe.bootstrap.files import process_paths
 from osteoscribe.errors import OsteoscribeError, PeerError
 from osteoscribe.net.scp import Listener

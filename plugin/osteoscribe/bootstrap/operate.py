@@ -17,6 +17,7 @@ from osteoscribe.store.schema import Database, open_database
 from osteoscribe.store.segments import SegmentStore
 from osteoscribe.store.status import StatusView
 
+
 def status(settings: Settings) -> dict[str, Any]:
     """Count what a node holds, and say whether it runs."""
     folder = existing_folder(settings)

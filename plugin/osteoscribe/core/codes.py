@@ -131,6 +131,8 @@ PROBLEM = _own("PROBLEM", "Could not be done")
 LEFT_OUT = _own("LEFT-OUT", "Marks left out")
 MEASUREMENTS_TEXT = _own("MEASUREMENTS", "Measurements")
 NOT_RECORDED = _own("NOT-RECORDED", "Not recorded")
+SERIAL = _own("SERIAL", "Serial measurements, for reference only")
+REFERENCE_PANEL = _own("REFERENCE-PANEL", "Reference for a known metastasis")
 TEXT_COMPANION = _own("TEXT-COMPANION", "Bone lesion: unverified suggestion")
 NOTICE = _own("NOTICE", "Bone lesion: not measured")
 
@@ -211,7 +213,11 @@ SITES: Mapping[str, Code] = _table(
         "sternum": _sct("56873002", "Sternum"),
         "skull": _sct("89546000", "Skull"),
         "mandible": _sct("91609006", "Mandible"),
+        "pelvic region": _sct("816092008", "Pelvis"),
         "spine": _sct("421060004", "Spine"),
+        "cervical spine": _sct("122494005", "Cervical spine"),
+        "thoracic spine": _sct("122495006", "Thoracic spine"),
+        "lumbar spine": _sct("122496007", "Lumbar spine"),
         "vertebra": _sct("51282000", "Vertebra"),
         **{f"{name.lower()} vertebra": code for name, code in VERTEBRAE.items()},
     }

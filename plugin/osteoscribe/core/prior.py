@@ -221,6 +221,25 @@ def compare(
     )
 
 
+def counterparts(
+    current: Sequence[LesionRecord], priors: Sequence[LesionRecord]
+) -> tuple[tuple[LesionRecord, ...], ...]:
+    """The same lesions in every earlier examination, paired as `compare` pairs them.
+
+    Returns
+    -------
+    tuple[tuple[LesionRecord, ...], ...]
+        For each current lesion its records from the oldest examination to the newest; an examination in
+        which the pairing is not one to one has none.
+    """
+    found: list[list[LesionRecord]] = [[] for _ in current]
+    for _, members in _examinations(current, priors):
+        for at, (partner, _) in enumerate(_partners(current, members)):
+            if partner is not None:
+                found[at].append(partner)
+    return tuple(tuple(one) for one in found)
+
+
 def _examinations(
     current: Sequence[LesionRecord], priors: Sequence[LesionRecord]
 ) -> list[tuple[date, list[LesionRecord]]]:

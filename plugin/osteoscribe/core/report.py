@@ -10,8 +10,10 @@ from osteoscribe.core.intensity import IntensityReference
 from osteoscribe.core.marks import InstanceRef, RoiMark
 from osteoscribe.core.phrase import Phrase
 from osteoscribe.core.prior import Comparison
+from osteoscribe.core.reference import ReferencePanel
 from osteoscribe.core.region import Outline, Placement
 from osteoscribe.core.rules.decision import Decision
+from osteoscribe.core.serial import SerialCourse
 from osteoscribe.core.series import Acquisition
 from osteoscribe.core.size import NotMeasurable, Size
 
@@ -34,6 +36,8 @@ class Lesion:
         The outline on `image`, in the CT grid's index coordinates; None where there is none (a point).
     intensity
         None where the mark has no area.
+    serial
+        The lesion in earlier examinations, of a known metastasis; nothing is concluded from it.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Lesion:
     outline: Outline | None
     intensity: IntensityReference | None
     comparison: Comparison | None = None
+    serial: SerialCourse | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -99,8 +104,10 @@ class Report:
     ----------
     accepted_at
         When the job was accepted, with time zone: the only time in the report.
-    table_text
-        Identification of the rule table: id, version, SHA-256.
+    table_id, table_version, table_sha256
+        Identification of the rule table.
+    panel
+        The reference panel, where a finding is a known metastasis and the site wants it printed.
     """
 
     study_instance_uid: str
@@ -115,3 +122,4 @@ class Report:
     table_version: str
     table_sha256: str
     predecessor: Predecessor | None = None
+    panel: ReferencePanel | None = None

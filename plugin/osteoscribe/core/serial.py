@@ -6,12 +6,32 @@ Nothing that decides or words may import this module: it knows HU.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import pairwise
 
+from osteoscribe.core.prior import LesionRecord
 from osteoscribe.core.series import Acquisition
 from osteoscribe.core.units import Hounsfield, Millimetre
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredLesion:
+    """A measured lesion with all that the ledger keeps of it.
+
+    Parameters
+    ----------
+    record
+        What pairing and growth see.
+    mean_hu
+        For serial display only; None where the mark has no area.
+    acquisition
+        How the CT was made.
+    """
+
+    record: LesionRecord
+    mean_hu: Hounsfield | None = None
+    acquisition: Acquisition = field(default_factory=Acquisition)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +77,46 @@ class SerialStep:
     protocol: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SerialCourse:
+    """One lesion over its examinations.
+
+    Parameters
+    ----------
+    measurements
+        From the oldest to the newest; two or more.
+    steps
+        Between them.
+    sentence
+        What cannot be concluded, always printed with them.
+    """
+
+    measurements: tuple[SerialMeasurement, ...]
+    steps: tuple[SerialStep, ...]
+    sentence: str
+
+
+def serial_course(
+    current: StoredLesion, earlier: Sequence[StoredLesion], sentence: str
+) -> SerialCourse | None:
+    """A lesion beside the same lesion in earlier examinations; None where there is no dated earlier one."""
+    measurements = [
+        SerialMeasurement(
+            study_date=one.record.study_date,
+            long_axis_mm=one.record.long_axis_mm,
+            mean_hu=one.mean_hu,
+            acquisition=one.acquisition,
+        )
+        for one in (*earlier, current)
+        if one.record.study_date is not None
+    ]
+    if current.record.study_date is None or len(measurements) < 2:
+        return None
+    return SerialCourse(
+        measurements=tuple(_by_date(measurements)), steps=serial_steps(measurements), sentence=sentence
+    )
+
+
 def serial_steps(measurements: Sequence[SerialMeasurement]) -> tuple[SerialStep, ...]:
     """Each examination of a lesion against the one before it, by date.
 
@@ -70,8 +130,11 @@ def serial_steps(measurements: Sequence[SerialMeasurement]) -> tuple[SerialStep,
     tuple[SerialStep, ...]
         One fewer than there are measurements.
     """
-    ordered = sorted(measurements, key=lambda one: one.study_date)
-    return tuple(_step(earlier, later) for earlier, later in pairwise(ordered))
+    return tuple(_step(earlier, later) for earlier, later in pairwise(_by_date(measurements)))
+
+
+def _by_date(measurements: Sequence[SerialMeasurement]) -> list[SerialMeasurement]:
+    return sorted(measurements, key=lambda one: one.study_date)
 
 
 def _step(earlier: SerialMeasurement, later: SerialMeasurement) -> SerialStep:

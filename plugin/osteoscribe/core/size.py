@@ -64,7 +64,7 @@ class Size:
     maximum_3d_diameter_mm
         Longest 3D diameter, or None where the mark has no volume.
     volume_mm3
-        Volume by counting voxels, or None where the mark has no area.
+        Volume by counting voxels, or None where the mark has no area or is an outline on one image alone.
     mesh_volume_mm3
         Volume enclosed by the triangle mesh of the mark's voxels, or None likewise.
     whole_mm
@@ -146,7 +146,7 @@ def _size(region: Region, k: int, diameters: Diameters, thickness_mm: float) -> 
     grid = region.grid
     origin, basis = _plane(grid, k)
     long_axis = _clean(diameters.long_mm)
-    solid = region.kind is not RegionKind.CALIPER and region.mask.any()
+    solid = region.kind is not RegionKind.CALIPER and region.mask.any() and not region.flat
     heights = _layer_heights(region) if solid else None
     volume = _volume(region, heights) if heights is not None else None
     mesh = (

@@ -12,9 +12,10 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
 from osteoscribe.core.answers import Age, Answer, Answers, Conflict, Provenance, Stated
-from osteoscribe.core.codes import Code
+from osteoscribe.core.codes import LATERALITIES, Code
 from osteoscribe.core.labels.malignancy import MalignancyCodes, Reading
 from osteoscribe.core.labels.merge import merge_answers
+from osteoscribe.readers.attributes import code_of
 
 ADULT_YEARS = 18
 OLDEST_YEARS = 130
@@ -63,8 +64,9 @@ class AttributeAnswers:
         Age and malignancy history, provenance DICOM attribute. Attributes never say *no*.
     remarks
         Sentences for the report, without any text of the request.
-    anatomic_region
-        Examined region, which can stand for a finding site only where the mark names none.
+    anatomic_region, anatomic_side
+        Examined region and its side, which can stand for a finding site only where the mark names none.
+        Several regions are none.
     conflicts
         Attributes that contradict each other.
     """
@@ -72,6 +74,7 @@ class AttributeAnswers:
     answers: Answers = field(default_factory=Answers)
     remarks: tuple[str, ...] = ()
     anatomic_region: Code | None = None
+    anatomic_side: Code | None = None
     conflicts: tuple[Conflict, ...] = ()
 
 
@@ -98,13 +101,27 @@ def answers_from_attributes(ds: Dataset, codes: MalignancyCodes) -> AttributeAns
     ages, age_conflicts = merge_answers(*(Answers(age=stated) for stated in _ages(ds)))
     malignancies, remarks = _malignancy(ds, codes)
     answers, _ = merge_answers(ages, *malignancies)
-    regions = [code for item in _items(ds, "AnatomicRegionSequence") if (code := _code(item))]
+    region, side = _region(ds)
     return AttributeAnswers(
         answers=answers,
         remarks=(*remarks, *_mentions(ds, codes)),
-        anatomic_region=next(iter(regions), None),
+        anatomic_region=region,
+        anatomic_side=side,
         conflicts=age_conflicts,
     )
+
+
+def _region(ds: Dataset) -> tuple[Code | None, Code | None]:
+    """The examined region and its side, where there is exactly one."""
+    regions = _items(ds, "AnatomicRegionSequence")
+    if len(regions) != 1:
+        return None, None
+    sides = [
+        side
+        for item in _items(regions[0], "AnatomicRegionModifierSequence")
+        if (code := code_of(item)) and (side := next((s for s in LATERALITIES if s.same_as(code)), None))
+    ]
+    return code_of(regions[0]), sides[0] if len(sides) == 1 else None
 
 
 def _malignancy(ds: Dataset, codes: MalignancyCodes) -> tuple[list[Answers], list[str]]:

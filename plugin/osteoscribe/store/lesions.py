@@ -8,7 +8,9 @@ from datetime import date
 import sqlalchemy as sa
 
 from osteoscribe.core.prior import LesionRecord
-from osteoscribe.core.units import Millimetre
+from osteoscribe.core.serial import StoredLesion
+from osteoscribe.core.series import Acquisition
+from osteoscribe.core.units import Hounsfield, Millimetre
 from osteoscribe.store.schema import JOBS, LESIONS
 
 
@@ -17,10 +19,11 @@ def insert_lesions(
     key: str,
     ct_series_instance_uid: str,
     patient_key: str,
-    lesions: Sequence[LesionRecord],
+    lesions: Sequence[StoredLesion],
 ) -> None:
     """Record the lesions of a job's report on one CT series."""
-    for number, one in enumerate(lesions):
+    for number, stored in enumerate(lesions):
+        one, acquisition = stored.record, stored.acquisition
         x, y, z = one.centroid_lps_mm
         connection.execute(
             LESIONS.insert().values(
@@ -38,20 +41,24 @@ def insert_lesions(
                 long_axis_mm=one.long_axis_mm,
                 slice_thickness_mm=one.slice_thickness_mm,
                 name=one.name,
+                mean_hu=stored.mean_hu,
+                kvp_kv=acquisition.kvp_kv,
+                convolution_kernel=acquisition.convolution_kernel,
+                contrast=acquisition.contrast,
             )
         )
 
 
 def earlier_lesions(
     engine: sa.Engine, key: str, accepted_us: int
-) -> Callable[[str], tuple[LesionRecord, ...]]:
+) -> Callable[[str], tuple[StoredLesion, ...]]:
     """Gives the lesions of a patient that were reported before a job was accepted.
 
     Of each CT series the newest report counts. What was accepted later is left out, so that a job that is
     run again sees what it saw the first time.
     """
 
-    def look_up(patient_key: str) -> tuple[LesionRecord, ...]:
+    def look_up(patient_key: str) -> tuple[StoredLesion, ...]:
         if not patient_key:
             return ()
         query = (
@@ -69,9 +76,23 @@ def earlier_lesions(
         newest: dict[str, str] = {}
         for row in rows:
             newest.setdefault(row["ct_series_instance_uid"], row["job_key"])
-        return tuple(_record(r) for r in rows if newest[r["ct_series_instance_uid"]] == r["job_key"])
+        return tuple(_stored(r) for r in rows if newest[r["ct_series_instance_uid"]] == r["job_key"])
 
     return look_up
+
+
+def _stored(row: sa.RowMapping) -> StoredLesion:
+    mean_hu = row["mean_hu"]
+    return StoredLesion(
+        record=_record(row),
+        mean_hu=None if mean_hu is None else Hounsfield(mean_hu),
+        acquisition=Acquisition(
+            slice_thickness_mm=row["slice_thickness_mm"],
+            kvp_kv=row["kvp_kv"],
+            convolution_kernel=row["convolution_kernel"],
+            contrast=row["contrast"],
+        ),
+    )
 
 
 def _record(row: sa.RowMapping) -> LesionRecord:

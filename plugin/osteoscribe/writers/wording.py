@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from osteoscribe.core.answers import Provenance
 from osteoscribe.core.facts import StatedFact
 from osteoscribe.core.report import Finding, Ignored, Lesion, Problem, Report
+from osteoscribe.core.serial import SerialCourse, SerialMeasurement, SerialStep
 from osteoscribe.core.series import Acquisition
-from osteoscribe.core.size import NotMeasurable, Size
+from osteoscribe.core.size import Doubt, NotMeasurable, Size
+from osteoscribe.core.units import round_half_up
 from osteoscribe.writers.content import decimal_string
 
 DISCLAIMER = (
@@ -150,17 +152,27 @@ def _input_words(fact: StatedFact) -> str:
     return f"{_input_name(fact)} {fact.value.replace('_', ' ')}{unit} ({origin})"
 
 
+def inputs(finding: Finding) -> str:
+    """The inputs of a finding that are recorded, each with its source."""
+    missing = not_recorded(finding)
+    known = [_input_words(fact) for fact in finding.facts.stated if _input_name(fact) not in missing]
+    return "; ".join(known) or "none"
+
+
+def remarks(lesion: Lesion) -> tuple[str, ...]:
+    """What is to be said about a mark and where it lies."""
+    return (*lesion.mark.remarks, *lesion.placement.remarks)
+
+
 def why(finding: Finding, report: Report) -> str:
     """Why this suggestion: row, inputs with their origin, what is missing, how it was measured, sources."""
     lesion, decision = finding.lesion, finding.decision
     lines = [f"{lesion.name}: {rule_words(finding)}"]
-    missing = not_recorded(finding)
-    known = [_input_words(f) for f in finding.facts.stated if _input_name(f) not in missing]
-    lines.append(f"Inputs: {'; '.join(known) or 'none'}.")
-    lines.append(f"Not recorded: {', '.join(missing) or 'nothing'}.")
+    lines.append(f"Inputs: {inputs(finding)}.")
+    lines.append(f"Not recorded: {', '.join(not_recorded(finding)) or 'nothing'}.")
     lines += [f"In conflict: {conflict.message}" for conflict in finding.facts.conflicts]
     lines += _comparison_lines(lesion)
-    lines += _measuring_lines(lesion, report)
+    lines += _measuring_lines(lesion, report, finding.phrase.remark)
     lines.append(f"Rule table {decision.table_id} {decision.table_version}, SHA-256 {decision.table_sha256}.")
     lines += [f"Source: {source}" for source in decision.sources]
     return "\n".join(lines)
@@ -178,7 +190,7 @@ def _comparison_lines(lesion: Lesion) -> list[str]:
     return [line if comparison.comparable else f"{line} Not comparable: {comparison.why_not}"]
 
 
-def _measuring_lines(lesion: Lesion, report: Report) -> list[str]:
+def _measuring_lines(lesion: Lesion, report: Report, borderline: str) -> list[str]:
     lines = [f"Mark: {lesion.mark.dialect}, {lesion.mark.item}."]
     size = lesion.size
     if not isinstance(size, NotMeasurable):
@@ -188,12 +200,47 @@ def _measuring_lines(lesion: Lesion, report: Report) -> list[str]:
             else f"; expected error {decimal_string(size.uncertainty_mm)} mm"
         )
         lines.append(f"Measured: {size.method}{error}.")
-        lines += [f"Take the size with care: {doubt.value}." for doubt in size.doubts]
-    lines += [f"Remark: {remark}" for remark in (*lesion.mark.remarks, *lesion.placement.remarks)]
+        lines += [
+            borderline
+            if borderline and doubt is Doubt.BORDERLINE
+            else f"Take the size with care: {doubt.value}."
+            for doubt in size.doubts
+        ]
+    lines += [f"Remark: {remark}" for remark in remarks(lesion)]
     if lesion.intensity is not None:
         lines.append(f"HU for reference only: {acquisition_words(report.acquisition)}.")
         lines += [f"HU remark: {remark}" for remark in lesion.intensity.remarks]
     return lines
+
+
+def serial(lesion: Lesion, course: SerialCourse) -> str:
+    """A lesion over its examinations: measurements and differences, nothing concluded, one line each."""
+    lines = [
+        f"{lesion.name}:",
+        *map(_serial_measurement, course.measurements),
+        *map(_serial_step, course.steps),
+        course.sentence,
+    ]
+    return "\n".join(lines)
+
+
+def _serial_measurement(one: SerialMeasurement) -> str:
+    length = "not measurable"
+    if one.long_axis_mm is not None:
+        whole = round_half_up(one.long_axis_mm)
+        length = f"{decimal_string(one.long_axis_mm, whole=whole, decimals=1)} mm"
+    hu = "not stated" if one.mean_hu is None else f"{one.mean_hu:.0f}"
+    protocol = acquisition_words(one.acquisition)
+    return f"{one.study_date.isoformat()}: long axis {length}; mean HU {hu}; {protocol}"
+
+
+def _serial_step(step: SerialStep) -> str:
+    mm = "not known" if step.difference_mm is None else f"{step.difference_mm:+.1f} mm"
+    hu = "not known" if step.difference_hu is None else f"{step.difference_hu:+.0f}"
+    protocol = {True: "matched", False: "did not match", None: "not known to match"}[step.protocol_matched]
+    details = f" ({'; '.join(step.protocol)})" if step.protocol else ""
+    days = f"{step.earlier.study_date.isoformat()} to {step.later.study_date.isoformat()}"
+    return f"{days}: difference of the long axis {mm}; of the mean HU {hu}; protocol {protocol}{details}"
 
 
 def problem_line(problem: Problem) -> str:

@@ -11,9 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from osteoscribe.app.practice import RULE_TABLE, data_folder
+from osteoscribe.app.practice import RULE_TABLE
 from osteoscribe.app.rule_cases import CaseChange, Told, Trial, changed_cases, past_cases, tell, trial_from
 from osteoscribe.app.rule_tables import languages_of, load_table, read_text
+from osteoscribe.app.shipped import data_folder
 from osteoscribe.cli.rules import terminal
 from osteoscribe.cli.rules.guide import guide
 from osteoscribe.cli.rules.page import page
@@ -41,6 +42,13 @@ def _print_json(document: object) -> None:
     sys.stdout.write("\n")
 
 
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SetupError("rules.unwritable", f"{path} cannot be written: {error.strerror}") from error
+
+
 def show(options: argparse.Namespace) -> int:
     """``rules show``."""
     table = _table(options.table, options.language)
@@ -51,9 +59,9 @@ def show(options: argparse.Namespace) -> int:
     elif options.markdown:
         sys.stdout.write(guide(table, rows))
     elif options.html:
-        options.html.write_text(page(table, rows), encoding="utf-8")
+        _write(options.html, page(table, rows))
     elif options.picture:
-        options.picture.write_text(picture(table, rows), encoding="utf-8")
+        _write(options.picture, picture(table, rows))
     else:
         terminal.show(table, rows)
     return OK

@@ -122,10 +122,22 @@ class Listener:
         self._callers: dict[Any, _Caller] = {}
         self._callers_lock = threading.Lock()
         self._guards: WeakKeyDictionary[Any, GuardedReceive] = WeakKeyDictionary()
-        self._may_connect = address_check(settings.allowed_addresses)
         self._ae = _entity(settings, transfer_syntaxes)
-        self._ae.require_calling_aet = calling_aes(settings, peers)
         self._server: GuardedServer | None = None
+        self.set_callers(settings, peers)
+
+    def set_callers(self, settings: NodeSettings, peers: Sequence[PeerSettings]) -> None:
+        """Set who may connect, also while it listens.
+
+        Raises
+        ------
+        SetupError
+            ``settings.callers-unknown``, ``settings.wrong-value``.
+        """
+        callers, self._may_connect = calling_aes(settings, peers), address_check(settings.allowed_addresses)
+        self._ae.require_calling_aet = callers
+        if self._server is not None:
+            self._server.may_connect = self._may_connect
 
     def start(self) -> int:
         """Listen; returns the port.

@@ -48,6 +48,7 @@ def open_listener(settings: Settings, folder: DataFolder) -> Listener:
         transfer_syntaxes=tuple(READABLE_TRANSFER_SYNTAXES),
         open_reception=open_reception,
         peers=settings.peer,
+        check_room=folder.check_reserve,
         take_commitment=lambda report: jobs.take_commitment(report, utc_now()),
     )
 

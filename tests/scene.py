@@ -130,14 +130,15 @@ def texts(written: Written, name: Code, role: str = "sr") -> list[str]:
     """All texts of a concept in a document, from top to bottom."""
     return [
         str(item.TextValue)
-        for item in _all(document(written, role))
+        for item in items(document(written, role))
         if item.ValueType == "TEXT" and _is(item, name)
     ]
 
 
-def _all(parent: Dataset) -> list[Dataset]:
+def items(parent: Dataset) -> list[Dataset]:
+    """All content items below one, from top to bottom."""
     children = list(parent.get("ContentSequence") or ())
-    return [item for child in children for item in (child, *_all(child))]
+    return [item for child in children for item in (child, *items(child))]
 
 
 def _children(parent: Dataset, name: Code) -> list[Dataset]:

@@ -245,6 +245,9 @@ def _finding(
 ) -> Finding:
     measured = one.measured
     comparison = compared if isinstance(compared, Comparison) else None
+    if said.answers.known_metastasis.value is Answer.YES:
+        # Its course is printed as plain measurements: "stable" would read as a response category.
+        comparison = None
     remarks = said.remarks
     if isinstance(compared, NotCompared) and compared.why != NO_EARLIER:
         remarks = (*remarks, f"Not compared with an earlier examination: {compared.why}.")

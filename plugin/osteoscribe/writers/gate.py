@@ -252,3 +252,6 @@ def _check_words(ds: Dataset, report: Report, kind: str) -> None:
     for text in said:
         if text not in words:
             fail("gate.phrase", "a sentence, lesion, problem or the disclaimer is not in the document")
+    named = {str(item.PersonName) for _, item in pairs(ds) if item.ValueType == "PNAME"}
+    if named != {f.lesion.mark.observer_name for f in report.findings if f.lesion.mark.observer_name}:
+        fail("gate.observer", "the persons named are not those who marked")

@@ -6,9 +6,12 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+
+from osteoscribe.app.settings import parse_settings
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +61,9 @@ def test_every_flag_that_it_names_exists(readme: str, command: str) -> None:
 def test_it_says_research_use_and_quotes_no_accuracy(readme: str) -> None:
     assert "For research use, not for diagnostic use" in readme
     assert not re.search(r"\d\s*%|accura|sensitiv|specificity", readme, flags=re.IGNORECASE)
+
+
+def test_its_settings_file_is_one(readme: str) -> None:
+    (example,) = re.findall(r"```toml\n(.*?)\n```", readme, flags=re.DOTALL)
+    settings = parse_settings(tomllib.loads(example))
+    assert [str(one) for one in settings.destinations_for("PACS")] == ["PACS@10.0.0.5:104"]

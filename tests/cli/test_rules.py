@@ -357,3 +357,11 @@ def test_diff_refuses_a_stored_case_that_it_cannot_read(
     code, _, err = run("diff", str(shipped), str(shipped), "--cases", str(tmp_path / "cases.jsonl"))
     assert code == 2
     assert said in err
+
+
+@pytest.mark.parametrize("form", ["--html", "--picture"])
+def test_show_says_where_it_cannot_write(run: Run, tmp_path: Path, form: str) -> None:
+    code, _, err = run("show", form, str(tmp_path / "none" / "page"))
+    assert code == 2
+    assert "rules.unwritable" in err
+    assert "No such file or directory" in err

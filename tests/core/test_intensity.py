@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from osteoscribe.core.intensity import PARTIAL_VOLUME, reference
-from osteoscribe.core.series import CtBox
+from osteoscribe.core.voxels import CtBox
 from tests.core.phantoms import axial_grid, region_of
 
 GRID = axial_grid((20, 20, 20), 0.5, 1.0)

@@ -110,7 +110,7 @@ def test_an_ellipsoid_has_its_axes_on_the_slice_through_its_middle() -> None:
             "roi.not-parallel",
         ),
         (PatientPoint(point_lps_mm=at(3, 4, 90)), "roi.outside-images"),
-        (PatientEllipsoid(axes_lps_mm=np.eye(3)[:, None] * np.array([-1, 1])[:, None]), "roi.empty"),
+        (PatientEllipsoid(axes_lps_mm=np.eye(3)[:, None] * np.array([-1, 1])[:, None]), "roi.outside-images"),
     ],
 )
 def test_what_does_not_lie_on_a_slice_is_refused(shape: Shape, code: str) -> None:

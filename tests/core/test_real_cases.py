@@ -13,8 +13,8 @@ from osteoscribe.core.geometry import Grid
 from osteoscribe.core.intensity import IntensityReference, reference
 from osteoscribe.core.marks import RoiMark
 from osteoscribe.core.placement import place
-from osteoscribe.core.series import CtBox
 from osteoscribe.core.size import Size, measure_size
+from osteoscribe.core.voxels import CtBox
 from osteoscribe.errors import InputError
 from tests.core.phantoms import axial_grid, region_of
 from tests.core.real_cases import expected, load_ct, rtstruct_mark, seg_mark

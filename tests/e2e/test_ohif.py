@@ -23,6 +23,7 @@ from osteoscribe.writers.document import encode
 from osteoscribe.writers.key_image import build_key_image
 from osteoscribe.writers.notice import build_notice
 from osteoscribe.writers.picture import panel_of, render
+from osteoscribe.writers.profiles import PROFILES
 from osteoscribe.writers.sr import build_sr
 from tests.builders_report import (
     OUTLINE_RC,
@@ -54,20 +55,81 @@ class Seen:
     result: dict[str, Any]
     folder: Path
 
+    def labels(self, series: str) -> str:
+        return "\n".join(self.result["series"][series]["labels"])
+
+    def text(self, series: str) -> str:
+        return str(self.result["series"][series]["text"])
+
     def picture(self, name: str) -> np.ndarray[Any, Any]:
         return np.asarray(Image.open(self.folder / f"{name}.png").convert("RGB"), dtype=float)
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """A running Orthanc with OHIF before it."""
+
+    prefix: list[str]
+    storescu: str
+    node: str
+    chromium: str
+    folder: Path
+
+    def look(self, files: list[Path], study: str, *descriptions: str) -> Seen:
+        """Store the files, open the study, show the series one after the other."""
+        send = [*self.prefix, self.storescu, "-R", "127.0.0.1", str(DICOM_PORT), *map(str, files)]
+        subprocess.run(send, check=True, capture_output=True, timeout=120)
+        pictures = self.folder / study
+        pictures.mkdir()
+        look = [*self.prefix, self.node, str(HERE / "look.js"), str(VIEWER_PORT), study, str(pictures)]
+        done = subprocess.run(
+            [*look, *descriptions],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=dict(os.environ, OHIF_CACHE=str(viewer_folder()), CHROMIUM=self.chromium),
+        )
+        assert done.returncode == 0, done.stderr
+        return Seen(json.loads(done.stdout), pictures)
 
 
 def viewer_folder() -> Path:
     return Path(os.environ.get("OHIF_CACHE", Path.home() / ".ohif-bench"))
 
 
-def series_with_a_window() -> tuple[Dataset, ...]:
-    return ct_series(SLICES, WindowCenter="500", WindowWidth="2000", SeriesDescription="CT block")
+def series_with_a_window(study: str) -> tuple[Dataset, ...]:
+    return ct_series(
+        SLICES, study=study, WindowCenter="500", WindowWidth="2000", SeriesDescription="CT block"
+    )
 
 
-def save_documents(series: tuple[Dataset, ...], folder: Path) -> list[Path]:
-    """All four objects of one report about the block, as files."""
+def save_all(documents: dict[str, Dataset], series: tuple[Dataset, ...], folder: Path) -> list[Path]:
+    save_series(series, folder)
+    for name, document in documents.items():
+        (folder / f"{name}.dcm").write_bytes(encode(document))
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def viewer(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
+    folder = tmp_path_factory.mktemp("ohif")
+    dist = viewer_folder() / "package" / "dist"
+    if not (dist / "index.html").is_file() or not DICOMWEB.is_file():
+        pytest.skip("the OHIF viewer or Orthanc's DICOMweb plugin is absent (.ci/setup installs them)")
+    with (
+        network_namespace() as prefix,
+        running_orthanc(
+            program("Orthanc"), program("curl"), prefix, folder / "orthanc", plugins=[str(DICOMWEB)]
+        ),
+        running_server(prefix, dist),
+    ):
+        yield Viewer(prefix, program("storescu"), program("node"), program("chromium"), folder)
+
+
+@pytest.fixture(scope="module")
+def seen(viewer: Viewer, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """All four objects of one report about the block."""
+    series = series_with_a_window("all")
     finding = finding_for(series, k=MARKED)
     problem = Problem(code="roi.empty", message="segment 3 holds no pixel; mark it again", where="segment 3")
     report = report_for(series, [finding], problems=[problem])
@@ -81,40 +143,8 @@ def save_documents(series: tuple[Dataset, ...], folder: Path) -> list[Path]:
         "notice": build_notice(report, series[0], evidence),
         "key": build_key_image(report, series[0], evidence, picture),
     }
-    folder.mkdir()
-    for name, document in documents.items():
-        (folder / f"{name}.dcm").write_bytes(encode(document))
-    return [folder / f"{name}.dcm" for name in documents]
-
-
-@pytest.fixture(scope="module")
-def seen(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
-    folder = tmp_path_factory.mktemp("ohif")
-    dist = viewer_folder() / "package" / "dist"
-    if not (dist / "index.html").is_file() or not DICOMWEB.is_file():
-        pytest.skip("the OHIF viewer or Orthanc's DICOMweb plugin is absent (.ci/setup installs them)")
-    node, chromium, storescu = program("node"), program("chromium"), program("storescu")
-    series = series_with_a_window()
-    files = [*sorted(save_series(series, folder / "ct").iterdir()), *save_documents(series, folder / "own")]
-    with (
-        network_namespace() as prefix,
-        running_orthanc(
-            program("Orthanc"), program("curl"), prefix, folder / "orthanc", plugins=[str(DICOMWEB)]
-        ),
-        running_server(prefix, dist),
-    ):
-        send = [*prefix, storescu, "-R", "127.0.0.1", str(DICOM_PORT), *map(str, files)]
-        subprocess.run(send, check=True, capture_output=True, timeout=120)
-        look = [*prefix, node, str(HERE / "look.js"), str(VIEWER_PORT), str(series[0].StudyInstanceUID)]
-        done = subprocess.run(
-            [*look, str(folder), "Bone lesion SR", "Bone lesion text"],
-            capture_output=True,
-            text=True,
-            timeout=400,
-            env=dict(os.environ, OHIF_CACHE=str(viewer_folder()), CHROMIUM=chromium),
-        )
-    assert done.returncode == 0, done.stderr
-    yield Seen(json.loads(done.stdout), folder)
+    files = save_all(documents, series, tmp_path_factory.mktemp("all") / "files")
+    return viewer.look(files, str(series[0].StudyInstanceUID), "Bone lesion SR", "Bone lesion text")
 
 
 @contextlib.contextmanager
@@ -140,7 +170,7 @@ def test_the_study_opens_with_its_ct_and_all_our_series(seen: Seen):
 
 def test_the_measurement_report_jumps_to_the_slice_and_shows_five_values(seen: Seen):
     shown = seen.result["series"]["Bone lesion SR"]
-    labels = "\n".join(shown["labels"])
+    labels = seen.labels("Bone lesion SR")
     for said in (
         "L: : 5.15 mm",  # OHIF's own words for Long Axis and Short Axis
         "W: : 4.45 mm",
@@ -182,7 +212,44 @@ def block_on_screen(picture: np.ndarray[Any, Any], box: tuple[int, int, int, int
 
 
 def test_the_text_companion_shows_the_sentence(seen: Seen):
-    text = seen.result["series"]["Bone lesion text"]["text"]
+    text = seen.text("Bone lesion text")
     assert PHRASE in text
     assert "left ilium" in text
     assert "research use" in text
+
+
+@pytest.mark.parametrize("profile", ["comprehensive", "dictation", "ohif"])
+def test_the_other_profiles_draw_the_same_outline_and_values(profile, viewer: Viewer, tmp_path: Path):
+    series = series_with_a_window(profile)
+    finding = finding_for(series, k=MARKED)
+    evidence = evidence_for(series, finding.lesion.mark.source)
+    report = build_sr(report_for(series, [finding]), series[0], evidence, PROFILES[profile])
+    files = save_all({"sr": report}, series, tmp_path / "files")
+    seen = viewer.look(files, str(series[0].StudyInstanceUID), "Bone lesion SR")
+    assert "Mean Attenuation Coefficient: 1009.80" in seen.labels("Bone lesion SR")
+    assert f"I:{MARKED + 1}(" in "".join(seen.text("Bone lesion SR").split())
+    assert ("continue tracking" in seen.text("Bone lesion SR")) == (profile == "ohif")
+
+
+def test_a_lesion_from_a_seg_shows_the_values_of_both_its_groups(viewer: Viewer, tmp_path: Path):
+    series = series_with_a_window("seg")
+    finding = finding_for(series, k=MARKED, kind="seg")
+    evidence = evidence_for(series, finding.lesion.mark.source)
+    report = build_sr(report_for(series, [finding]), series[0], evidence)
+    files = save_all({"sr": report}, series, tmp_path / "files")
+    seen = viewer.look(files, str(series[0].StudyInstanceUID), "Bone lesion SR")
+    labels = seen.labels("Bone lesion SR")
+    for said in ("L: : 5.15 mm", "W: : 4.45 mm", "Volume: 66.54", "Mean Attenuation Coefficient: 1009.80"):
+        assert said in labels
+
+
+def test_a_caliper_is_drawn_as_its_two_lines(viewer: Viewer, tmp_path: Path):
+    series = series_with_a_window("caliper")
+    finding = finding_for(series, k=MARKED, kind="caliper")
+    evidence = evidence_for(series, finding.lesion.mark.source)
+    report = build_sr(report_for(series, [finding]), series[0], evidence)
+    files = save_all({"sr": report}, series, tmp_path / "files")
+    seen = viewer.look(files, str(series[0].StudyInstanceUID), "Bone lesion SR")
+    assert "5.15 mm" in seen.labels("Bone lesion SR")
+    assert f"I:{MARKED + 1}(" in "".join(seen.text("Bone lesion SR").split())
+    assert len(seen.result["series"]["Bone lesion SR"]["lines"]) >= 2

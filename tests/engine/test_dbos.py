@@ -44,6 +44,7 @@ engine = DurableEngine(
     executor_id="worker-0",
     measure=measure,
     deliver=deliver,
+    ask_commitment=lambda key, destination: note(f"ask {key} {destination}"),
 )
 engine.start()
 for key in sys.argv[2:]:

@@ -190,6 +190,23 @@ def test_frames_of_a_multi_frame_image_are_slices() -> None:
     assert box.voxels_hu.tolist() == [[[200 + 8 - 1024, 200 + 9 - 1024]], [[8 - 1024, 9 - 1024]]]
 
 
+def test_frames_at_one_place_are_named_with_their_number() -> None:
+    index = index_of(enhanced([0, 2, 2]))
+    assert [(ref.frame_number, reason) for ref, reason in index.left_out] == [
+        (3, "at the same place as 1.2.3.9 frame 2, which is used")
+    ]
+
+
+def test_a_localizer_among_frames_is_left_out() -> None:
+    ds = enhanced([0, 2, 4])
+    kind = Dataset()
+    kind.FrameType = ["ORIGINAL", "PRIMARY", "LOCALIZER", "NONE"]
+    ds.PerFrameFunctionalGroupsSequence[1].CTImageFrameTypeSequence = Sequence([kind])
+    index = index_of(ds)
+    assert [source.ref.frame_number for source in index.slices] == [1, 3]
+    assert [(ref.frame_number, reason) for ref, reason in index.left_out] == [(2, "a localizer")]
+
+
 def test_parts_of_a_concatenation_join_into_one_grid() -> None:
     memory = Memory()
     parts = [enhanced([0, 2], uid="1.2.3.21"), enhanced([4, 6], uid="1.2.3.22")]
@@ -300,6 +317,7 @@ def test_the_acquisition_is_what_most_slices_say() -> None:
 
 def test_a_box_too_large_for_a_mark_is_refused() -> None:
     memory = Memory()
-    instance = memory.store(ct_slice(0, values=np.zeros((8192, 8192), dtype=np.int16)))
+    large = np.zeros((4096, 4096), dtype=np.int16)
+    instances = [memory.store(ct_slice(2.0 * n, number=n + 1, values=large)) for n in range(2)]
     with refused("ct.box-too-large"):
-        read_box(index_series([instance]), WHOLE, memory)
+        read_box(index_series(instances), WHOLE, memory)

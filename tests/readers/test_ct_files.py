@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 
 from osteoscribe.core.series import SeriesIndex
-from osteoscribe.readers.ct import READABLE_TRANSFER_SYNTAXES, index_series, read_box
+from osteoscribe.errors import InputError
+from osteoscribe.readers.ct import CT_SOP_CLASSES, READABLE_TRANSFER_SYNTAXES, index_series, read_box
 from osteoscribe.readers.headers import StoredInstance
 from osteoscribe.store.files import read_bytes, scan
 
 pytestmark = pytest.mark.shared
 WHOLE = (slice(None), slice(None), slice(None))
 TWELVE_BIT_LOSSY = {"1.2.840.10008.1.2.4.51"}
+BY_JPEG12 = {"1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.53", "1.2.840.10008.1.2.4.55"}
 
 
 def series_of(*paths: Path) -> list[list[StoredInstance]]:
@@ -168,3 +173,32 @@ def test_a_thickness_unlike_the_step_and_a_far_slice_are_kept_apart(shared_data:
     answer = expected(shared_data / "highdicom-small")
     assert uneven.grid.origins_lps_mm[:, 2] == pytest.approx(answer["ct_slice_z"], abs=0.005)
     assert uneven.grid.slice_spacing_mm == pytest.approx(1.25, abs=0.01)
+
+
+@pytest.mark.slow
+def test_pixels_of_every_real_ct_are_those_of_pydicom(shared_data: Path) -> None:
+    compared = 0
+    for instance in scan([shared_data]).instances:
+        header = instance.header
+        if header.sop_class_uid not in CT_SOP_CLASSES or header.transfer_syntax_uid in BY_JPEG12:
+            continue
+        thick = replace(instance, header=replace(header, slice_thickness_mm=header.slice_thickness_mm or 1.0))
+        try:
+            index = index_series([thick])
+        except InputError:
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            stored = pydicom.dcmread(instance.blob.segment, force=True).pixel_array
+        frames = stored.reshape(-1, *index.grid.shape[1:])
+        voxels = read_box(index, WHOLE, read_bytes).voxels_hu
+        for source, ours in zip(index.slices, voxels, strict=True):
+            theirs = frames[(source.ref.frame_number or 1) - 1] * source.slope + source.intercept
+            assert np.array_equal(ours, theirs), instance.blob.segment
+        compared += 1
+    assert compared > 300
+
+
+def test_the_documented_transfer_syntaxes_are_those_that_decode(project: Path) -> None:
+    page = (project / "docs" / "ct.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| (1\.2\.840[\d.]+) ", page, re.MULTILINE)) == set(READABLE_TRANSFER_SYNTAXES)

@@ -127,6 +127,12 @@ def test_padding_of_a_uid_is_no_part_of_it() -> None:
     assert read_header(padded, transfer_syntax_uid=EXPLICIT).sop_instance_uid == "1.2.3.4.77"
 
 
+@pytest.mark.parametrize("padding", [1, 2, 7, 8, 9, 100])
+def test_zeros_behind_the_last_element_are_no_elements(padding: int) -> None:
+    encoded = encode(identified()) + bytes(padding)
+    assert read_header(encoded, transfer_syntax_uid=EXPLICIT).sop_instance_uid == "1.2.3.1"
+
+
 def test_numbers_that_are_none_are_absent() -> None:
     encoded = encode(ct_slice(0, spacing=(0.5, 0.5)))
     for value in (b"nan\\0.5", b"1e999\\1", b"abc\\def", b"0.5    "):

@@ -347,3 +347,21 @@ def test_a_damaged_viewer_model_ends_as_marks_or_problems() -> None:
         ds = weasis("", packed=gzip.compress(bytes(damaged), mtime=0))
         outcomes |= checked(lambda: read_marks(ds))  # noqa: B023
     assert {"gsps.private-model", "RoiMark"} <= outcomes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parts", ["segments", "annotations", "regions", "rois"])
+def test_many_parts_take_time_in_proportion(parts: str) -> None:
+    """Numbers of parts that a hostile object of some megabytes can hold, and that no loop may square."""
+    many = 3000
+    if parts == "segments":
+        ds = seg(PIXELS[:1], [seg_frame(0.0, 1)], [segment(1)] * many)
+    elif parts == "annotations":
+        line = graphic("POLYLINE", [(0, 0), (3, 4)])
+        ds = state(*[line] * many, notes=[note("x", (1, 1))] * many)
+    elif parts == "regions":
+        alone = region("POLYLINE", [1.0, 1.0, 5.0, 1.0, 5.0, 4.0, 1.0, 1.0], item())
+        ds = report(group(image_item(1), *[copy.deepcopy(alone) for _ in range(many)]))
+    else:
+        ds = rtstruct(*[("a", [contour([(0.0, 0.0, 5.0), (9.0, 0.0, 5.0), (9.0, 9.0, 5.0)])])] * many)
+    checked(lambda: read_marks(ds))

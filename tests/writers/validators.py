@@ -38,7 +38,8 @@ def dciodvfy(program: Program, file: Path) -> list[str]:
 
 def dcentvfy(program: Program, file: Path, ct: Sequence[Path]) -> list[str]:
     """Patient, study and frame of reference agree with the CT; what the CT's files disagree on is theirs."""
-    result = _run(program("dcentvfy"), file, *ct)
+    # The CT comes first: what differs is said of the later file.
+    result = _run(program("dcentvfy"), *ct, file)
     lines = (result.stdout + result.stderr).splitlines()
     found = [line for line in lines if "nconsistent" in line or line.startswith("Error")]
     return [line for line in found if f"<{file}>" in line]

@@ -9,23 +9,7 @@ from osteoscribe.app.ports import Envelope, InstanceLedger, SegmentAppender, Sto
 from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import WrongClassError
 from osteoscribe.readers.headers import InstanceHeader, read_header
-
-MARK_SOP_CLASSES = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
-        "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation
-        "1.2.840.10008.5.1.4.1.1.481.3",  # RT Structure Set
-        "1.2.840.10008.5.1.4.1.1.88.11",  # Basic Text SR (Horos keeps its ROIs in it)
-        "1.2.840.10008.5.1.4.1.1.88.22",  # Enhanced SR
-        "1.2.840.10008.5.1.4.1.1.88.33",  # Comprehensive SR
-        "1.2.840.10008.5.1.4.1.1.88.34",  # Comprehensive 3D SR
-        "1.2.840.10008.5.1.4.1.1.11.1",  # Grayscale Softcopy Presentation State
-        "1.2.840.10008.5.1.4.1.1.11.2",  # Color Softcopy Presentation State
-        "1.2.840.10008.5.1.4.1.1.11.3",  # Pseudo-Color Softcopy Presentation State
-        "1.2.840.10008.5.1.4.1.1.11.4",  # Blending Softcopy Presentation State
-    }
-)
-"""Storage SOP Classes that can hold marks (PS3.4 B.5)."""
+from osteoscribe.readers.marks import MARK_SOP_CLASSES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

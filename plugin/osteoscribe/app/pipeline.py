@@ -37,7 +37,7 @@ from osteoscribe.errors import InputError
 from osteoscribe.readers.ct import CT_SOP_CLASSES, index_series
 from osteoscribe.readers.datasets import read_context, read_dataset
 from osteoscribe.readers.headers import StoredInstance
-from osteoscribe.readers.marks import MARK_SOP_CLASSES, is_own_report, read_marks
+from osteoscribe.readers.marks import DOCUMENTS, MARK_SOP_CLASSES, is_own_report, read_marks
 
 Show = Callable[[str, int, int], None]
 """Told of progress: stage, done, total."""
@@ -180,7 +180,7 @@ def _sort(request: Request, tally: _Tally) -> tuple[list[MarkObject], SeriesShel
         header = instance.header
         if header.sop_class_uid in CT_SOP_CLASSES:
             ct.append(instance)
-        elif header.sop_class_uid in MARK_SOP_CLASSES:
+        elif header.sop_class_uid in MARK_SOP_CLASSES or header.sop_class_uid in DOCUMENTS:
             _open(instance, request.read, objects, tally)
         elif header.rows is not None:
             other.append(instance)

@@ -162,6 +162,10 @@ class Delivery:
         Value of `core.delivery.DeliveryState`.
     round
         Raised each time a person asks for another delivery.
+    due_at
+        When the next try, or where it is stored the next question for commitment, is due.
+    asks
+        Questions for storage commitment.
     tries, refusals
         Failed tries of this round, and those of them in which the destination refused an object.
     code, message
@@ -176,6 +180,7 @@ class Delivery:
     refusals: int
     queued_at: datetime
     due_at: datetime | None = None
+    asks: int = 0
     code: str = ""
     message: str = ""
 
@@ -204,6 +209,39 @@ class Sender(Protocol):
             It refuses us for good.
         """
         ...
+
+
+class Committer(Protocol):
+    """Asks a destination to take over the safekeeping of objects (PS3.4 J)."""
+
+    def ask(self, destination: str, transaction_uid: str, objects: Sequence[StoredObject]) -> None:
+        """Ask; the answer comes as a report, over this or another association.
+
+        Raises
+        ------
+        PeerError
+            The destination cannot be reached now, or does not take the question now.
+        RefusedError
+            It does not offer storage commitment.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitmentReport:
+    """A destination's answer to a question for storage commitment (PS3.4 J.3.3).
+
+    Parameters
+    ----------
+    committed
+        SOP Instance UIDs whose safekeeping it took over.
+    failed
+        SOP Instance UID to failure reason (0008,1197).
+    """
+
+    transaction_uid: str
+    committed: frozenset[str]
+    failed: Mapping[str, int]
 
 
 class JobLedger(Protocol):
@@ -238,6 +276,10 @@ class JobLedger(Protocol):
 
     def update_delivery(self, delivery: Delivery, now: datetime) -> None:
         """Record how far a delivery is."""
+        ...
+
+    def begin_commitment(self, transaction_uid: str, delivery: Delivery, now: datetime) -> None:
+        """Record a question before it is asked."""
         ...
 
     def objects(self, key: str) -> tuple[StoredObject, ...]:

@@ -79,6 +79,9 @@ class DeliverySettings:
     longest_pause_s: float = 600.0
     give_up_after_h: float = 168.0
     refusals: int = 5
+    ask_commitment: bool = False
+    commitment_wait_h: float = 24.0
+    commitment_asks: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

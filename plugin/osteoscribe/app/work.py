@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from datetime import datetime, timedelta
 
 from osteoscribe.app.bugs import trace_of
 from osteoscribe.app.ports import (
+    CommitmentReport,
+    Committer,
     Delivery,
     EncodedObject,
     Envelope,
@@ -166,6 +168,102 @@ def _deliver(
     return wait_s
 
 
+def ask_commitment(
+    key: str,
+    destination: str,
+    *,
+    ledger: JobLedger,
+    committer: Committer,
+    patience: Patience,
+    now: Callable[[], datetime],
+) -> None:
+    """Ask once for the safekeeping of a job's reports; the answer is recorded when it comes."""
+    try:
+        _ask_commitment(key, destination, ledger, committer, patience, now)
+    except StoreError as error:
+        LOGGER.warning("commitment postponed key=%s code=%s", key[:12], error.code)
+    except Exception as error:  # noqa: BLE001  a bug parks this delivery and leaves the others alone
+        LOGGER.error("commitment failed key=%s bug=%s", key[:12], trace_of(error))
+        message = f"found a fault of this software ({trace_of(error)}); report it"
+        ledger.update_delivery(_parked(ledger.delivery(key, destination), "delivery.bug", message), now())
+
+
+def _ask_commitment(
+    key: str,
+    destination: str,
+    ledger: JobLedger,
+    committer: Committer,
+    patience: Patience,
+    now: Callable[[], datetime],
+) -> None:
+    delivery = ledger.delivery(key, destination)
+    if delivery.state != "stored" or delivery.due_at is None or delivery.due_at > now():
+        return
+    if delivery.asks >= patience.commitment_asks:
+        message = (
+            f"found no answer to {delivery.asks} questions for storage commitment; ask the administrator of "
+            "the destination, or turn delivery.ask_commitment off"
+        )
+        ledger.update_delivery(_parked(delivery, "peer.commitment-silent", message), now())
+        return
+    # A new transaction for each question, on disk before it is asked: the answer can come first.
+    asked = dataclasses.replace(
+        delivery, asks=delivery.asks + 1, due_at=now() + timedelta(seconds=patience.commitment_wait_s)
+    )
+    transaction_uid = _transaction_uid(asked)
+    ledger.begin_commitment(transaction_uid, asked, now())
+    ledger.update_delivery(asked, now())
+    try:
+        committer.ask(destination, transaction_uid, ledger.objects(key))
+    except RefusedError as error:
+        ledger.update_delivery(_parked(asked, error.code, error.message), now())
+    except PeerError as error:
+        wait_s = pause_s(patience, asked.tries + 1)
+        again = dataclasses.replace(
+            delivery,
+            tries=asked.tries + 1,
+            due_at=now() + timedelta(seconds=wait_s),
+            code=error.code,
+            message=error.message,
+        )
+        if (now() - delivery.queued_at).total_seconds() >= patience.give_up_after_s:
+            again = _parked(delivery, error.code, error.message)
+        ledger.update_delivery(again, now())
+    after = ledger.delivery(key, destination)
+    LOGGER.info(
+        "commitment key=%s destination=%s state=%s asks=%d code=%s",
+        key[:12],
+        destination,
+        after.state,
+        after.asks,
+        after.code or "none",
+    )
+
+
+def after_commitment(delivery: Delivery, report: CommitmentReport, uids: Set[str]) -> Delivery:
+    """Give the delivery after a destination's answer.
+
+    Parameters
+    ----------
+    uids
+        SOP Instance UIDs that were asked for.
+    """
+    if uids <= report.committed:
+        return dataclasses.replace(delivery, state="committed", due_at=None, code="", message="")
+    reasons = ", ".join(f"0x{report.failed[uid]:04X} for {uid}" for uid in sorted(uids & set(report.failed)))
+    message = (
+        f"found the safekeeping refused ({reasons or 'without a reason'}); ask the administrator of the "
+        "destination, then run osteoscribe jobs resend"
+    )
+    return _parked(delivery, "peer.not-committed", message)
+
+
+def _transaction_uid(delivery: Delivery) -> str:
+    """UID made from the question itself (PS3.5 B.2): repeated after a crash it is the same question."""
+    text = f"{delivery.job_key} {delivery.destination} {delivery.round} {delivery.asks} {delivery.tries}"
+    return f"2.25.{int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], 'big')}"
+
+
 def _nowhere(calling_ae: str) -> Problem:
     return Problem(
         code="delivery.no-destination",
@@ -236,7 +334,8 @@ def _after_replies(
         return _parked(delivery, *_reason(worst[0])), None
     refused = [reply for kind, reply in judged if kind is Reply.REFUSED]
     if not refused:
-        return dataclasses.replace(delivery, state="stored", due_at=None, code="", message=""), None
+        due_at = now if patience.ask_commitment else None
+        return dataclasses.replace(delivery, state="stored", due_at=due_at, code="", message=""), None
     refusals = delivery.refusals + 1
     delivery = dataclasses.replace(delivery, refusals=refusals)
     if refusals >= patience.refusals:

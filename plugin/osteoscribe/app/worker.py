@@ -34,6 +34,10 @@ class RoundJobLedger(Protocol):
         """Deliveries that are not at an end, in the order of their jobs."""
         ...
 
+    def due_commitments(self, now: datetime) -> tuple[Delivery, ...]:
+        """Stored deliveries whose commitment is to be asked for now."""
+        ...
+
     def fail(self, key: str, problem: Problem, now: datetime) -> None:
         """Park a job that cannot be measured, with its reason."""
         ...
@@ -48,6 +52,10 @@ class Engine(Protocol):
 
     def submit_delivery(self, key: str, destination: str, round_: int) -> None:
         """Have a delivery made."""
+        ...
+
+    def submit_commitment(self, key: str, destination: str, question: str) -> None:
+        """Have a destination asked for commitment."""
         ...
 
     def given_up_jobs(self) -> tuple[tuple[str, int], ...]:
@@ -100,6 +108,12 @@ class Rounds:
             name = ("delivery", one.job_key, one.destination, str(one.round))
             if name not in self._submitted:
                 self._engine.submit_delivery(one.job_key, one.destination, one.round)
+                self._submitted.add(name)
+        for one in self._jobs.due_commitments(now):
+            question = f"{one.round}.{one.asks}.{one.tries}"
+            name = ("commitment", one.job_key, one.destination, question)
+            if name not in self._submitted:
+                self._engine.submit_commitment(one.job_key, one.destination, question)
                 self._submitted.add(name)
         return len(self._submitted) - before
 

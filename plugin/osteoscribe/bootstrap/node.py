@@ -12,11 +12,12 @@ from datetime import datetime
 from types import FrameType
 
 from osteoscribe.app.settings import Settings
-from osteoscribe.bootstrap.worker import run_worker, start_logging
+from osteoscribe.bootstrap.worker import run_worker, start_logging, utc_now
 from osteoscribe.net.scp import Listener
 from osteoscribe.readers.ct import READABLE_TRANSFER_SYNTAXES
 from osteoscribe.store.folder import DataFolder, FolderLock, open_folder
 from osteoscribe.store.instances import InstanceTable
+from osteoscribe.store.jobs import JobTable
 from osteoscribe.store.reception import AssociationReception
 from osteoscribe.store.recovery import recover_instances
 from osteoscribe.store.schema import open_database
@@ -33,7 +34,8 @@ __all__ = ["open_listener", "serve", "start_logging"]
 def open_listener(settings: Settings, folder: DataFolder) -> Listener:
     """Join receiver and store; records first what a crash left unrecorded."""
     segments = SegmentStore(folder.segments)
-    table = InstanceTable(open_database(folder.ledger_url))
+    database = open_database(folder.ledger_url)
+    table, jobs = InstanceTable(database), JobTable(database)
     recover_instances(segments, table)
     table.close_all_segments()
 
@@ -45,6 +47,7 @@ def open_listener(settings: Settings, folder: DataFolder) -> Listener:
         transfer_syntaxes=tuple(READABLE_TRANSFER_SYNTAXES),
         open_reception=open_reception,
         peers=settings.peer,
+        take_commitment=lambda report: jobs.take_commitment(report, utc_now()),
     )
 
 

@@ -6,19 +6,17 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from osteoscribe.app.past import case_lines
 from osteoscribe.app.settings import Settings
 from osteoscribe.errors import SetupError
 from osteoscribe.store.export import export_files
 from osteoscribe.store.folder import DataFolder, FolderLock, open_folder
 from osteoscribe.store.operations import JobActions
-from osteoscribe.store.schema import open_database
+from osteoscribe.store.schema import Database, open_database
 from osteoscribe.store.segments import SegmentStore
 from osteoscribe.store.status import StatusView
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
 
 
 def status(settings: Settings) -> dict[str, Any]:
@@ -51,12 +49,17 @@ def act_on_job(settings: Settings, action: str, start: str) -> tuple[str, str]:
     return key, getattr(actions, action)(key, datetime.now(UTC))
 
 
+def past_cases(settings: Settings) -> Iterator[str]:
+    """Facts of past findings as JSON lines, without patient data; yields the lines."""
+    return case_lines(StatusView(open_database(existing_folder(settings).ledger_url)).reported_cases())
+
+
 def export_store(settings: Settings, target: Path) -> Iterator[Path]:
     """Write everything stored as DICOM files; yields their paths."""
     return export_files(SegmentStore(existing_folder(settings).segments), target)
 
 
-def _actions(settings: Settings, database: Engine) -> JobActions:
+def _actions(settings: Settings, database: Database) -> JobActions:
     return JobActions(database, lambda calling: [str(one) for one in settings.destinations_for(calling)])
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from osteoscribe.app.bugs import trace_of
 from osteoscribe.app.ports import Pipeline
 from osteoscribe.app.settings import Settings
-from osteoscribe.app.work import deliver, measure
+from osteoscribe.app.work import ask_commitment, deliver, measure
 from osteoscribe.app.worker import Rounds
 from osteoscribe.core.delivery import Patience
 from osteoscribe.core.series import ReadBytes
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-ROUND_S = 0.2
+ROUND_S = 0.1
 """Pause between two looks of a worker at the ledger."""
 
 
@@ -80,6 +80,7 @@ def run_worker(settings: Settings, number: int, control: Connection) -> None:
 
 def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine]:
     from osteoscribe.engine.dbos import DurableEngine
+    from osteoscribe.net.commitment import CommitmentAsker
     from osteoscribe.net.scu import StoreSender
 
     folder = open_folder(settings.store)
@@ -89,12 +90,20 @@ def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine
     segments = SegmentStore(folder.segments)
     jobs = JobTable(database)
     sender = StoreSender(ae_title=settings.node.ae_title, timeout_s=settings.delivery.timeout_s)
+    committer = CommitmentAsker(
+        ae_title=settings.node.ae_title,
+        timeout_s=settings.delivery.timeout_s,
+        take=lambda report: jobs.take_commitment(report, utc_now()),
+    )
     pipeline = open_pipeline(settings, segments.read_bytes)
     patience = Patience(
         first_pause_s=settings.delivery.first_pause_s,
         longest_pause_s=settings.delivery.longest_pause_s,
         give_up_after_s=settings.delivery.give_up_after_h * 3600,
         refusals=settings.delivery.refusals,
+        ask_commitment=settings.delivery.ask_commitment,
+        commitment_wait_s=settings.delivery.commitment_wait_h * 3600,
+        commitment_asks=settings.delivery.commitment_asks,
     )
 
     def measure_job(key: str) -> float | None:
@@ -127,6 +136,9 @@ def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine
         executor_id=f"worker-{number}",
         measure=measure_job,
         deliver=deliver_job,
+        ask_commitment=lambda key, destination: ask_commitment(
+            key, destination, ledger=jobs, committer=committer, patience=patience, now=utc_now
+        ),
     )
     engine.start()
     rounds = Rounds(

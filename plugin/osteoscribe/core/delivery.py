@@ -67,12 +67,19 @@ class Patience:
     ----------
     refusals
         Tries of an object that the destination refuses for the time being.
+    ask_commitment
+        Whether destinations are asked to take over the safekeeping (PS3.4 J).
+    commitment_wait_s, commitment_asks
+        How long an answer may take, and how often is asked.
     """
 
     first_pause_s: float
     longest_pause_s: float
     give_up_after_s: float
     refusals: int
+    ask_commitment: bool = False
+    commitment_wait_s: float = 86400.0
+    commitment_asks: int = 3
 
 
 def pause_s(patience: Patience, tries: int) -> float:

@@ -29,6 +29,7 @@ DELIVERY_RECOVERY_ATTEMPTS = 1000
 
 JOBS_QUEUE = "jobs"
 DELIVERIES_QUEUE = "deliveries"
+COMMITMENTS_QUEUE = "commitments"
 
 
 class JsonSerializer(Serializer):
@@ -62,6 +63,8 @@ class DurableEngine:
         Tries one delivery (key, destination).
 
     Both give the pause in seconds before another try, or None at the end, and raise nothing.
+    ask_commitment
+        Asks once (key, destination); raises nothing.
     parallel
         Jobs measured at a time in this process.
     """
@@ -73,6 +76,7 @@ class DurableEngine:
         executor_id: str,
         measure: Callable[[str], float | None],
         deliver: Callable[[str, str], float | None],
+        ask_commitment: Callable[[str, str], None],
         parallel: int = 1,
     ) -> None:
         _prefer_wal(database_url)
@@ -87,10 +91,13 @@ class DurableEngine:
             "enable_otlp": False,
         }
         DBOS(config=config)
-        self._define(measure, deliver)
+        self._define(measure, deliver, ask_commitment)
 
     def _define(
-        self, measure: Callable[[str], float | None], deliver: Callable[[str, str], float | None]
+        self,
+        measure: Callable[[str], float | None],
+        deliver: Callable[[str, str], float | None],
+        ask_commitment: Callable[[str, str], None],
     ) -> None:
         measure_step = DBOS.step(name="measure")(measure)
         deliver_step = DBOS.step(name="deliver")(deliver)
@@ -105,6 +112,13 @@ class DurableEngine:
             while (wait_s := deliver_step(key, destination)) is not None:
                 DBOS.sleep(wait_s)
 
+        commitment_step = DBOS.step(name="ask_commitment")(ask_commitment)
+
+        @DBOS.workflow(name="commitment", max_recovery_attempts=DELIVERY_RECOVERY_ATTEMPTS)
+        def commitment(key: str, destination: str) -> None:
+            commitment_step(key, destination)
+
+        self._commitment = commitment
         self._job = job
         self._delivery = delivery
 
@@ -113,6 +127,7 @@ class DurableEngine:
         DBOS.launch()
         DBOS.register_queue(JOBS_QUEUE, worker_concurrency=self._parallel, polling_interval_sec=0.1)
         DBOS.register_queue(DELIVERIES_QUEUE, partition_concurrency=1, polling_interval_sec=0.1)
+        DBOS.register_queue(COMMITMENTS_QUEUE, partition_concurrency=1, polling_interval_sec=1.0)
 
     def submit_job(self, key: str, run: int) -> None:
         """Have a job measured; the same key and run twice is one workflow."""
@@ -126,6 +141,14 @@ class DurableEngine:
             SetEnqueueOptions(queue_partition_key=destination),
         ):
             DBOS.enqueue_workflow(DELIVERIES_QUEUE, self._delivery, key, destination)
+
+    def submit_commitment(self, key: str, destination: str, question: str) -> None:
+        """Have a destination asked for commitment; the same question twice is one workflow."""
+        with (
+            SetWorkflowID(f"commitment/{key}/{destination}/{question}"),
+            SetEnqueueOptions(queue_partition_key=destination),
+        ):
+            DBOS.enqueue_workflow(COMMITMENTS_QUEUE, self._commitment, key, destination)
 
     def given_up_jobs(self) -> tuple[tuple[str, int], ...]:
         """Jobs that took their process down too often: key and number of the run."""

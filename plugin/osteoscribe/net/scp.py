@@ -19,6 +19,7 @@ from osteoscribe.app.bugs import trace_of
 from osteoscribe.app.ports import Envelope
 from osteoscribe.app.settings import NodeSettings, PeerSettings
 from osteoscribe.errors import PROCESSING_FAILURE, OsteoscribeError, SetupError
+from osteoscribe.net.commitment import PUSH_MODEL, Take, take_report
 from osteoscribe.net.guard import (
     LARGEST_PDU,
     GuardedReceive,
@@ -35,6 +36,9 @@ SUCCESS = 0x0000
 
 LONGEST_ASSOCIATING_S = 10.0
 """Patience with a connection that does not associate."""
+
+PROCESSING_FAILURE_N = 0x0110
+"""Processing failure of a DIMSE-N service (PS3.7 C.5.21)."""
 
 VERIFICATION = "1.2.840.10008.1.1"
 STORED_SOP_CLASSES = (
@@ -94,6 +98,8 @@ class Listener:
         Called once for each association that stores something, with the time.
     peers
         Senders that are known by name.
+    take_commitment
+        Records a destination's answer to a question for storage commitment.
 
     Raises
     ------
@@ -108,9 +114,11 @@ class Listener:
         transfer_syntaxes: tuple[str, ...],
         open_reception: Callable[[datetime], Reception],
         peers: Sequence[PeerSettings] = (),
+        take_commitment: Take = lambda _report: False,
     ) -> None:
         self._settings = settings
         self._open_reception = open_reception
+        self._take_commitment = take_commitment
         self._callers: dict[Any, _Caller] = {}
         self._callers_lock = threading.Lock()
         self._guards: WeakKeyDictionary[Any, GuardedReceive] = WeakKeyDictionary()
@@ -131,6 +139,7 @@ class Listener:
         handlers: list[Any] = [
             (evt.EVT_C_ECHO, lambda _event: SUCCESS),
             (evt.EVT_C_STORE, self._on_c_store),
+            (evt.EVT_N_EVENT_REPORT, self._on_n_event_report),
             (evt.EVT_CONN_OPEN, self._on_connection),
             (evt.EVT_ACCEPTED, _on_accepted),
             (evt.EVT_REJECTED, _on_rejected),
@@ -213,6 +222,18 @@ class Listener:
         caller.stored += 1
         return SUCCESS
 
+    def _on_n_event_report(self, event: Event) -> tuple[int, None]:
+        try:
+            status = take_report(event, self._take_commitment)
+        except OsteoscribeError as error:
+            LOGGER.warning("commitment report not taken code=%s", error.code)
+            return PROCESSING_FAILURE_N, None
+        except Exception as error:  # noqa: BLE001  a bug must not end the association
+            LOGGER.error("bug while taking a commitment report: %s", trace_of(error))
+            return PROCESSING_FAILURE_N, None
+        LOGGER.info("commitment report calling=%s status=0x%04X", _calling_ae(event.assoc), status)
+        return status, None
+
     def _caller(self, event: Event) -> _Caller:
         with self._callers_lock:
             if event.assoc not in self._callers:
@@ -249,6 +270,8 @@ def _entity(settings: NodeSettings, transfer_syntaxes: tuple[str, ...]) -> AE:
     ae.acse_timeout = min(settings.idle_timeout_s, LONGEST_ASSOCIATING_S)
     ae.require_called_aet = settings.check_called_ae
     ae.add_supported_context(VERIFICATION, list(UNCOMPRESSED[:2]))
+    # A destination that reports on an association of its own does so as SCP (PS3.4 J.3.3).
+    ae.add_supported_context(PUSH_MODEL, list(UNCOMPRESSED[:2]), scu_role=True, scp_role=True)
     for sop_class in STORED_SOP_CLASSES:
         ae.add_supported_context(sop_class, list(transfer_syntaxes))
     return ae

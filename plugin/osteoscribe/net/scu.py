@@ -52,8 +52,6 @@ class StoreSender:
     def __init__(self, *, ae_title: str, timeout_s: float) -> None:
         self._ae_title = ae_title
         self._timeout_s = timeout_s
-        _config.LOG_HANDLER_LEVEL = "none"
-        logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
 
     def send(self, destination: str, objects: Sequence[EncodedObject]) -> tuple[StoreReply, ...]:
         """Send the objects over one association; one reply for each.
@@ -66,7 +64,8 @@ class StoreSender:
             ``peer.rejected-permanently``: a person must act.
         """
         peer = parse_destination(destination)
-        association = self._associate(peer, objects)
+        contexts = tuple(dict.fromkeys(_context_for(one) for one in objects))
+        association = associate(peer, contexts, ae_title=self._ae_title, timeout_s=self._timeout_s)
         try:
             replies = tuple(self._store(association, peer, one) for one in objects)
         except BaseException:
@@ -74,25 +73,6 @@ class StoreSender:
             raise
         association.release()
         return replies
-
-    def _associate(self, peer: Destination, objects: Sequence[EncodedObject]) -> Association:
-        ae = AE(ae_title=self._ae_title)
-        ae.maximum_pdu_size = LARGEST_PDU
-        ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = self._timeout_s
-        for sop_class, syntaxes in dict.fromkeys(_context_for(one) for one in objects):
-            ae.add_requested_context(sop_class, list(syntaxes))
-        try:
-            association = ae.associate(
-                peer.host,
-                peer.port,
-                ae_title=peer.ae_title,
-                evt_handlers=[(evt.EVT_CONN_OPEN, _on_connection)],
-            )
-        except (OSError, RuntimeError) as error:
-            raise _unreachable(peer) from error
-        if association.is_established:
-            return association
-        raise _not_established(association, peer)
 
     def _store(self, association: Association, peer: Destination, one: EncodedObject) -> StoreReply:
         ds = _decode(one)
@@ -117,6 +97,51 @@ class StoreSender:
                 f"found no answer of {peer} to a C-STORE within {self._timeout_s:g} s; tried again",
             )
         return StoreReply(sop_instance_uid=one.sop_instance_uid, status=int(status.Status))
+
+
+def associate(
+    peer: Destination,
+    contexts: Sequence[tuple[str, Sequence[str]]],
+    *,
+    ae_title: str,
+    timeout_s: float,
+    handlers: Sequence[tuple[Any, Any]] = (),
+) -> Association:
+    """Open an association with a peer.
+
+    Parameters
+    ----------
+    contexts
+        SOP Class UIDs with the transfer syntaxes that are proposed for each.
+    handlers
+        Event handlers of the association.
+
+    Raises
+    ------
+    PeerError
+        ``peer.unreachable``, ``peer.rejected``: to be tried again.
+    RefusedError
+        ``peer.rejected-permanently``, ``peer.no-context``: a person must act.
+    """
+    _config.LOG_HANDLER_LEVEL = "none"
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+    ae = AE(ae_title=ae_title)
+    ae.maximum_pdu_size = LARGEST_PDU
+    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout_s
+    for sop_class_uid, syntaxes in contexts:
+        ae.add_requested_context(sop_class_uid, list(syntaxes))
+    try:
+        association = ae.associate(
+            peer.host,
+            peer.port,
+            ae_title=peer.ae_title,
+            evt_handlers=[(evt.EVT_CONN_OPEN, _on_connection), *handlers],
+        )
+    except (OSError, RuntimeError) as error:
+        raise _unreachable(peer) from error
+    if association.is_established:
+        return association
+    raise _not_established(association, peer)
 
 
 def _on_connection(event: Event) -> None:

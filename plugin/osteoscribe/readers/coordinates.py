@@ -7,6 +7,7 @@ PS3.3 C.18.6.1 (SCOORD), C.18.9.1 (SCOORD3D)
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,13 +87,15 @@ class Drawing:
         return self.graphic_type == "POLYLINE" and not is_closed(self.points)
 
 
-def drawing(node: Node, tree: Tree, group: tuple[Node, ...]) -> Drawing:
+def drawing(node: Node, tree: Tree, named_by_group: Sequence[InstanceRef]) -> Drawing:
     """Coordinates of one item, checked.
 
     Parameters
     ----------
-    tree, group
-        The report and the items of the measurement group: where the image may be named.
+    tree
+        The report.
+    named_by_group
+        Images that the measurement group names; a region without an image of its own is on the only one.
 
     Raises
     ------
@@ -113,18 +116,18 @@ def drawing(node: Node, tree: Tree, group: tuple[Node, ...]) -> Drawing:
         node=node,
         graphic_type=graphic_type,
         points=image_points(data) if flat else patient_points(data),
-        image=_image(node, tree, group, needed=flat),
+        image=_image(node, tree, named_by_group, needed=flat),
         frame_of_reference_uid=uid(node.ds, "ReferencedFrameOfReferenceUID"),
     )
 
 
-def _image(node: Node, tree: Tree, group: tuple[Node, ...], *, needed: bool) -> InstanceRef | None:
+def _image(
+    node: Node, tree: Tree, named_by_group: Sequence[InstanceRef], *, needed: bool
+) -> InstanceRef | None:
     own = tree.children.get(node, [])
     pointed = [tree.referenced(child) for child in own]
-    found = _references(own) or _references([one for one in pointed if one is not None])
-    if not found:
-        # Without an image of its own, a region is on the one image that its group names.
-        found = _references([one for one in group if one.value_type == "IMAGE"])
+    found = referenced_images(own) or referenced_images(one for one in pointed if one is not None)
+    found = found or list(named_by_group)
     if len(found) == 1:
         return found[0]
     if not needed:
@@ -141,7 +144,8 @@ def _image(node: Node, tree: Tree, group: tuple[Node, ...], *, needed: bool) -> 
     )
 
 
-def _references(nodes: list[Node]) -> list[InstanceRef]:
+def referenced_images(nodes: Iterable[Node]) -> list[InstanceRef]:
+    """Images that content items name, each once; segmentations are none."""
     found = [
         ref
         for node in nodes

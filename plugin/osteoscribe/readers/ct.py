@@ -192,10 +192,13 @@ def _sorted_without_doubles(
         kept = slices[-1]
         if _preferred(plane, referenced) < _preferred(kept, referenced):
             slices[-1], kept, plane = plane, plane, kept
-        doubles.append(
-            (plane.source.ref, f"at the same place as {kept.source.ref.sop_instance_uid}, which is used")
-        )
+        doubles.append((plane.source.ref, f"at the same place as {_named(kept)}, which is used"))
     return slices, doubles
+
+
+def _named(plane: CtPlane) -> str:
+    ref = plane.source.ref
+    return ref.sop_instance_uid + (f" frame {ref.frame_number}" if ref.frame_number else "")
 
 
 def _preferred(plane: CtPlane, referenced: frozenset[str]) -> tuple[bool, tuple[int, str, int]]:

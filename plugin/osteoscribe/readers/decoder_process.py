@@ -1,9 +1,9 @@
-"""Compressed frames are decoded in a process of its own.
+"""Compressed frames are decoded in processes of their own.
 
 Decoders are native code, and a damaged frame can end the process they run in: GDCM aborts over a bad Huffman
-table, CharLS runs for seconds over a cut frame. So a child decodes frame after frame, within limits of time
-and memory. A frame that ends it is a stated problem, and the next frame gets a new child. It sends bare bytes
-and JSON, never objects: what a hostile frame might make of it stays there.
+table, CharLS runs for seconds over a cut frame. So children decode frame after frame, within limits of time
+and memory, several side by side. A frame that ends a child is a stated problem, and the next frame gets a new
+child. Children send bare bytes and JSON, never objects: what a hostile frame might make of one stays there.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from multiprocessing.connection import Connection
 
@@ -31,66 +32,76 @@ CPU_LIMIT_S = 4
 """Processor time for one frame; the largest CT frames take half a second."""
 WALL_LIMIT_S = 60
 """Clock time for one frame: long, so that a busy machine never makes a sound frame a damaged one."""
+MOST_CHILDREN = 4
 MEMORY_LIMIT = 2 << 30
-"""Address space of the child, in bytes; its libraries map most of a gigabyte that they never touch."""
+"""Address space of a child, in bytes; its libraries map most of a gigabyte that they never touch."""
+
+Values = npt.NDArray[np.integer]
+_OF_THREAD = threading.local()
 
 
-def decode_apart(frame: bytes, form: FrameFormat) -> npt.NDArray[np.integer]:
-    """Decode a frame as `decode_frame` does, in the decoding process.
+def begin_decoding(frame: bytes, form: FrameFormat) -> Future[Values]:
+    """Decode a frame as `decode_frame` does, in a decoding process.
 
-    Raises
-    ------
-    InputError
-        ``ct.cannot-decode``; also where the frame ended the decoder.
+    Returns
+    -------
+    Future[Values]
+        Its result raises `InputError` ``ct.cannot-decode``, also where the frame ended the decoder.
     """
-    return _decoder_of(os.getpid()).decode(frame, form)
+    return _threads_of(os.getpid()).submit(_decode, frame, form)
 
 
 @lru_cache(maxsize=1)
-def _decoder_of(pid: int) -> _Decoder:
-    """Give the decoder of this process; a forked process makes one of its own."""
-    decoder = _Decoder(pid)
-    atexit.register(decoder.close)
-    return decoder
+def _threads_of(_pid: int) -> ThreadPoolExecutor:
+    """Give the threads that wait for the children; a forked process makes its own."""
+    return ThreadPoolExecutor(min(MOST_CHILDREN, os.cpu_count() or 1), thread_name_prefix="decoding")
 
 
-class _Decoder:
-    """The child, started with the first frame; one frame at a time."""
+def _decode(frame: bytes, form: FrameFormat) -> Values:
+    child: _Child | None = getattr(_OF_THREAD, "child", None)
+    if child is None:
+        _OF_THREAD.child = child = _Child()
+        atexit.register(child.close)
+    return child.decode(frame, form)
 
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._lock = threading.Lock()
-        self._child: subprocess.Popen[bytes] | None = None
+
+class _Child:
+    """A decoding process, started with its first frame; one for each thread."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
 
-    def decode(self, frame: bytes, form: FrameFormat) -> npt.NDArray[np.integer]:
-        """Decode a frame; see `decode_apart`."""
-        with self._lock:
-            pipe = self._pipe or self._start()
-            try:
-                pipe.send_bytes(json.dumps(dataclasses.asdict(form)).encode())
-                pipe.send_bytes(frame)
-                if not pipe.poll(WALL_LIMIT_S):
-                    raise TimeoutError
-                reply = json.loads(pipe.recv_bytes())
-                if "code" in reply:
-                    raise InputError(reply["code"], reply["message"])
-                return np.frombuffer(pipe.recv_bytes(), dtype=reply["dtype"]).reshape(form.rows, form.columns)
-            except (OSError, EOFError, ValueError, TypeError):
-                self._end()
-                raise InputError(
-                    "ct.cannot-decode", "its pixel data is damaged (it ended the decoder); send it again"
-                ) from None
+    def decode(self, frame: bytes, form: FrameFormat) -> Values:
+        """Decode a frame; see `begin_decoding`."""
+        if self._process is not None and self._process.poll() is not None:
+            self._end()  # ended while it had nothing to do: no fault of this frame
+        pipe = self._pipe or self._start()
+        try:
+            pipe.send_bytes(json.dumps(dataclasses.asdict(form)).encode())
+            pipe.send_bytes(frame)
+            if not pipe.poll(WALL_LIMIT_S):
+                raise TimeoutError
+            reply = json.loads(pipe.recv_bytes())
+            if "code" in reply:
+                raise InputError(reply["code"], reply["message"])
+            return np.frombuffer(pipe.recv_bytes(), dtype=reply["dtype"]).reshape(form.rows, form.columns)
+        except (OSError, EOFError, ValueError, TypeError):
+            self._end()
+            raise InputError(
+                "ct.cannot-decode", "its pixel data is damaged (it ended the decoder); send it again"
+            ) from None
 
     def close(self) -> None:
-        """End the child."""
+        """End the process."""
         if os.getpid() == self._pid:
             self._end()
 
     def _start(self) -> Connection:
         ours, theirs = socket.socketpair()
         with theirs:
-            self._child = subprocess.Popen(  # noqa: S603 - this module, and a number
+            self._process = subprocess.Popen(  # noqa: S603 - this module, and a number
                 [sys.executable, "-m", __name__, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -104,10 +115,10 @@ class _Decoder:
     def _end(self) -> None:
         if self._pipe is not None:
             self._pipe.close()
-        if self._child is not None:
-            self._child.kill()
-            self._child.wait()
-        self._child = self._pipe = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._process = self._pipe = None
 
 
 def serve(pipe: Connection) -> None:

@@ -203,8 +203,8 @@ class _Walk:
             self._position = position
             while stack and stack[-1].end == self._position:
                 yield self._close()
-            if not stack and self._position == size:
-                return
+            if not stack and size - self._position < 8 and not any(data[self._position :]):
+                return  # zeros behind the last element are what is left of a padded buffer
             event = self._next()
             if event is not None:
                 yield event

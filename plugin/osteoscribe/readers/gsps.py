@@ -55,6 +55,8 @@ SOP_CLASSES = frozenset(f"{_STATES}{n}" for n in (1, 2, 3, 4, 5, 8, 12))
 DIALECT = "presentation state"
 NOT_MEASURED = frozenset(("ARROW", "AXIS", "CROSSHAIR", "CUTLINE", "INFINITELINE", "RANGELINE"))
 """Compound graphics that point or divide but do not outline or measure."""
+MAX_PAIRS = 20_000_000
+"""Texts times points of one annotation that are still paired by distance: far more than a person draws."""
 OVERLAY_ADVICE = (
     "found an overlay bitmap, which has no outline that can be measured; please save the mark as vector"
     " graphics, RT Structure Set or SEG"
@@ -206,6 +208,7 @@ def _labels(graphics: list[_Graphic], notes: list[_Note]) -> list[str]:
     groups: dict[int | None, list[int]] = {}
     for n, one in enumerate(graphics):
         groups.setdefault(one.group, []).append(n)
+    nearby = len(notes) * len(points) <= MAX_PAIRS
     for note in notes:
         if not note.words or not graphics:
             continue
@@ -213,7 +216,7 @@ def _labels(graphics: list[_Graphic], notes: list[_Note]) -> list[str]:
             named = groups[note.group]
         elif len(graphics) == 1:
             named = [0]
-        elif note.place_px is not None:
+        elif note.place_px is not None and nearby:
             named = [int(owners[np.linalg.norm(points - note.place_px, axis=1).argmin()])]
         else:
             named = []

@@ -14,18 +14,17 @@ from osteoscribe.readers.attributes import UNREADABLE, items, quiet, source_of, 
 
 Mark = RoiMark | UnreadableMark | IgnoredMark
 
-KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
-"""Key Object Selection Document Storage: names images, marks nothing on them."""
-
-
-def _key_objects(ds: Dataset) -> tuple[Mark, ...]:
-    return (
-        _ignored(ds, "key object selection", "a key object selection names images and marks nothing on them"),
-    )
-
-
-def _ignored(ds: Dataset, dialect: str, reason: str) -> IgnoredMark:
-    return IgnoredMark(label="", source=source_of(ds), item="object", dialect=dialect, reason=reason)
+DOCUMENTS = {
+    "1.2.840.10008.5.1.4.1.1.88.59": "a key object selection names images and marks nothing on them",
+    "1.2.840.10008.5.1.4.1.1.88.40": "a procedure log holds no marks",
+    "1.2.840.10008.5.1.4.1.1.88.67": "a radiation dose report holds no marks",
+    "1.2.840.10008.5.1.4.1.1.88.68": "a radiation dose report holds no marks",
+    "1.2.840.10008.5.1.4.1.1.88.73": "a radiation dose report holds no marks",
+    "1.2.840.10008.5.1.4.1.1.88.76": "an imaging agent report holds no marks",
+    "1.2.840.10008.5.1.4.1.1.104.1": "an encapsulated document holds no marks that can be read",
+    "1.2.840.10008.5.1.4.1.1.104.2": "an encapsulated document holds no marks that can be read",
+}
+"""Objects that come with CT studies and are no marks, by SOP class: why they are left out."""
 
 
 _READERS: dict[str, Callable[[Dataset], tuple[Mark, ...]]] = {
@@ -33,7 +32,6 @@ _READERS: dict[str, Callable[[Dataset], tuple[Mark, ...]]] = {
     **dict.fromkeys(rtstruct.SOP_CLASSES, rtstruct.read),
     **dict.fromkeys(sr.SOP_CLASSES, sr.read),
     **dict.fromkeys(gsps.SOP_CLASSES, gsps.read),
-    KEY_OBJECT_SELECTION: _key_objects,
 }
 
 MARK_SOP_CLASSES = frozenset(_READERS)
@@ -58,6 +56,8 @@ def read_marks(ds: Dataset) -> tuple[Mark, ...]:
     """
     with quiet():
         sop_class_uid = uid(ds, "SOPClassUID") or ""
+        if sop_class_uid in DOCUMENTS:
+            return (_ignored(ds, "document", DOCUMENTS[sop_class_uid]),)
         reader = _READERS.get(sop_class_uid)
         if reader is None:
             raise InputError(
@@ -88,3 +88,7 @@ def is_own_report(ds: Dataset) -> bool:
         return "osteoscribe" in (
             text(ds, keyword).lower() for keyword in ("Manufacturer", "ManufacturerModelName")
         )
+
+
+def _ignored(ds: Dataset, dialect: str, reason: str) -> IgnoredMark:
+    return IgnoredMark(label="", source=source_of(ds), item="object", dialect=dialect, reason=reason)

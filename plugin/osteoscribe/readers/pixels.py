@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +17,7 @@ from osteoscribe.core.series import BlobRef, PixelLayout, ReadBytes, SeriesIndex
 from osteoscribe.core.voxels import CtBox
 from osteoscribe.errors import InputError
 from osteoscribe.readers.datasets import MAX_BYTES, read_dataset
-from osteoscribe.readers.decoder_process import decode_apart
+from osteoscribe.readers.decoder_process import Values, begin_decoding
 from osteoscribe.readers.decoding import DECODER_ERRORS, DECODERS, RLE, FrameFormat
 from osteoscribe.readers.elements import Kind, encoding_of, walk
 from osteoscribe.readers.values import DEFLATED_SYNTAXES, inflate
@@ -25,8 +28,11 @@ _DEFLATED = "1.2.840.10008.1.2.1.99"
 READABLE_TRANSFER_SYNTAXES = (_EXPLICIT, _IMPLICIT, _BIG_ENDIAN, _DEFLATED, *DECODERS)
 """Transfer syntaxes whose CT pixels can be decoded here."""
 
-MAX_BOX_VOXELS = 1 << 25
-"""Largest box; a lesion of 100 mm at 0.3 mm has 3.7 million voxels in its box."""
+SLICES_AT_ONCE = 16
+"""Slices that are decoded side by side and are in memory together; fewer where they are large."""
+PIXELS_AT_ONCE = 1 << 26
+MAX_BOX_VOXELS = 1 << 24
+"""Largest box; a lesion of 100 mm at 0.4 mm has 16 million voxels in its box."""
 
 
 def read_box(index: SeriesIndex, box: Box, read: ReadBytes) -> CtBox:
@@ -67,53 +73,77 @@ def read_box(index: SeriesIndex, box: Box, read: ReadBytes) -> CtBox:
             f"expected at most {MAX_BOX_VOXELS}",
         )
     voxels = np.empty(shape, dtype=np.float64)
-    frames = _Frames(index.grid.shape[1:], read)
-    for k in range(k0, k1):
-        source = index.slices[k]
-        try:
-            voxels[k - k0] = frames.hounsfield(source, r0, r1)[:, c0:c1]
-        except InputError as error:
-            uid = source.ref.sop_instance_uid
-            raise InputError(error.code, f"image {uid}: {error.message}", where=uid) from None
+    frames = _Frames(index.grid.shape[1:], slice(r0, r1), slice(c0, c1), read)
+    _, rows, columns = index.grid.shape
+    at_once = max(1, min(SLICES_AT_ONCE, PIXELS_AT_ONCE // (rows * columns)))
+    for first in range(k0, k1, at_once):
+        sources = index.slices[first : min(first + at_once, k1)]
+        begun = [frames.begin(source) for source in sources]
+        for k, (source, decoding) in enumerate(zip(sources, begun, strict=True), start=first - k0):
+            voxels[k] = frames.hounsfield(source, decoding)
     return CtBox(offset=(k0, r0, c0), voxels_hu=voxels)
+
+
+@contextmanager
+def _naming(source: SliceSource) -> Iterator[None]:
+    """Let an error say which image it is about."""
+    try:
+        yield
+    except InputError as error:
+        uid = source.ref.sop_instance_uid
+        raise InputError(error.code, f"image {uid}: {error.message}", where=uid) from None
+
+
+def _readable(source: SliceSource) -> PixelLayout:
+    """Give the layout of a slice whose values are HU and can be decoded."""
+    if source.not_hounsfield or source.layout is None:
+        why = source.not_hounsfield or "its header does not say how its pixels are written"
+        raise InputError("ct.not-hounsfield", f"{why}; its values cannot be shown as HU")
+    if source.transfer_syntax_uid not in READABLE_TRANSFER_SYNTAXES:
+        raise InputError(
+            "ct.cannot-decode",
+            f"its transfer syntax {source.transfer_syntax_uid} is not decoded here; send it uncompressed",
+        )
+    return source.layout
 
 
 class _Frames:
     """Reads frames; keeps the bytes of the last instance, for the next frame of the same."""
 
-    def __init__(self, matrix: tuple[int, int], read: ReadBytes) -> None:
+    def __init__(self, matrix: tuple[int, int], r: slice, c: slice, read: ReadBytes) -> None:
         self._rows, self._columns = matrix
+        self._r, self._c = r, c
         self._read = read
         self._blob: BlobRef | None = None
         self._pixels = b""
 
-    def hounsfield(self, source: SliceSource, r0: int, r1: int) -> npt.NDArray[np.float64]:
-        """Give the HU of rows [r0, r1) of a slice."""
-        if source.not_hounsfield or source.layout is None:
-            why = source.not_hounsfield or "its header does not say how its pixels are written"
-            raise InputError("ct.not-hounsfield", f"{why}; its values cannot be shown as HU")
-        if source.transfer_syntax_uid not in READABLE_TRANSFER_SYNTAXES:
-            raise InputError(
-                "ct.cannot-decode",
-                f"its transfer syntax {source.transfer_syntax_uid} is not decoded here; send it uncompressed",
-            )
-        stored = self._stored(source, source.layout, r0, r1)
-        if source.layout.modality_lut:
-            return self._through_lut(source, stored)
-        return np.asarray(stored * source.slope + source.intercept, dtype=np.float64)
+    def begin(self, source: SliceSource) -> Future[Values] | None:
+        """Check that a slice has HU that can be read; begin to decode it where it is compressed."""
+        with _naming(source):
+            layout = _readable(source)
+            return self._begin_decoding(source, layout) if source.transfer_syntax_uid in DECODERS else None
 
-    def _stored(self, source: SliceSource, layout: PixelLayout, r0: int, r1: int) -> npt.NDArray[np.int64]:
-        """Give the stored values of rows [r0, r1)."""
-        if source.transfer_syntax_uid in DECODERS:
-            frame = self._decoded(source, layout)
-            shift = layout.high_bit + 1 - layout.bits_stored if source.transfer_syntax_uid == RLE else 0
-            return stored_values(frame[r0:r1], layout, shift)
+    def hounsfield(self, source: SliceSource, decoding: Future[Values] | None) -> npt.NDArray[np.float64]:
+        """Give the HU of the rows and columns of a slice that was begun."""
+        with _naming(source):
+            layout = _readable(source)
+            stored = self._stored(source, layout, decoding)
+            if layout.modality_lut:
+                return self._through_lut(source, stored)
+            return np.asarray(stored * source.slope + source.intercept, dtype=np.float64)
+
+    def _stored(self, source: SliceSource, layout: PixelLayout, decoding: Future[Values] | None) -> Values:
+        """Give the stored values of the rows and columns."""
+        unused_below = layout.high_bit + 1 - layout.bits_stored
+        if decoding is not None:
+            shift = unused_below if source.transfer_syntax_uid == RLE else 0
+            return stored_values(decoding.result()[self._r, self._c], layout, shift)
         big = source.transfer_syntax_uid == _BIG_ENDIAN
         if big and layout.bits_allocated == 8:
             raise InputError("ct.cannot-decode", "its bytes are swapped in pairs; send it little endian")
         row = self._columns * layout.bits_allocated // 8
         first = ((source.ref.frame_number or 1) - 1) * self._rows * row
-        start, stop = first + r0 * row, first + r1 * row
+        start, stop = first + self._r.start * row, first + self._r.stop * row
         if layout.offset is None:
             values = self._pixel_bytes(source)[start:stop]
         else:
@@ -121,8 +151,8 @@ class _Frames:
         if len(values) != stop - start:
             raise InputError("ct.cannot-decode", "its pixel data is shorter than its matrix; send it again")
         unsigned = np.dtype(f"{'>' if big else '<'}u{layout.bits_allocated // 8}")
-        raw = np.frombuffer(values, dtype=unsigned).reshape(r1 - r0, self._columns)
-        return stored_values(raw, layout, layout.high_bit + 1 - layout.bits_stored)
+        raw = np.frombuffer(values, dtype=unsigned).reshape(-1, self._columns)
+        return stored_values(raw[:, self._c], layout, unused_below)
 
     def _pixel_bytes(self, source: SliceSource) -> bytes:
         """Give all bytes from the pixel data's value on; of a compressed or deflated instance."""
@@ -148,8 +178,8 @@ class _Frames:
                 raise InputError("ct.cannot-decode", f"it inflates to more than {MAX_BYTES} bytes")
         return data
 
-    def _decoded(self, source: SliceSource, layout: PixelLayout) -> npt.NDArray[np.integer]:
-        """Decode one compressed frame."""
+    def _begin_decoding(self, source: SliceSource, layout: PixelLayout) -> Future[Values]:
+        """Find the compressed frame, and have it decoded."""
         pixels = self._pixel_bytes(source)
         number = source.ref.frame_number or 1
         try:
@@ -168,9 +198,9 @@ class _Frames:
             bits_stored=layout.bits_stored,
             signed=layout.signed,
         )
-        return decode_apart(frame, form)
+        return begin_decoding(frame, form)
 
-    def _through_lut(self, source: SliceSource, stored: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    def _through_lut(self, source: SliceSource, stored: Values) -> npt.NDArray[np.float64]:
         """Apply the Modality LUT Sequence (PS3.3 C.11.1.1)."""
         ds = read_dataset(
             self._read(source.blob, 0, source.blob.length), transfer_syntax_uid=source.transfer_syntax_uid
@@ -185,7 +215,7 @@ class _Frames:
             ) from None
 
 
-def stored_values(raw: npt.NDArray[np.integer], layout: PixelLayout, shift: int) -> npt.NDArray[np.int64]:
+def stored_values(raw: Values, layout: PixelLayout, shift: int) -> Values:
     """Take the stored values out of their cells: without overlay bits above, sign-extended.
 
     Parameters
@@ -207,7 +237,8 @@ def stored_values(raw: npt.NDArray[np.integer], layout: PixelLayout, shift: int)
     >>> stored_values(np.array([0x0FFF, 0xF001], dtype=np.uint16), layout, 0).tolist()
     [-1, 1]
     """
-    values = (raw.astype(np.int64) >> shift) & ((1 << layout.bits_stored) - 1)
+    cells: Values = raw.astype(np.int32) if layout.bits_allocated <= 16 else raw.astype(np.int64)
+    values = (cells >> shift) & ((1 << layout.bits_stored) - 1)
     if layout.signed:
         sign = 1 << (layout.bits_stored - 1)
         values = (values ^ sign) - sign

@@ -8,7 +8,7 @@ PS3.3 C.7.6.16.2 (functional groups: pixel measures, plane position, plane orien
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -21,6 +21,9 @@ from osteoscribe.readers.attributes import first, image_refs, integer, items, nu
 PARALLEL = 1e-4
 """Direction cosines of one segment's frames differ by less than this."""
 UNKNOWN_STEP_MM = 1.0
+"""Step of a segmentation of one plane that states neither step nor thickness."""
+MAX_ORIENTATIONS = 64
+"""Orientations in one object; a segmentation on three crossed planes has three."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,6 +34,8 @@ class FramePlace:
     ----------
     index
         From 0.
+    stack
+        Frames of one stack are parallel; counted from 0.
     segment
         Segment number, or None where the frame names none.
     origin_lps_mm
@@ -42,6 +47,7 @@ class FramePlace:
     """
 
     index: int
+    stack: int
     segment: int | None
     origin_lps_mm: FloatArray
     row_direction: FloatArray
@@ -52,25 +58,40 @@ class FramePlace:
     images: tuple[InstanceRef, ...]
 
     @property
+    def orientation(self) -> FloatArray:
+        """(6,), both directions."""
+        return np.concatenate([self.row_direction, self.column_direction])
+
+    @property
     def normal(self) -> FloatArray:
         """(3,), unit normal of the plane."""
-        return np.asarray(np.cross(self.row_direction, self.column_direction), dtype=np.float64)
-
-    def is_parallel_to(self, other: FramePlace) -> bool:
-        """Whether both planes have the same orientation."""
-        return bool(
-            np.allclose(self.row_direction, other.row_direction, atol=PARALLEL)
-            and np.allclose(self.column_direction, other.column_direction, atol=PARALLEL)
-        )
+        normal = np.cross(self.row_direction, self.column_direction)
+        return np.asarray(normal / np.linalg.norm(normal), dtype=np.float64)
 
 
-def read_frames(ds: Dataset, number_of_frames: int) -> tuple[FramePlace, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Frames:
+    """All frames of an object.
+
+    Parameters
+    ----------
+    places
+        By frame index.
+    steps_lps_mm
+        For each stack of at least two planes the smallest step between two neighbours, (3,).
+    """
+
+    places: tuple[FramePlace, ...]
+    steps_lps_mm: dict[int, FloatArray]
+
+
+def read_frames(ds: Dataset, number_of_frames: int) -> Frames:
     """Place of each frame, from its own functional groups, else from the shared ones.
 
     Raises
     ------
     InputError
-        `seg.frames-missing`, `seg.no-plane`.
+        `seg.frames-missing`, `seg.no-plane`, `seg.planes-differ`.
     """
     shared = first(ds, "SharedFunctionalGroupsSequence")
     groups = items(ds, "PerFrameFunctionalGroupsSequence")
@@ -83,7 +104,41 @@ def read_frames(ds: Dataset, number_of_frames: int) -> tuple[FramePlace, ...]:
             " the segmentation is damaged, please export it again",
         )
     sources = _sources(shared)
-    return tuple(_frame(ds, index, groups[index], shared, sources) for index in range(number_of_frames))
+    places: list[FramePlace] = []
+    stacks: list[list[FramePlace]] = []
+    for index in range(number_of_frames):
+        place = _frame(ds, index, groups[index], shared, sources)
+        stack = next((n for n, one in enumerate(stacks) if _are_parallel(one[0], place)), len(stacks))
+        if stack == len(stacks):
+            stacks.append([])
+        place = replace(place, stack=stack)
+        places.append(place)
+        stacks[stack].append(place)
+        if len(stacks) > MAX_ORIENTATIONS:
+            raise _differ(f"frames of over {MAX_ORIENTATIONS} orientations")
+    steps = {n: step for n, stack in enumerate(stacks) if (step := _smallest_step(stack)) is not None}
+    return Frames(places=tuple(places), steps_lps_mm=steps)
+
+
+def _are_parallel(one: FramePlace, other: FramePlace) -> bool:
+    return bool(np.abs(one.orientation - other.orientation).max() < PARALLEL)
+
+
+def _smallest_step(stack: Sequence[FramePlace]) -> FloatArray | None:
+    normal = stack[0].normal
+    origins = np.array([frame.origin_lps_mm for frame in stack])
+    steps = np.diff(origins[np.argsort(origins @ normal)], axis=0)
+    along = steps @ normal
+    apart = along > STEP_TOLERANCE_MM
+    return steps[apart][int(np.argmin(along[apart]))] if apart.any() else None
+
+
+def _differ(found: str) -> InputError:
+    return InputError(
+        "seg.planes-differ",
+        f"found {found}; expected parallel frames of one pixel size for each segment, please export it on one"
+        " image series",
+    )
 
 
 def _sources(group: Dataset) -> tuple[InstanceRef, ...]:
@@ -127,6 +182,7 @@ def _frame(
     row, column = orientation[:3], orientation[3:]
     return FramePlace(
         index=index,
+        stack=0,
         segment=integer(group("SegmentIdentificationSequence"), "ReferencedSegmentNumber"),
         origin_lps_mm=origin,
         row_direction=row / np.linalg.norm(row),
@@ -145,7 +201,7 @@ def _is_plane(origin: FloatArray, orientation: FloatArray, spacing: FloatArray) 
     if not np.isfinite(everything).all() or np.abs(origin).max() > 1e5:
         return False
     row, column = orientation[:3], orientation[3:]
-    unit = np.allclose([np.linalg.norm(row), np.linalg.norm(column)], 1.0, atol=1e-2)
+    unit = max(abs(np.linalg.norm(row) - 1), abs(np.linalg.norm(column) - 1)) < 1e-2
     return bool(unit and abs(row @ column) < 1e-2 and spacing.min() > 1e-4 and spacing.max() < 1e3)
 
 
@@ -158,18 +214,15 @@ def stacked(frames: Sequence[FramePlace]) -> list[list[FramePlace]]:
         `seg.planes-differ`, `seg.planes-shifted`.
     """
     lead = frames[0]
-    for frame in frames:
-        alike = np.allclose(frame.spacing_mm, lead.spacing_mm, rtol=1e-4)
-        if not alike or not frame.is_parallel_to(lead):
-            raise InputError(
-                "seg.planes-differ",
-                "the frames of this segment differ in orientation or pixel spacing; expected parallel frames"
-                " of one size, please export it on one image series",
-            )
+    normal = lead.normal
+    spacings = np.array([frame.spacing_mm for frame in frames])
+    unlike = np.abs(spacings / lead.spacing_mm - 1).max() > PARALLEL
+    if unlike or {frame.stack for frame in frames} != {lead.stack}:
+        raise _differ("frames that differ in orientation or pixel spacing in one segment")
     planes: list[list[FramePlace]] = []
-    for frame in sorted(frames, key=lambda one: float(one.origin_lps_mm @ lead.normal)):
+    for frame in sorted(frames, key=lambda one: float(one.origin_lps_mm @ normal)):
         away = frame.origin_lps_mm - planes[-1][0].origin_lps_mm if planes else None
-        if away is None or abs(float(away @ lead.normal)) >= STEP_TOLERANCE_MM:
+        if away is None or abs(float(away @ normal)) >= STEP_TOLERANCE_MM:
             planes.append([frame])
         elif np.abs(away).max() <= STEP_TOLERANCE_MM:
             planes[-1].append(frame)
@@ -182,7 +235,7 @@ def stacked(frames: Sequence[FramePlace]) -> list[list[FramePlace]]:
     return planes
 
 
-def slice_step(frames: Sequence[FramePlace], lead: FramePlace) -> tuple[FloatArray, tuple[str, ...]]:
+def slice_step(frames: Frames, lead: FramePlace) -> tuple[FloatArray, tuple[str, ...]]:
     """Usual step from slice to slice, in LPS mm, with a remark where it had to be assumed.
 
     That of the planes of all segments together, or a whole part of it where the writer states one: frames
@@ -196,15 +249,10 @@ def slice_step(frames: Sequence[FramePlace], lead: FramePlace) -> tuple[FloatArr
         A frame of the segment in question.
     """
     normal = lead.normal
-    origins = np.array([frame.origin_lps_mm for frame in frames if frame.is_parallel_to(lead)])
-    origins = origins[np.argsort(origins @ normal)]
-    steps = np.diff(origins, axis=0)
-    along = steps @ normal
-    steps, along = steps[along > STEP_TOLERANCE_MM], along[along > STEP_TOLERANCE_MM]
     stated = lead.step_mm if lead.step_mm is not None and lead.step_mm > STEP_TOLERANCE_MM else None
-    if along.size:
-        smallest = int(np.argmin(along))
-        step, distance = steps[smallest], float(along[smallest])
+    step = frames.steps_lps_mm.get(lead.stack)
+    if step is not None:
+        distance = float(step @ normal)
         count = 0 if stated is None else round(distance / stated)
         if count > 1 and stated is not None and abs(distance - count * stated) < count * STEP_TOLERANCE_MM:
             return np.asarray(step / count), ()

@@ -7,7 +7,7 @@ PS3.3 A.51 and C.8.20 (Segmentation), C.7.6.16 (functional groups)
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ from osteoscribe.readers.attributes import (
     uid,
 )
 from osteoscribe.readers.frames import FrameLayout, PixelArray, frame_layout, iter_frames
-from osteoscribe.readers.planes import FramePlace, common_image, read_frames, slice_step, stacked
+from osteoscribe.readers.planes import Frames, common_image, read_frames, slice_step, stacked
 
 SOP_CLASSES = frozenset(("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"))
 """Segmentation Storage and Label Map Segmentation Storage."""
@@ -66,7 +66,7 @@ class _Object:
     kind: str
     threshold: float
     background: int
-    frames: tuple[FramePlace, ...]
+    frames: Frames
     series: dict[str, str | None]
 
 
@@ -98,12 +98,13 @@ def read(ds: Dataset) -> tuple[RoiMark | UnreadableMark, ...]:
             )
         masks = _masks(whole)
         numbers_ = [integer(segment, "SegmentNumber") for segment in segments]
+        count = Counter(numbers_)
         described = tuple(
-            _mark(whole, segment, masks.get(number, {}), repeated=numbers_.count(number) > 1)
+            _mark(whole, segment, masks.pop(number, {}), repeated=count[number] > 1)
             for number, segment in zip(numbers_, segments, strict=True)
             if not (whole.kind == "LABELMAP" and number == whole.background)
         )
-        return (*described, *_undescribed(whole, set(masks) - set(numbers_)))
+        return (*described, *_undescribed(whole, set(masks)))
 
 
 def _undescribed(whole: _Object, segment_numbers: set[int | None]) -> tuple[UnreadableMark, ...]:
@@ -153,12 +154,12 @@ def _masks(whole: _Object) -> dict[int | None, dict[int, _Patch]]:
     only = numbers_[0] if len(numbers_) == 1 else None
     masks: dict[int | None, dict[int, _Patch]] = defaultdict(dict)
     used = 0
-    for frame, pixels in zip(whole.frames, iter_frames(whole.ds, whole.layout), strict=True):
+    for frame, pixels in zip(whole.frames.places, iter_frames(whole.ds, whole.layout), strict=True):
         if whole.kind == "LABELMAP":
             patches = _labels(pixels, whole.background)
         else:
             segment = only if frame.segment is None else frame.segment
-            patches = iter([(segment, _patch(*np.nonzero(pixels >= whole.threshold)))])
+            patches = iter([(segment, _patch(pixels >= whole.threshold))])
         for number, patch in patches:
             if patch is None:
                 continue
@@ -179,16 +180,21 @@ def _labels(pixels: PixelArray, background: int) -> Iterator[tuple[int | None, _
     order = np.argsort(labels, kind="stable")
     found, starts = np.unique(labels[order], return_index=True)
     for label, part in zip(found, np.split(order, starts[1:]), strict=True):
-        yield int(label), _patch(rows[part], columns[part])
+        row, column = int(rows[part].min()), int(columns[part].min())
+        height, width = int(rows[part].max()) - row + 1, int(columns[part].max()) - column + 1
+        mask = np.zeros((height, width), dtype=np.bool_)
+        mask[rows[part] - row, columns[part] - column] = True
+        yield int(label), _Patch(row=row, column=column, mask=mask)
 
 
-def _patch(rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> _Patch | None:
+def _patch(mask: npt.NDArray[np.bool_]) -> _Patch | None:
+    rows = np.flatnonzero(mask.any(axis=1))
     if not rows.size:
         return None
-    row, column = int(rows.min()), int(columns.min())
-    mask = np.zeros((int(rows.max()) - row + 1, int(columns.max()) - column + 1), dtype=np.bool_)
-    mask[rows - row, columns - column] = True
-    return _Patch(row=row, column=column, mask=mask)
+    band = mask[rows[0] : rows[-1] + 1]
+    columns = np.flatnonzero(band.any(axis=0))
+    part = band[:, columns[0] : columns[-1] + 1]
+    return _Patch(row=int(rows[0]), column=int(columns[0]), mask=part.copy())
 
 
 def _mark(
@@ -219,7 +225,8 @@ def _mark(
             message=error.message,
         )
     # Frames that share their sources share one tuple of them.
-    sources = {id(whole.frames[k].images): whole.frames[k].images for k in masks}
+    places = whole.frames.places
+    sources = {id(places[k].images): places[k].images for k in masks}
     images = tuple(dict.fromkeys(image for named in sources.values() for image in named))
     images = images or _series_images(whole.ds)
     finding_site, laterality = _site(segment)
@@ -246,7 +253,7 @@ def _mark(
 
 def _shape(whole: _Object, masks: dict[int, _Patch]) -> tuple[MaskShape, tuple[str, ...]]:
     """The mask of one segment, cut to the rows and columns that it touches."""
-    planes = stacked([whole.frames[index] for index in masks])
+    planes = stacked([whole.frames.places[index] for index in masks])
     lead = planes[0][0]
     row, column = min(one.row for one in masks.values()), min(one.column for one in masks.values())
     rows = max(one.row + one.mask.shape[0] for one in masks.values()) - row

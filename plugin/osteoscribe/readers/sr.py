@@ -32,7 +32,7 @@ from osteoscribe.readers.attributes import (
     uid,
 )
 from osteoscribe.readers.content import Node, Tree, read_tree
-from osteoscribe.readers.coordinates import Drawing, drawing, images_of, shape_of
+from osteoscribe.readers.coordinates import Drawing, drawing, images_of, referenced_images, shape_of
 
 SOP_CLASSES = frozenset(
     (
@@ -228,8 +228,9 @@ def _mark(
 
 def _drawings(group: _Group, tree: Tree) -> tuple[Drawing, ...]:
     """The drawn regions of a group: those at its own level, else those that numbers are inferred from."""
+    images = referenced_images(node for node in group.nodes if node.value_type == "IMAGE")
     found = [
-        drawing(node, tree, group.nodes)
+        drawing(node, tree, images)
         for node in group.nodes
         if node.value_type in COORDINATES and not _is_decoration(node)
     ]

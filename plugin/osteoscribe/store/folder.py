@@ -30,7 +30,9 @@ class DataFolder:
 
     @property
     def engine_url(self) -> str:
-        """Database of the durable engine."""
+        """Database of the durable engine: the ledger's where that is a server, else a file of its own."""
+        if not self.ledger_url.startswith("sqlite"):
+            return self.ledger_url
         return f"sqlite:///{self.path / 'engine.sqlite'}"
 
     def free_bytes(self) -> int:

@@ -9,13 +9,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from osteoscribe.app.ports import Delivery, JobRequest, JobResult, StoredObject
+from osteoscribe.app.ports import CommitmentReport, Delivery, JobRequest, JobResult, StoredObject
+from osteoscribe.app.work import after_commitment
 from osteoscribe.core.report import Predecessor, Problem
 from osteoscribe.core.series import BlobRef
 from osteoscribe.readers.headers import StoredInstance
 from osteoscribe.store.instances import stored_instance
 from osteoscribe.store.lesions import earlier_lesions, insert_lesions
 from osteoscribe.store.schema import (
+    COMMITMENTS,
     DELIVERIES,
     INSTANCES,
     JOB_MARKS,
@@ -162,6 +164,7 @@ class JobTable:
                     state=delivery.state,
                     tries=delivery.tries,
                     refusals=delivery.refusals,
+                    asks=delivery.asks,
                     due_us=None if delivery.due_at is None else to_us(delivery.due_at),
                     updated_us=to_us(now),
                     code=delivery.code,
@@ -169,6 +172,36 @@ class JobTable:
                 )
             )
             _settle(connection, delivery.job_key, now)
+
+    def due_commitments(self, now: datetime) -> tuple[Delivery, ...]:
+        """Stored deliveries whose commitment is to be asked for now."""
+        query = sa.select(*DELIVERIES.c).where(
+            DELIVERIES.c.state == "stored", DELIVERIES.c.due_us <= to_us(now)
+        )
+        with self._reads.begin() as connection:
+            return tuple(_delivery(row) for row in connection.execute(query).mappings())
+
+    def begin_commitment(self, transaction_uid: str, delivery: Delivery, now: datetime) -> None:
+        """Record a question before it is asked."""
+        row = {"job_key": delivery.job_key, "destination": delivery.destination, "round": delivery.round}
+        with self._engine.begin() as connection:
+            known = sa.select(COMMITMENTS.c.asked_us).where(COMMITMENTS.c.transaction_uid == transaction_uid)
+            if connection.execute(known).first() is None:
+                question = {"transaction_uid": transaction_uid, "asked_us": to_us(now), **row}
+                connection.execute(COMMITMENTS.insert().values(question))
+
+    def take_commitment(self, report: CommitmentReport, now: datetime) -> bool:
+        """Record a destination's answer; False where nobody asked."""
+        with self._reads.begin() as connection:
+            query = sa.select(*COMMITMENTS.c).where(COMMITMENTS.c.transaction_uid == report.transaction_uid)
+            asked = connection.execute(query).mappings().first()
+        if asked is None:
+            return False
+        delivery = self.delivery(asked["job_key"], asked["destination"])
+        uids = {one.sop_instance_uid for one in self.objects(delivery.job_key)}
+        if delivery.state == "stored" and delivery.round == asked["round"]:
+            self.update_delivery(after_commitment(delivery, report, uids), now)
+        return True
 
     def objects(self, key: str) -> tuple[StoredObject, ...]:
         """Return the report objects of a job, in the order of their making."""
@@ -234,7 +267,7 @@ def _insert_report(connection: sa.Connection, key: str, report: Any, blobs: Mapp
                 segment=blob.segment,
                 offset=blob.offset,
                 length=blob.length,
-                summary=json.dumps(report.summary) if one.role == "sr" else "{}",
+                summary=json.dumps(report.summary) if one is report.objects[0] else "{}",
             )
         )
         new = True
@@ -250,6 +283,7 @@ def _queue(connection: sa.Connection, key: str, destination: str, now: datetime)
             round=0,
             tries=0,
             refusals=0,
+            asks=0,
             queued_us=to_us(now),
             updated_us=to_us(now),
             code="",
@@ -259,10 +293,11 @@ def _queue(connection: sa.Connection, key: str, destination: str, now: datetime)
 
 
 def _settle(connection: sa.Connection, key: str, now: datetime) -> None:
-    states = set(
-        connection.execute(sa.select(DELIVERIES.c.state).where(DELIVERIES.c.job_key == key)).scalars()
-    )
-    if states & {"queued", "waiting"}:
+    query = sa.select(DELIVERIES.c.state, DELIVERIES.c.due_us).where(DELIVERIES.c.job_key == key)
+    rows = connection.execute(query).all()
+    states = {state for state, _ in rows}
+    # A stored delivery with a due time still waits for its commitment.
+    if states & {"queued", "waiting"} or any(state == "stored" and due is not None for state, due in rows):
         state, finished = "measured", None
     elif "parked" in states:
         state, finished = "parked", None
@@ -287,6 +322,7 @@ def _delivery(row: sa.RowMapping) -> Delivery:
         round=row["round"],
         tries=row["tries"],
         refusals=row["refusals"],
+        asks=row["asks"],
         queued_at=from_us(row["queued_us"]),
         due_at=None if row["due_us"] is None else from_us(row["due_us"]),
         code=row["code"],

@@ -95,7 +95,15 @@ class JobActions:
         calling = connection.execute(sa.select(JOBS.c.calling_ae).where(JOBS.c.key == key)).scalar_one()
         query = sa.select(DELIVERIES.c.destination).where(DELIVERIES.c.job_key == key)
         known = set(connection.execute(query).scalars())
-        fresh = {"state": "queued", "tries": 0, "refusals": 0, "due_us": None, "code": "", "message": ""}
+        fresh = {
+            "state": "queued",
+            "tries": 0,
+            "refusals": 0,
+            "asks": 0,
+            "due_us": None,
+            "code": "",
+            "message": "",
+        }
         times = {"queued_us": to_us(now), "updated_us": to_us(now)}
         again = connection.execute(
             DELIVERIES.update()

@@ -18,6 +18,12 @@ SCHEMA_VERSION = 2
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
+Database = sa.Engine
+"""An opened ledger database, for those who hand it on."""
+
+_WRITERS_LOCK = 0x0573_05C0
+"""Any fixed number; it names our lock in PostgreSQL."""
+
 METADATA = sa.MetaData()
 Uid = sa.String(64)
 
@@ -172,6 +178,7 @@ DELIVERIES = sa.Table(
     sa.Column("round", sa.Integer, nullable=False, default=0),
     sa.Column("tries", sa.Integer, nullable=False, default=0),
     sa.Column("refusals", sa.Integer, nullable=False, default=0),
+    sa.Column("asks", sa.Integer, nullable=False, default=0),
     sa.Column("queued_us", sa.BigInteger, nullable=False),
     sa.Column("due_us", sa.BigInteger),
     sa.Column("updated_us", sa.BigInteger, nullable=False),
@@ -179,6 +186,17 @@ DELIVERIES = sa.Table(
     sa.Column("message", sa.Text, nullable=False, default=""),
 )
 """One job's reports on their way to one destination."""
+
+COMMITMENTS = sa.Table(
+    "commitments",
+    METADATA,
+    sa.Column("transaction_uid", Uid, primary_key=True),
+    sa.Column("job_key", sa.String(64), sa.ForeignKey("jobs.key"), nullable=False),
+    sa.Column("destination", sa.String(128), nullable=False),
+    sa.Column("round", sa.Integer, nullable=False),
+    sa.Column("asked_us", sa.BigInteger, nullable=False),
+)
+"""Questions for storage commitment; on disk before they are asked, for the answer can overtake the reply."""
 
 
 def to_us(at: datetime) -> int:
@@ -206,17 +224,30 @@ def open_database(url: str) -> sa.Engine:
     """
     try:
         engine = sa.create_engine(url)
+    except sa.exc.SQLAlchemyError as error:
+        raise _unusable(error) from error
+    try:
         if engine.dialect.name == "sqlite":
             _prepare_sqlite(engine)
+        else:
+            _write_one_at_a_time(engine)
         with engine.begin() as connection:
             METADATA.create_all(connection)
             _check_version(connection)
     except sa.exc.SQLAlchemyError as error:
-        raise SetupError(
-            "store.unusable",
-            f"found a ledger that cannot be opened ({type(error).__name__}); check the folder or the URL",
-        ) from error
+        engine.dispose()
+        raise _unusable(error) from error
+    except SetupError:
+        engine.dispose()
+        raise
     return engine
+
+
+def _unusable(error: Exception) -> SetupError:
+    return SetupError(
+        "store.unusable",
+        f"found a ledger that cannot be opened ({type(error).__name__}); check the folder or the URL",
+    )
 
 
 def _check_version(connection: sa.Connection) -> None:
@@ -243,6 +274,15 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
     def _on_begin(connection: sa.Connection) -> None:
         reads = connection.get_execution_options().get("reads", False)
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _write_one_at_a_time(engine: sa.Engine) -> None:
+    """Serialise writers as SQLite does, so that the same code holds the same promises on PostgreSQL."""
+
+    @sa.event.listens_for(engine, "begin")
+    def _on_begin(connection: sa.Connection) -> None:
+        if not connection.get_execution_options().get("reads", False):
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})")
 
 
 def header_to_json(header: InstanceHeader) -> str:

@@ -14,7 +14,7 @@ from osteoscribe.core.report import Report
 from osteoscribe.writers import content, uids, wording
 from osteoscribe.writers.document import BASIC_TEXT_SR, DocumentKind, EvidenceRef, new_document
 from osteoscribe.writers.profiles import STANDARD, Profile
-from osteoscribe.writers.sr import observation_context, reference_items
+from osteoscribe.writers.sr import observation_context, observers, reference_items
 
 SERIES_NUMBER = 9802
 SERIES_DESCRIPTION = "Bone lesion text"
@@ -66,8 +66,8 @@ def _sections(report: Report, profile: Profile) -> list[Dataset]:
         left_out = "\n".join(wording.ignored_line(ignored) for ignored in report.ignored)
         items.append(content.text(codes.LEFT_OUT, left_out))
     items.append(content.text(codes.COMMENT, wording.DISCLAIMER))
-    language, *observers = observation_context(report)
-    return [language, *items, *observers]
+    language, *context_items = observation_context(report, observers(report))
+    return [language, *items, *context_items]
 
 
 def _table(report: Report) -> str:

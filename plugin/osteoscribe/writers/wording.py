@@ -9,7 +9,7 @@ from osteoscribe.core.facts import StatedFact
 from osteoscribe.core.report import Finding, Ignored, Lesion, Problem, Report
 from osteoscribe.core.serial import SerialCourse, SerialMeasurement, SerialStep
 from osteoscribe.core.series import Acquisition
-from osteoscribe.core.size import NotMeasurable, Size
+from osteoscribe.core.size import Doubt, NotMeasurable, Size
 from osteoscribe.core.units import round_half_up
 from osteoscribe.writers.content import decimal_string
 
@@ -172,7 +172,7 @@ def why(finding: Finding, report: Report) -> str:
     lines.append(f"Not recorded: {', '.join(not_recorded(finding)) or 'nothing'}.")
     lines += [f"In conflict: {conflict.message}" for conflict in finding.facts.conflicts]
     lines += _comparison_lines(lesion)
-    lines += _measuring_lines(lesion, report)
+    lines += _measuring_lines(lesion, report, finding.phrase.remark)
     lines.append(f"Rule table {decision.table_id} {decision.table_version}, SHA-256 {decision.table_sha256}.")
     lines += [f"Source: {source}" for source in decision.sources]
     return "\n".join(lines)
@@ -190,7 +190,7 @@ def _comparison_lines(lesion: Lesion) -> list[str]:
     return [line if comparison.comparable else f"{line} Not comparable: {comparison.why_not}"]
 
 
-def _measuring_lines(lesion: Lesion, report: Report) -> list[str]:
+def _measuring_lines(lesion: Lesion, report: Report, borderline: str) -> list[str]:
     lines = [f"Mark: {lesion.mark.dialect}, {lesion.mark.item}."]
     size = lesion.size
     if not isinstance(size, NotMeasurable):
@@ -200,7 +200,12 @@ def _measuring_lines(lesion: Lesion, report: Report) -> list[str]:
             else f"; expected error {decimal_string(size.uncertainty_mm)} mm"
         )
         lines.append(f"Measured: {size.method}{error}.")
-        lines += [f"Take the size with care: {doubt.value}." for doubt in size.doubts]
+        lines += [
+            borderline
+            if borderline and doubt is Doubt.BORDERLINE
+            else f"Take the size with care: {doubt.value}."
+            for doubt in size.doubts
+        ]
     lines += [f"Remark: {remark}" for remark in remarks(lesion)]
     if lesion.intensity is not None:
         lines.append(f"HU for reference only: {acquisition_words(report.acquisition)}.")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import tomllib
 from collections.abc import Callable
 from datetime import date
@@ -173,3 +174,11 @@ def test_a_wording_that_lacks_or_adds_something_is_refused(
     with pytest.raises(SetupError) as caught:
         reword(table, edited, sha256="0" * 64)
     assert caught.value.code == code
+
+
+def test_no_word_names_hu_a_percentage_or_an_accuracy(table: RuleTable, german: RuleTable) -> None:
+    for text in (*texts(table), *texts(german)):
+        assert not re.search(
+            r"\bHU\b|%|\b885\b|\b1060\b|accura|sensitiv|specific(?!ally)|Genauigkeit",
+            text.replace("non-specific", ""),
+        )

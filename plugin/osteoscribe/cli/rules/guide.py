@@ -128,4 +128,4 @@ def _source(table: RuleTable, index: int) -> str:
     source = table.sources[index]
     number = f", doi [{source.doi}](https://doi.org/{source.doi})" if source.doi else ""
     number += f", PMID {source.pmid}" if source.pmid else ""
-    return f"{source.reference}. {source.title}{number}"
+    return f"{source.reference}{source.title and f'. {source.title}'}{number}"

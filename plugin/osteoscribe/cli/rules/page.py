@@ -39,13 +39,29 @@ code { font: 12.5px ui-monospace, Menlo, Consolas, monospace; background: var(--
 .rule dt { color: var(--soft); }
 .rule dd { margin: 0; }
 .or { color: var(--soft); font-style: italic; }
+.flow h2 { text-align: left; }
 .flow svg { width: 100%; height: auto; border: 1px solid var(--line); border-radius: 6px; }
-.sign { display: grid; grid-template-columns: 1fr 1fr; gap: 34px 40px; margin-top: 26px; break-inside: avoid; }
+.approval { break-inside: avoid; }
+.sign { display: grid; grid-template-columns: 1fr 1fr; gap: 34px 40px; margin-top: 40px; }
 .sign div { border-top: 1px solid var(--ink); padding-top: 5px; color: var(--soft); font-size: 13px; }
 .sign div.wide { grid-column: 1 / -1; }
 ol.open li { margin: 8px 0; }
 .box { display: inline-block; width: 13px; height: 13px; border: 1px solid var(--ink); margin: 0 6px 0 16px; vertical-align: -2px; }
-@media print { main { padding: 0; max-width: none; } body { font-size: 11pt; } h2 { break-after: avoid; } }
+@page { size: A4; margin: 14mm; }
+@media print {
+  main { padding: 0; max-width: none; }
+  body { font-size: 9.5pt; }
+  h2, h2 + p { break-after: avoid; }
+  table, .rule dl { font-size: 8.5pt; }
+  .rule { padding: 8px 12px; margin: 8px 0; }
+  .rule blockquote { font-size: 10.5pt; margin: 6px 0; padding: 5px 10px; }
+  .rule .count { font-size: 8pt; }
+  .facts li { flex-basis: 120px; }
+  tr, li { break-inside: avoid; }
+  .flow { break-before: page; text-align: center; }
+  .flow h2 { margin-top: 0; }
+  .flow svg { width: auto; max-width: 100%; max-height: 225mm; }
+}
 @media (max-width: 640px) { .rule dl { grid-template-columns: 1fr; } .sign { grid-template-columns: 1fr; } }
 """
 
@@ -58,8 +74,7 @@ def page(table: RuleTable, rows: Sequence[ShownRow]) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<style>{STYLE}</style></head><body><main>",
         *_head(table, rows),
-        "<h2>Decision flow</h2>",
-        f'<div class="flow">{picture(table, rows)}</div>',
+        f'<div class="flow"><h2>Decision flow</h2>{picture(table, rows)}</div>',
         "<h2>Inputs</h2>",
         "<p>What is not recorded is <code>unknown</code>, never <code>no</code>. Attenuation (HU) is no input.</p>",
         "<table><thead><tr><th>Input</th><th>Values</th><th>Meaning</th></tr></thead><tbody>",
@@ -150,7 +165,8 @@ def _sources(table: RuleTable) -> Iterable[str]:
     for source in table.sources:
         number = f" doi {escape(source.doi)}" if source.doi else ""
         number += f" PMID {escape(source.pmid)}" if source.pmid else ""
-        yield f"<li>{escape(source.reference)}. {escape(source.title)}.{number}</li>"
+        title = f". {escape(source.title)}" if source.title else ""
+        yield f"<li>{escape(source.reference)}{title}.{number}</li>"
     yield "</ul><p>For the table as a whole:</p><ul>"
     for citation in table.cite:
         yield f"<li>{escape(citation_line(table, citation))}</li>"
@@ -163,7 +179,7 @@ def _signature(table: RuleTable) -> Iterable[str]:
     for question in table.open_questions:
         choice = '<br><span class="box"></span>as it stands <span class="box"></span>to be changed'
         yield f"<li>{escape(question)}{choice}</li>"
-    yield "</ol><h2>Approval</h2>"
+    yield '</ol><section class="approval"><h2>Approval</h2>'
     yield (
         f"<p>I have read this table, version {escape(table.version)}, with the SHA-256 printed at the top, and approve "
         "its use as a documentation aid at the site named below. A changed table is another version with another "
@@ -171,5 +187,5 @@ def _signature(table: RuleTable) -> Iterable[str]:
     )
     yield (
         '<div class="sign"><div>Name, qualification</div><div>Site</div><div>Place, date</div><div>Signature</div>'
-        '<div class="wide">Remarks</div></div>'
+        '<div class="wide">Remarks</div></div></section>'
     )

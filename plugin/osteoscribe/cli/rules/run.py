@@ -42,6 +42,13 @@ def _print_json(document: object) -> None:
     sys.stdout.write("\n")
 
 
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SetupError("rules.unwritable", f"{path} cannot be written: {error.strerror}") from error
+
+
 def show(options: argparse.Namespace) -> int:
     """``rules show``."""
     table = _table(options.table, options.language)
@@ -52,9 +59,9 @@ def show(options: argparse.Namespace) -> int:
     elif options.markdown:
         sys.stdout.write(guide(table, rows))
     elif options.html:
-        options.html.write_text(page(table, rows), encoding="utf-8")
+        _write(options.html, page(table, rows))
     elif options.picture:
-        options.picture.write_text(picture(table, rows), encoding="utf-8")
+        _write(options.picture, picture(table, rows))
     else:
         terminal.show(table, rows)
     return OK

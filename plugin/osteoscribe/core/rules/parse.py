@@ -160,10 +160,10 @@ def _known(chosen: tuple[str, ...], values: tuple[str, ...], where: str) -> tupl
 
 def _source(key: str, plain: Plain) -> Source:
     where = f"source {key}"
-    check_keys(plain, where, ("title", "reference"), ("doi", "pmid"))
+    check_keys(plain, where, ("reference",), ("title", "doi", "pmid"))
     return Source(
         key=key,
-        title=text_at(plain["title"], where),
+        title=text_at(plain.get("title", ""), where, empty=True),
         reference=text_at(plain["reference"], where),
         doi=text_at(plain.get("doi", ""), where, empty=True),
         pmid=text_at(plain.get("pmid", ""), where, empty=True),

@@ -1,0 +1,123 @@
+"""Compressed frames are decoded apart: what they hold, and what becomes of those that end a decoder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import get_frame
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
+
+from osteoscribe.readers.ct import index_series, read_box
+from osteoscribe.readers.decoder_process import begin_decoding
+from osteoscribe.readers.decoding import FrameFormat
+from osteoscribe.readers.headers import split_part10
+from tests.readers.ct_objects import CT, EXPLICIT, Memory, ct_slice, refused
+
+WHOLE = (slice(None), slice(None), slice(None))
+SIDE = 64
+
+
+def form(syntax: str, **changes: int) -> FrameFormat:
+    values = {
+        "rows": SIDE,
+        "columns": SIDE,
+        "bits_allocated": 16,
+        "bits_stored": 16,
+        "signed": True,
+        **changes,
+    }
+    return FrameFormat(transfer_syntax_uid=syntax, **values)  # type: ignore[arg-type]
+
+
+def compressed(syntax: str, values: np.ndarray) -> bytes:  # type: ignore[type-arg]
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = EXPLICIT
+    ds.SOPClassUID, ds.SOPInstanceUID = CT, "1.2.3"
+    ds.Rows, ds.Columns = values.shape
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 1
+    ds.PixelData = values.astype("<i2").tobytes()
+    ds["PixelData"].VR = "OW"
+    ds.compress(syntax, encoding_plugin="pyjpegls" if syntax == JPEGLSLossless else "pylibjpeg")
+    return get_frame(ds.PixelData, 0, number_of_frames=1)
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless])
+def test_signed_values_come_back_as_they_were(syntax: str) -> None:
+    values = np.random.default_rng(1).integers(-2000, 3000, (SIDE, SIDE))
+    assert np.array_equal(begin_decoding(compressed(syntax, values), form(syntax)).result(), values)
+
+
+@pytest.mark.parametrize("syntax", [JPEGLSLossless, JPEG2000Lossless])
+@pytest.mark.parametrize(
+    "change", [{"rows": SIDE - 1}, {"columns": 2 * SIDE}, {"rows": 8192, "columns": 8192}]
+)
+def test_a_frame_of_another_size_than_its_header_says_is_refused(syntax: str, change: dict[str, int]) -> None:
+    frame = compressed(syntax, np.zeros((SIDE, SIDE)))
+    with refused("ct.cannot-decode"):
+        begin_decoding(frame, form(syntax, **change)).result()
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless])
+def test_a_cut_frame_is_refused_not_filled_with_grey(syntax: str) -> None:
+    frame = compressed(syntax, np.random.default_rng(1).integers(-2000, 3000, (SIDE, SIDE)))
+    for length in (0, 1, 10, len(frame) // 2, len(frame) - 20):
+        with refused("ct.cannot-decode"):
+            begin_decoding(frame[:length], form(syntax)).result()
+
+
+def test_an_rle_run_over_the_end_of_its_frame_is_refused() -> None:
+    header = np.array([2, 64, 66, *([0] * 13)], dtype="<u4").tobytes()
+    with refused("ct.cannot-decode"):
+        begin_decoding(header + b"\x81\0" * 5000, form(RLELossless)).result()
+
+
+def test_many_frames_come_back_in_their_order() -> None:
+    frames = [compressed(RLELossless, np.full((SIDE, SIDE), number)) for number in range(20)]
+    begun = [begin_decoding(frame, form(RLELossless)) for frame in frames]
+    assert [int(decoding.result()[3, 5]) for decoding in begun] == list(range(20))
+
+
+def children() -> list[int]:
+    tasks = Path("/proc/self/task")
+    return [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
+
+
+def test_a_decoder_that_ends_is_replaced() -> None:
+    frame = compressed(RLELossless, np.full((SIDE, SIDE), 7))
+    begin_decoding(frame, form(RLELossless)).result()
+    for pid in children():
+        os.kill(pid, signal.SIGKILL)
+    time.sleep(0.2)
+    begun = [begin_decoding(frame, form(RLELossless)) for _ in range(12)]
+    assert [int(decoding.result()[0, 0]) for decoding in begun] == [7] * 12
+
+
+@pytest.mark.shared
+def test_a_frame_that_aborts_its_decoder_is_a_stated_problem(shared_data: Path) -> None:
+    path = next((shared_data / "transfer-syntaxes-ct").glob("*.4.51.dcm"))
+    data = path.read_bytes()
+    # damage a Huffman table: GDCM ends its process over an exception that nobody can catch
+    table = data.index(b"\xff\xc4", data.index(b"\xff\xd8\xff"))
+    damaged = data[: table - 1] + b"\x40\x42\x0f" + data[table + 2 :]
+    part10 = split_part10(damaged)
+    memory = Memory()
+    bad = memory.store_bytes(damaged[part10.dataset_offset :], part10.transfer_syntax_uid)
+    with refused("ct.cannot-decode"):
+        read_box(index_series([bad]), WHOLE, memory)
+    good = memory.store_bytes(data[part10.dataset_offset :], part10.transfer_syntax_uid)
+    assert read_box(index_series([good]), WHOLE, memory).voxels_hu.max() > 1000
+
+
+def test_native_pixels_need_no_decoder() -> None:
+    memory = Memory()
+    before = children()
+    read_box(index_series([memory.store(ct_slice(0))]), WHOLE, memory)
+    assert children() == before

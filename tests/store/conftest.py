@@ -1,0 +1,61 @@
+"""A real PostgreSQL server, started once, for the tests that run on both databases."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+SERVER = Path("/usr/lib/postgresql")
+
+
+def _bin() -> Path | None:
+    versions = sorted(SERVER.glob("*/bin/initdb"))
+    return versions[-1].parent if versions else None
+
+
+@pytest.fixture(scope="session")
+def new_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+    """Makes a new empty database and gives its URL; skipped where there is no server to start."""
+    programs = _bin()
+    if programs is None:
+        pytest.skip("outside program absent: PostgreSQL (.ci/setup installs it)")
+    folder = Path(tmp_path_factory.mktemp("postgresql"))
+    data, sockets = folder / "data", folder / "s"
+    sockets.mkdir()
+    as_owner = []
+    if os.geteuid() == 0:
+        # The server refuses to run as root.
+        for path in (folder, sockets):
+            shutil.chown(path, "postgres", "postgres")
+        for parent in (folder, *folder.parents):
+            if parent.name.startswith("pytest-"):
+                parent.chmod(0o755)
+        as_owner = ["runuser", "-u", "postgres", "--"]
+    run = lambda *command: subprocess.run(  # noqa: E731
+        [*as_owner, *map(str, command)], check=True, capture_output=True, timeout=60, cwd=folder
+    )
+    run(programs / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync")
+    options = f"-c listen_addresses= -c unix_socket_directories={sockets} -c fsync=off"
+    run(programs / "pg_ctl", "-D", data, "-o", options, "-l", folder / "log", "-w", "start")
+    base = f"postgresql+psycopg://postgres@/{{}}?host={sockets}"
+    numbers = itertools.count()
+
+    def make() -> str:
+        name = f"t{next(numbers)}"
+        engine = sa.create_engine(base.format("postgres"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        engine.dispose()
+        return base.format(name)
+
+    try:
+        yield make
+    finally:
+        run(programs / "pg_ctl", "-D", data, "-m", "immediate", "stop")

@@ -192,3 +192,15 @@ def test_an_open_association_is_waited_for(ledger: FilledLedger) -> None:
     ledger.receive(10, mark_object(1, [ct_uid(1)]))
     assert ledger.plan(10.9) == ()
     assert len(ledger.plan(11)) == 1
+
+
+def test_a_mark_whose_images_never_come_does_not_hold_up_the_others(ledger: FilledLedger) -> None:
+    ledger.receive(0, ct_slice(1), mark_object(1, [ct_uid(1)]), mark_object(2, [ct_uid(1), ct_uid(9)]))
+    (first,) = ledger.plan(1)
+    assert ledger.uids_of(first) == {ct_uid(1), f"{ROOT}.7.1"}
+    finish(ledger, first)
+    assert ledger.plan(99) == ()
+    (second,) = ledger.plan(100)
+    assert ledger.uids_of(second) == {ct_uid(1), f"{ROOT}.7.1", f"{ROOT}.7.2"}
+    finish(ledger, second)
+    assert ledger.plan(1000) == ()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,10 @@ from tests.core.phantoms import Phantom, axial_grid, random_phantom, region_of
 CLASSES_PX = ((4, 6), (6, 10), (10, 20), (20, 45), (45, 100))
 SLICES_MM = ((0.5, 1), (1, 2), (2, 3), (3, 5))
 MIRP_COUNT = 300
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
 
 
 def random_phantoms(count: int, *, sphere: bool, seed: int) -> list[Phantom]:
@@ -76,7 +81,7 @@ def errors_px(phantoms: list[Phantom], found: list[float]) -> np.ndarray:
 
 def accuracy(phantoms: list[Phantom], tools: dict[str, list[float]]) -> dict[str, list[tuple[float, float]]]:
     """Mean and 95 % of the absolute error in pixels, for each tool and class; then over all."""
-    print("| diameter, pixels | " + " | ".join(tools) + " |\n|---" * 1 + "|---" * len(tools) + "|")
+    _say("| diameter, pixels | " + " | ".join(tools) + " |\n|---" + "|---" * len(tools) + "|")
     across = np.array([p.in_plane_mm / p.pixel_mm for p in phantoms])
     table: dict[str, list[tuple[float, float]]] = {tool: [] for tool in tools}
     for low, high in (*CLASSES_PX, (4, 1000)):
@@ -86,34 +91,26 @@ def accuracy(phantoms: list[Phantom], tools: dict[str, list[float]]) -> dict[str
             errors = errors[(across[: len(errors)] >= low) & (across[: len(errors)] < high)]
             table[tool].append((float(np.mean(errors)), float(np.percentile(np.abs(errors), 95))))
             cells.append("{:+.2f}; {:.2f}".format(*table[tool][-1]))
-        print(f"| {low} to {high} | " if high < 1000 else "| all | ", " | ".join(cells), " |", sep="")
-    print()
+        _say((f"| {low} to {high} | " if high < 1000 else "| all | ") + " | ".join(cells) + " |")
+    _say("")
     return table
 
 
 def by_slices(phantoms: list[Phantom]) -> np.ndarray:
     """Error in mm against the full diameter of the shape, by slice step."""
-    print(
-        "| slice step, mm | mean, mm | 5th percentile, mm | within the printed uncertainty |\n"
-        "|---|---|---|---|"
-    )
+    _say("| slice step, mm | mean, mm | 5th percentile, mm | within the uncertainty |\n|---|---|---|---|")
     rows = []
     for phantom in phantoms:
         size = measure_size(phantom.region)
         if isinstance(size, Size) and size.uncertainty_mm is not None:
-            rows.append(
-                (
-                    phantom.region.grid.slice_spacing_mm,
-                    size.long_axis_mm - phantom.full_mm,
-                    size.uncertainty_mm,
-                )
-            )
+            error = size.long_axis_mm - phantom.full_mm
+            rows.append((phantom.region.grid.slice_spacing_mm, error, size.uncertainty_mm))
     table = np.array(rows)
     for low, high in SLICES_MM:
-        step, error, uncertainty = table[(table[:, 0] >= low) & (table[:, 0] < high)].T
+        _, error, uncertainty = table[(table[:, 0] >= low) & (table[:, 0] < high)].T
         held = np.mean(np.abs(error) <= uncertainty)
-        print(f"| {low} to {high} | {error.mean():+.2f} | {np.percentile(error, 5):+.2f} | {held:.0%} |")
-    print()
+        _say(f"| {low} to {high} | {error.mean():+.2f} | {np.percentile(error, 5):+.2f} | {held:.0%} |")
+    _say("")
     return table
 
 
@@ -130,14 +127,14 @@ def other_shapes(count: int) -> None:
         "centres": between_centres,
         "edges": between_edges,
     }
-    print("| shape, 6 to 30 pixels | " + " | ".join(tools) + " |\n|---|---|---|---|")
+    _say("| shape, 6 to 30 pixels | " + " | ".join(tools) + " |\n|---|---|---|---|")
     rng = np.random.default_rng(5)
     for name, corners in shapes.items():
         phantoms = [_flat(corners, float(rng.uniform(6, 30)), rng) for _ in range(count)]
         cells = [errors_px(phantoms, [measure(p) for p in phantoms]) for measure in tools.values()]
         texts = [f"{e.mean():+.2f}; {np.percentile(np.abs(e), 95):.2f}" for e in cells]
-        print(f"| {name} | " + " | ".join(texts) + " |")
-    print()
+        _say(f"| {name} | " + " | ".join(texts) + " |")
+    _say("")
 
 
 def _half_ring() -> np.ndarray:
@@ -179,9 +176,9 @@ def main() -> None:
             tools["pyradiomics"] = elsewhere("pyradiomics", args.pyradiomics, phantoms)
         if args.mirp:
             tools["MIRP"] = elsewhere("mirp", args.mirp, phantoms[:MIRP_COUNT])
-        print(f"{len(phantoms)} {name}: mean error; 95 % of absolute errors, in pixels\n")
+        _say(f"{len(phantoms)} {name}: mean error; 95 % of absolute errors, in pixels\n")
         tables[name] = accuracy(phantoms, tools)
-        print(f"{name}: error against the full diameter of the shape\n")
+        _say(f"{name}: error against the full diameter of the shape\n")
         full[name] = by_slices(phantoms)
     other_shapes(args.count // 3)
     if args.pictures:

@@ -39,4 +39,4 @@ if __name__ == "__main__":
     measure = {"pyradiomics": by_pyradiomics, "mirp": by_mirp}[sys.argv[1]]
     with np.load(sys.argv[2]) as stored:
         masks = [(stored[f"mask{i}"], *stored["spacing"][i].tolist()) for i in range(len(stored["spacing"]))]
-    print(json.dumps([measure(*one) for one in masks]))
+    sys.stdout.write(json.dumps([measure(*one) for one in masks]) + "\n")

@@ -14,7 +14,13 @@ from matplotlib.axes import Axes
 from osteoscribe.core import diameter
 from osteoscribe.core.polygon import convex_hull, longest, row_ends
 
-COLOURS = {"ours": "tab:green", "centre to centre": "tab:blue", "edge to edge": "tab:red"}
+COLOURS = {
+    "ours": "tab:green",
+    "centre to centre": "tab:blue",
+    "edge to edge": "tab:red",
+    "pyradiomics": "tab:purple",
+    "MIRP": "tab:orange",
+}
 
 
 def draw_errors(
@@ -34,8 +40,9 @@ def draw_errors(
         ax.axhline(0.6, color="0.6", lw=0.8, ls=":")
         ax.set(title=name, xscale="log", xlabel="true longest in-plane diameter, pixels")
         ax.set_xticks([5, 10, 20, 50], ["5", "10", "20", "50"])
+        ax.set_xticks([], minor=True)
     axes[0].set_ylabel("error, pixels\n(line: mean; dashes: 95 % of |error|)")
-    axes[0].legend(fontsize=7)
+    axes[0].legend(fontsize=7, loc="center right", bbox_to_anchor=(1, 0.4))
     _save(figure, path)
 
 
@@ -68,6 +75,7 @@ def draw_conventions(path: Path) -> None:
         length = float(np.hypot(*(ends[1] - ends[0]))) * 0.7
         ax.plot(ends[:, 1], ends[:, 0], "o-", ms=3, color=COLOURS[title])
         ax.set_title(f"{title}: {length:.2f} mm", fontsize=10)
+    _moment_ellipse(axes[2], mask)
     _save(figure, path)
 
 
@@ -81,6 +89,18 @@ def _pixels(ax: Axes, mask: np.ndarray, centre: np.ndarray, radius: float) -> No
     turn = np.linspace(0, 2 * np.pi, 200)
     ax.plot(centre[1] + radius * np.cos(turn), centre[0] + radius * np.sin(turn), "k-", lw=1)
     ax.tick_params(length=0)
+
+
+def _moment_ellipse(ax: Axes, mask: np.ndarray) -> None:
+    """The ellipse with the moments of the mask."""
+    points = np.argwhere(mask)
+    values, vectors = np.linalg.eigh(np.cov(points.T, bias=True))
+    turn = np.linspace(0, 2 * np.pi, 200)
+    ring = (
+        points.mean(axis=0)
+        + (2 * np.sqrt(values) * np.column_stack([np.cos(turn), np.sin(turn)])) @ vectors.T
+    )
+    ax.plot(ring[:, 1], ring[:, 0], "--", lw=1, color="tab:green")
 
 
 def _save(figure: plt.Figure, path: Path) -> None:

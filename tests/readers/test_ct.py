@@ -317,6 +317,7 @@ def test_the_acquisition_is_what_most_slices_say() -> None:
 
 def test_a_box_too_large_for_a_mark_is_refused() -> None:
     memory = Memory()
-    instance = memory.store(ct_slice(0, values=np.zeros((8192, 8192), dtype=np.int16)))
+    large = np.zeros((4096, 4096), dtype=np.int16)
+    instances = [memory.store(ct_slice(2.0 * n, number=n + 1, values=large)) for n in range(2)]
     with refused("ct.box-too-large"):
-        read_box(index_series([instance]), WHOLE, memory)
+        read_box(index_series(instances), WHOLE, memory)

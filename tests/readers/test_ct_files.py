@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -196,3 +197,8 @@ def test_pixels_of_every_real_ct_are_those_of_pydicom(shared_data: Path) -> None
             assert np.array_equal(ours, theirs), instance.blob.segment
         compared += 1
     assert compared > 300
+
+
+def test_the_documented_transfer_syntaxes_are_those_that_decode(project: Path) -> None:
+    page = (project / "docs" / "ct.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| (1\.2\.840[\d.]+) ", page, re.MULTILINE)) == set(READABLE_TRANSFER_SYNTAXES)

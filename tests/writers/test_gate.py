@@ -156,6 +156,7 @@ FAULTS = {
         lambda ds: setattr(ds, "SOPInstanceUID", "1.2.3"),
         lambda ds: setattr(ds, "SeriesInstanceUID", "1.2.3"),
     ],
+    "gate.observer": [lambda ds: setattr(child(ds, "121008"), "PersonName", "Other^Reader")],
     "gate.text": [
         lambda ds: setattr(child(ds, "PHRASE"), "TextValue", "2 \ufffd 3 mm"),
     ],

@@ -22,6 +22,8 @@ from tests.writers.variants import NAMES, VARIANTS, Variant
 KNOWN_TO_NEW_TEMPLATES = (
     'CODE (276214006,SCT,"Finding category")',
     'TEXT (122405,DCM,"Algorithm Manufacturer")',
+    'CONTAINER (125007,DCM,"Measurement Group")/CODE (121005,DCM,"Observer Type")',
+    'CONTAINER (125007,DCM,"Measurement Group")/PNAME (121008,DCM,"Person Observer Name")',
     "99OSTEOSCRIBE",
     'TEXT (121077,DCM,"Conclusion")',
     'TEXT (121075,DCM,"Recommendation")',
@@ -131,6 +133,7 @@ def test_dicom3tools_and_dcmtk_and_dcmqi_find_nothing(variant, request, program:
     "variant",
     [
         "every kind of mark",
+        "two readers",
         "order and procedure codes",
         "profile ohif",
         "profile comprehensive",

@@ -171,6 +171,9 @@ VARIANTS: Mapping[str, Callable[[], Variant]] = {
         ],
     ),
     "one sentence for the examination": lambda: _variant(whole_examination),
+    "two readers": lambda: _variant(
+        lambda s: [finding_for(s), finding_for(s, number=2, item="ROI 5", observer="Second^Reader")]
+    ),
     "no side": lambda: _variant(lambda s: [finding_for(s, side=None, site=SITES["l4 vertebra"])]),
     "unknown inputs": lambda: _variant(lambda s: [finding_for(s, answers=UNKNOWN, rule_id="X3")]),
     "no order and no procedure code": lambda: _variant(

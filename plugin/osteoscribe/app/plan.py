@@ -121,16 +121,21 @@ def plan(ledger: PlanLedger, settings: JobSettings, now: datetime) -> tuple[str,
     """
     planned: list[str] = []
     done: set[int] = set()
-    open_marks = ledger.open_marks()
-    for mark in open_marks:
+    open_marks = {mark.instance_id: mark for mark in ledger.open_marks()}
+    for mark in open_marks.values():
         ledger.link(mark.instance_id, _series_of(ledger, mark))
-    for mark in open_marks:
+    for mark in open_marks.values():
         if mark.instance_id in done:
             continue
-        marks, series = _bound_together(ledger, mark)
-        done.update(one.instance_id for one in marks)
-        missing = _missing(ledger, marks)
-        if _must_wait(ledger, settings, now, marks, series, bool(missing) or not series):
+        together = _bound_together(ledger, mark)
+        done.update(one.instance_id for one in together)
+        missing = _missing(ledger, together)
+        # A mark whose images are still to come does not hold up the others on its series.
+        marks = [one for one in together if not _waits_for_images(ledger, settings, now, one, missing)]
+        if not any(one.instance_id in open_marks for one in marks):
+            continue
+        series = tuple(sorted(ledger.linked_series([one.instance_id for one in marks])))
+        if not _is_quiet(ledger, settings, now, marks, series) or ledger.busy(series):
             continue
         job = _job(marks, series or _fitting(ledger, marks), missing)
         if ledger.add_job(job, now):
@@ -153,8 +158,8 @@ def job_key(series: Iterable[str], digests: Iterable[str], missing: Iterable[str
     return hashlib.sha256("\n".join(lines).encode("ascii")).hexdigest()
 
 
-def _bound_together(ledger: PlanLedger, mark: MarkObject) -> tuple[tuple[MarkObject, ...], tuple[str, ...]]:
-    """Collect the mark objects and CT series that belong into one job with this mark object."""
+def _bound_together(ledger: PlanLedger, mark: MarkObject) -> tuple[MarkObject, ...]:
+    """Collect the mark objects that CT series bind into one job with this one."""
     marks = {mark.instance_id: mark}
     series: set[str] = set()
     fresh: list[MarkObject] = [mark]
@@ -163,7 +168,7 @@ def _bound_together(ledger: PlanLedger, mark: MarkObject) -> tuple[tuple[MarkObj
         series |= new_series
         fresh = [one for one in ledger.marks_on(sorted(new_series)) if one.instance_id not in marks]
         marks.update({one.instance_id: one for one in fresh})
-    return tuple(marks[key] for key in sorted(marks)), tuple(sorted(series))
+    return tuple(marks[key] for key in sorted(marks))
 
 
 def _series_of(ledger: PlanLedger, mark: MarkObject) -> tuple[str, ...]:
@@ -185,29 +190,26 @@ def _missing(ledger: PlanLedger, marks: Sequence[MarkObject]) -> dict[int, tuple
     return missing
 
 
-def _must_wait(
+def _waits_for_images(
     ledger: PlanLedger,
     settings: JobSettings,
     now: datetime,
-    marks: Sequence[MarkObject],
-    series: Sequence[str],
-    incomplete: bool,
+    mark: MarkObject,
+    missing: Mapping[int, tuple[str, ...]],
 ) -> bool:
-    newest_mark = max(mark.received_at for mark in marks)
-    if incomplete and now - newest_mark < timedelta(seconds=settings.give_up_after_s):
-        return True
-    last = max(newest_mark, ledger.last_received(series) or newest_mark)
-    return not _is_quiet(ledger, settings, now, last, marks, series) or ledger.busy(series)
+    complete = mark.instance_id not in missing and bool(ledger.linked_series([mark.instance_id]))
+    return not complete and now - mark.received_at < timedelta(seconds=settings.give_up_after_s)
 
 
 def _is_quiet(
     ledger: PlanLedger,
     settings: JobSettings,
     now: datetime,
-    last: datetime,
     marks: Sequence[MarkObject],
     series: Sequence[str],
 ) -> bool:
+    newest_mark = max(mark.received_at for mark in marks)
+    last = max(newest_mark, ledger.last_received(series) or newest_mark)
     silence_s = (now - last).total_seconds()
     # A clock that was set back must not make a job wait for the future.
     if silence_s >= settings.quiet_s or silence_s < 0:
@@ -222,6 +224,7 @@ def _job(
     marks: Sequence[MarkObject], series: tuple[str, ...], missing: Mapping[int, tuple[str, ...]]
 ) -> PlannedJob:
     newest = max(marks, key=lambda mark: (mark.received_at, mark.instance_id))
+    missing = {mark.instance_id: missing[mark.instance_id] for mark in marks if mark.instance_id in missing}
     absent = [uid for uids in missing.values() for uid in uids]
     return PlannedJob(
         key=job_key(series, (mark.sha256 for mark in marks), absent),

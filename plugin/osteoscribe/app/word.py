@@ -245,13 +245,19 @@ def _finding(
 ) -> Finding:
     measured = one.measured
     comparison = compared if isinstance(compared, Comparison) else None
+    if said.answers.known_metastasis.value is Answer.YES:
+        # Its course is printed as plain measurements: "stable" would read as a response category.
+        comparison = None
     remarks = said.remarks
     if isinstance(compared, NotCompared) and compared.why != NO_EARLIER:
         remarks = (*remarks, f"Not compared with an earlier examination: {compared.why}.")
     sheet = facts_for(measured.size, sizes, comparison, said.answers)
     sheet = replace(sheet, conflicts=(*said.conflicts, *sheet.conflicts))
     decision = decide(practice.table, sheet.facts)
-    mark = replace(said.mark, remarks=(*said.mark.remarks, *filter(None, [measured.placed.remark]), *remarks))
+    mark = replace(
+        said.mark,
+        remarks=(*said.mark.remarks, *filter(None, [measured.placed.remark, measured.remark]), *remarks),
+    )
     lesion = _lesion(name, one, comparison, mark)
     values = _with_site(_values(measured.size, comparison), mark, practice)
     return Finding(

@@ -72,19 +72,18 @@ def of_points(points_mm: npt.ArrayLike) -> Diameters:
     Diameters
         Of several equally long ones the broadest.
     """
-    found = _equally_long(points_mm)
+    hull = convex_hull(points_mm)
+    found = _with_chords(hull, longest(hull))
     return found[longest_of(found)]
 
 
-def _equally_long(points_mm: npt.ArrayLike) -> list[Diameters]:
-    """Every longest diameter of points, each with the chord perpendicular to it."""
-    hull = convex_hull(points_mm)
+def _with_chords(hull: FloatArray, pairs: Sequence[FloatArray]) -> list[Diameters]:
+    """Diameters of a hull, each with the longest chord perpendicular to it."""
     found = []
-    for pair in longest(hull):
-        direction = pair[1] - pair[0]
-        if not direction.any():
-            return [Diameters.of_lines(pair, pair)]
-        found.append(Diameters.of_lines(pair, across(hull, (-direction[1], direction[0]))))
+    for pair in pairs:
+        along = pair[1] - pair[0]
+        chord = across(hull, (-along[1], along[0])) if along.any() else pair
+        found.append(Diameters.of_lines(pair, chord))
     return found
 
 
@@ -93,7 +92,7 @@ def of_masks(masks: Sequence[npt.NDArray[np.bool_]], steps_mm: FloatArray) -> tu
 
     The longest diameter between pixel centres over the slices, plus what the same measurement misses on
     ellipses: those with the moments of the masks, rasterised on the same pixels at the same place. Likewise
-    for the chord perpendicular to it on its slice.
+    for the chord perpendicular to it on its slice. Nothing is ever taken off: the shape holds these centres.
 
     Parameters
     ----------
@@ -107,15 +106,35 @@ def of_masks(masks: Sequence[npt.NDArray[np.bool_]], steps_mm: FloatArray) -> tu
     tuple
         Number of the mask with the longest diameter, and its diameters.
     """
-    drawn = [(i, found) for i, mask in enumerate(masks) for found in _equally_long(row_ends(mask) @ steps_mm)]
-    longest_mm = max(found.long_mm for _, found in drawn)
-    near = {i for i, found in drawn if found.long_mm > longest_mm - NEAR_PX * _pixel(steps_mm)}
+    near_mm = NEAR_PX * _pixel(steps_mm)
+    drawn = _drawn(masks, steps_mm, near_mm)
+    longest_mm = max(_length(pairs[0]) for _, pairs in drawn.values())
+    near = [i for i, (_, pairs) in drawn.items() if _length(pairs[0]) > longest_mm - near_mm]
     ellipses = {i: _Ellipse.like(masks[i], steps_mm) for i in near}
-    missed_mm = max(e.long_mm for e in ellipses.values()) - max(e.drawn_long_mm for e in ellipses.values())
-    tied = [(i, found) for i, found in drawn if found.long_mm >= longest_mm - TIE]
-    whole = [_completed(found, ellipses[i], missed_mm) for i, found in tied]
-    best = longest_of(whole)
-    return tied[best][0], whole[best]
+    true_mm = max(ellipse.long_mm for ellipse in ellipses.values())
+    missed_mm = max(0.0, true_mm - max(ellipse.drawn_long_mm for ellipse in ellipses.values()))
+    tied = [i for i in sorted(near) if _length(drawn[i][1][0]) >= longest_mm - TIE]
+    whole = [
+        (i, _completed(found, ellipses[i], missed_mm)) for i in tied for found in _with_chords(*drawn[i])
+    ]
+    return whole[longest_of([found for _, found in whole])]
+
+
+def _drawn(
+    masks: Sequence[npt.NDArray[np.bool_]], steps_mm: FloatArray, near_mm: float
+) -> dict[int, tuple[FloatArray, list[FloatArray]]]:
+    """Hull of the pixel centres and ends of its longest diameters, of masks that come near the longest."""
+    ends = [row_ends(mask) for mask in masks]
+    spans = [float(np.hypot(*(np.ptp(points, axis=0) @ abs(steps_mm)))) for points in ends]
+    drawn: dict[int, tuple[FloatArray, list[FloatArray]]] = {}
+    longest_mm = 0.0
+    for i in sorted(range(len(masks)), key=lambda i: -spans[i]):
+        if spans[i] < longest_mm - near_mm:
+            break
+        hull = convex_hull(ends[i] @ steps_mm)
+        drawn[i] = hull, longest(hull)
+        longest_mm = max(longest_mm, _length(drawn[i][1][0]))
+    return drawn
 
 
 def _completed(drawn: Diameters, ellipse: _Ellipse, missed_long_mm: float) -> Diameters:
@@ -195,7 +214,7 @@ class _Ellipse:
     def missed_across(self, direction: FloatArray) -> float:
         u = direction / np.hypot(*direction)
         chord = float(4 / np.sqrt(u @ np.linalg.inv(self.moments) @ u))
-        return chord - _length(across(self.hull, direction))
+        return max(0.0, chord - _length(across(self.hull, direction)))
 
 
 def _pixel(steps_mm: FloatArray) -> float:

@@ -171,22 +171,22 @@ def convex_hull(points: npt.ArrayLike) -> FloatArray:
     FloatArray
         (m, 2), m >= 1.
     """
-    unique = np.unique(np.asarray(points, dtype=np.float64), axis=0).tolist()
+    unique = sorted(set(map(tuple, np.asarray(points, dtype=np.float64).tolist())))
     if len(unique) < 3:
         return np.array(unique, dtype=np.float64)
     lower, upper = _chain(unique), _chain(unique[::-1])
     return np.array(lower[:-1] + upper[:-1], dtype=np.float64)
 
 
-def _chain(points: list[list[float]]) -> list[list[float]]:
-    chain: list[list[float]] = []
+def _chain(points: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
+    chain: list[tuple[float, ...]] = []
     for x, y in points:
         while len(chain) > 1:
             (x0, y0), (x1, y1) = chain[-2:]
             if (x1 - x0) * (y - y0) - (y1 - y0) * (x - x0) > 0:
                 break
             chain.pop()
-        chain.append([x, y])
+        chain.append((x, y))
     return chain
 
 
@@ -211,15 +211,16 @@ def longest(hull: npt.ArrayLike) -> list[FloatArray]:
     first, second = _antipodal(corners)
     distance = np.hypot(*(corners[first] - corners[second]).T)
     far = distance >= distance.max() - TIE
-    pairs = np.unique(np.sort(np.column_stack([first[far], second[far]]), axis=1), axis=0)
-    return [corners[pair] for pair in pairs[:MOST_TIES]]
+    pairs = {(min(i, j), max(i, j)) for i, j in zip(first[far].tolist(), second[far].tolist(), strict=True)}
+    return [corners[[i, j]] for i, j in sorted(pairs)[:MOST_TIES]]
 
 
 def _antipodal(corners: FloatArray) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Pairs of corners that parallel lines can touch: the ends of each edge, and the corners opposite."""
     count = len(corners)
-    edges = np.roll(corners, -1, axis=0) - corners
-    turn = np.unwrap(np.arctan2(edges[:, 1], edges[:, 0]))
+    edges = corners[np.arange(1, count + 1) % count] - corners
+    turn = np.arctan2(edges[:, 1], edges[:, 0])
+    turn = np.where(turn < turn[0], turn + 2 * np.pi, turn)
     opposite = np.searchsorted(np.concatenate([turn, turn + 2 * np.pi]), turn + np.pi)
     edge = np.arange(count)
     # One corner more to either side, for edges that are parallel but for the last float digit.

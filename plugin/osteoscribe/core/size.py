@@ -64,7 +64,7 @@ class Size:
     maximum_3d_diameter_mm
         Longest 3D diameter, or None where the mark has no volume.
     volume_mm3
-        Volume by counting voxels, or None where the mark has no area.
+        Volume by counting voxels, or None where the mark has no area or is an outline on one image alone.
     mesh_volume_mm3
         Volume enclosed by the triangle mesh of the mark's voxels, or None likewise.
     whole_mm
@@ -146,7 +146,7 @@ def _size(region: Region, k: int, diameters: Diameters, thickness_mm: float) -> 
     grid = region.grid
     origin, basis = _plane(grid, k)
     long_axis = _clean(diameters.long_mm)
-    solid = region.kind is not RegionKind.CALIPER and region.mask.any()
+    solid = region.kind is not RegionKind.CALIPER and region.mask.any() and not region.flat
     heights = _layer_heights(region) if solid else None
     volume = _volume(region, heights) if heights is not None else None
     mesh = (
@@ -180,7 +180,8 @@ def _clean(number: float) -> float:
 def _plane(grid: Grid, k: int) -> tuple[FloatArray, FloatArray]:
     """Origin (3,) of a slice and two orthogonal unit vectors (2, 3) in it: along a row, and down."""
     right = grid.column_step_lps_mm / grid.column_spacing_mm
-    return grid.origins_lps_mm[k], np.array([right, np.cross(grid.normal, right)])
+    down = grid.row_step_lps_mm - (grid.row_step_lps_mm @ right) * right
+    return grid.origins_lps_mm[k], np.array([right, down / np.linalg.norm(down)])
 
 
 def _to_plane(grid: Grid, k: int, points_rc: npt.ArrayLike) -> FloatArray:
@@ -219,7 +220,8 @@ def _longest_slice(region: Region) -> tuple[int, Diameters] | None:
 
 
 def _pixel_area(grid: Grid) -> float:
-    return float(np.linalg.norm(np.cross(grid.row_step_lps_mm, grid.column_step_lps_mm)))
+    _, basis = _plane(grid, 0)
+    return abs(float(np.linalg.det(_steps_mm(grid, basis))))
 
 
 def _layer_heights(region: Region) -> FloatArray | None:

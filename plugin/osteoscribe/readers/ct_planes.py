@@ -19,7 +19,7 @@ CT_SOP_CLASSES = (
 )
 """SOP classes whose images can be slices of a CT series."""
 
-MAX_MATRIX = 8192
+MAX_MATRIX = 4096
 """Largest number of rows or columns; CT scanners make up to 2048."""
 MAX_SPACING_MM = 100
 MAX_POSITION_MM = 100_000

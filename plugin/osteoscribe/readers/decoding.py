@@ -31,7 +31,12 @@ DECODERS = {
     "1.2.840.10008.1.2.4.90": "pylibjpeg",  # JPEG 2000 Lossless, pylibjpeg-openjpeg
     "1.2.840.10008.1.2.4.91": "pylibjpeg",  # JPEG 2000
 }
-"""pydicom's name of the decoder for each compressed transfer syntax."""
+"""pydicom's name of the decoder for each compressed transfer syntax of CT."""
+_DECODERS = {
+    **DECODERS,
+    "1.2.840.10008.1.2.4.201": "pylibjpeg",  # High-Throughput JPEG 2000 Lossless, of masks
+    "1.2.840.10008.1.2.4.202": "pylibjpeg",  # High-Throughput JPEG 2000 with RPCL Lossless, of masks
+}
 _LOSSY_JPEG = frozenset({"1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.53", "1.2.840.10008.1.2.4.55"})
 
 DECODER_ERRORS = (
@@ -87,7 +92,7 @@ def decode_frame(frame: bytes, form: FrameFormat) -> npt.NDArray[np.integer]:
                     bits_stored=form.bits_stored,
                 )
             array, _ = get_decoder(UID(syntax)).as_array(
-                _image_of(frame, form), index=0, raw=True, decoding_plugin=DECODERS[syntax]
+                _image_of(frame, form), index=0, raw=True, decoding_plugin=_DECODERS[syntax]
             )
     except DECODER_ERRORS as error:
         raise _damaged(error) from None

@@ -1,6 +1,6 @@
 """Frames of a segmentation's pixel data, one at a time, never larger than what was received can hold.
 
-The encodings that matter for masks are decoded here or by pydicom; what cannot be decoded to exactly the
+Plain encodings are undone here, code streams in the decoding processes; what cannot be decoded to exactly the
 right number of pixels is refused: a wrong mask is worse than none.
 
 References
@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
-from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
     HTJ2KLossless,
     HTJ2KLosslessRPCL,
@@ -32,7 +31,8 @@ from pydicom.uid import (
 
 from osteoscribe.errors import InputError
 from osteoscribe.readers.attributes import UNREADABLE, integer, text, value
-from osteoscribe.readers.codestream import check_frame
+from osteoscribe.readers.decoder_process import begin_decoding
+from osteoscribe.readers.decoding import FrameFormat
 
 PixelArray = npt.NDArray[Any]
 """(rows, columns) of uint8 or uint16."""
@@ -42,8 +42,8 @@ DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
 NATIVE = frozenset(
     ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
 )
-BY_PYDICOM = frozenset((JPEG2000Lossless, HTJ2KLossless, HTJ2KLosslessRPCL, JPEGLSLossless))
-SUPPORTED = NATIVE | BY_PYDICOM | {RLELossless, DEFLATED_IMAGE_FRAME}
+CODE_STREAMS = frozenset((JPEG2000Lossless, HTJ2KLossless, HTJ2KLosslessRPCL, JPEGLSLossless))
+SUPPORTED = NATIVE | CODE_STREAMS | {RLELossless, DEFLATED_IMAGE_FRAME}
 
 MAX_FRAME_PIXELS = 1 << 26
 """8192 x 8192 pixels: no CT has larger slices, and a header must not make us allocate more."""
@@ -171,7 +171,7 @@ def _encapsulated(ds: Dataset, data: bytes, layout: FrameLayout, syntax: str) ->
         for frame in encoded:
             if count == layout.number_of_frames:
                 break
-            yield _decoded(ds, frame, count, layout, syntax)
+            yield _decoded(frame, count, layout, syntax)
             count += 1
     except (*UNREADABLE, RuntimeError, zlib.error) as error:
         raise _undecodable(f"frame {count + 1}: {type(error).__name__}") from error
@@ -186,22 +186,32 @@ def _undecodable(found: str) -> InputError:
     )
 
 
-def _decoded(ds: Dataset, frame: bytes, index: int, layout: FrameLayout, syntax: str) -> PixelArray:
-    shape = (layout.rows, layout.columns)
-    if syntax in BY_PYDICOM:
-        try:
-            check_frame(frame, transfer_syntax_uid=syntax, rows=layout.rows, columns=layout.columns)
-        except InputError as error:
-            raise _undecodable(f"frame {index + 1}: {error.message}") from error
-        array, _ = get_decoder(syntax).as_array(ds, index=index, raw=True)
-        if array.shape != shape or array.dtype.kind != "u":
-            raise _undecodable(f"frame {index + 1} has shape {array.shape}")
-        return array.astype(np.uint16 if layout.bits_allocated == 16 else np.uint8)
+def _decoded(frame: bytes, index: int, layout: FrameLayout, syntax: str) -> PixelArray:
+    if syntax in CODE_STREAMS:
+        return _decoded_code_stream(frame, index, layout, syntax)
     if syntax == RLELossless:
         return _from_bytes(_rle_planes(frame, layout), layout)
     raw = zlib.decompressobj(wbits=-15).decompress(frame, layout.frame_bytes + 2)
     # A frame of an odd number of bytes may be padded to even length before deflating.
     return _from_bytes(raw[: layout.frame_bytes] if len(raw) == layout.frame_bytes + 1 else raw, layout)
+
+
+def _decoded_code_stream(frame: bytes, index: int, layout: FrameLayout, syntax: str) -> PixelArray:
+    form = FrameFormat(
+        transfer_syntax_uid=syntax,
+        rows=layout.rows,
+        columns=layout.columns,
+        bits_allocated=layout.bits_allocated,
+        bits_stored=layout.bits_allocated,
+        signed=False,
+    )
+    try:
+        array = begin_decoding(frame, form).result()
+    except InputError as error:
+        raise _undecodable(f"frame {index + 1}: {error.message}") from None
+    if array.dtype.kind != "u":
+        raise _undecodable(f"frame {index + 1} has signed values")
+    return array.astype(np.uint16 if layout.bits_allocated == 16 else np.uint8)
 
 
 def _from_bytes(raw: bytes, layout: FrameLayout) -> PixelArray:

@@ -29,9 +29,10 @@ READABLE_TRANSFER_SYNTAXES = (_EXPLICIT, _IMPLICIT, _BIG_ENDIAN, _DEFLATED, *DEC
 """Transfer syntaxes whose CT pixels can be decoded here."""
 
 SLICES_AT_ONCE = 16
-"""Compressed slices that are decoded side by side, and in memory together."""
-MAX_BOX_VOXELS = 1 << 25
-"""Largest box; a lesion of 100 mm at 0.3 mm has 3.7 million voxels in its box."""
+"""Slices that are decoded side by side and are in memory together; fewer where they are large."""
+PIXELS_AT_ONCE = 1 << 26
+MAX_BOX_VOXELS = 1 << 24
+"""Largest box; a lesion of 100 mm at 0.4 mm has 16 million voxels in its box."""
 
 
 def read_box(index: SeriesIndex, box: Box, read: ReadBytes) -> CtBox:
@@ -72,12 +73,14 @@ def read_box(index: SeriesIndex, box: Box, read: ReadBytes) -> CtBox:
             f"expected at most {MAX_BOX_VOXELS}",
         )
     voxels = np.empty(shape, dtype=np.float64)
-    frames = _Frames(index.grid.shape[1:], read)
-    for first in range(k0, k1, SLICES_AT_ONCE):
-        sources = index.slices[first : min(first + SLICES_AT_ONCE, k1)]
+    frames = _Frames(index.grid.shape[1:], slice(r0, r1), slice(c0, c1), read)
+    _, rows, columns = index.grid.shape
+    at_once = max(1, min(SLICES_AT_ONCE, PIXELS_AT_ONCE // (rows * columns)))
+    for first in range(k0, k1, at_once):
+        sources = index.slices[first : min(first + at_once, k1)]
         begun = [frames.begin(source) for source in sources]
         for k, (source, decoding) in enumerate(zip(sources, begun, strict=True), start=first - k0):
-            voxels[k] = frames.hounsfield(source, decoding, r0, r1)[:, c0:c1]
+            voxels[k] = frames.hounsfield(source, decoding)
     return CtBox(offset=(k0, r0, c0), voxels_hu=voxels)
 
 
@@ -107,8 +110,9 @@ def _readable(source: SliceSource) -> PixelLayout:
 class _Frames:
     """Reads frames; keeps the bytes of the last instance, for the next frame of the same."""
 
-    def __init__(self, matrix: tuple[int, int], read: ReadBytes) -> None:
+    def __init__(self, matrix: tuple[int, int], r: slice, c: slice, read: ReadBytes) -> None:
         self._rows, self._columns = matrix
+        self._r, self._c = r, c
         self._read = read
         self._blob: BlobRef | None = None
         self._pixels = b""
@@ -119,31 +123,27 @@ class _Frames:
             layout = _readable(source)
             return self._begin_decoding(source, layout) if source.transfer_syntax_uid in DECODERS else None
 
-    def hounsfield(
-        self, source: SliceSource, decoding: Future[Values] | None, r0: int, r1: int
-    ) -> npt.NDArray[np.float64]:
-        """Give the HU of rows [r0, r1) of a slice that was begun."""
+    def hounsfield(self, source: SliceSource, decoding: Future[Values] | None) -> npt.NDArray[np.float64]:
+        """Give the HU of the rows and columns of a slice that was begun."""
         with _naming(source):
             layout = _readable(source)
-            stored = self._stored(source, layout, decoding, r0, r1)
+            stored = self._stored(source, layout, decoding)
             if layout.modality_lut:
                 return self._through_lut(source, stored)
             return np.asarray(stored * source.slope + source.intercept, dtype=np.float64)
 
-    def _stored(
-        self, source: SliceSource, layout: PixelLayout, decoding: Future[Values] | None, r0: int, r1: int
-    ) -> npt.NDArray[np.int64]:
-        """Give the stored values of rows [r0, r1)."""
+    def _stored(self, source: SliceSource, layout: PixelLayout, decoding: Future[Values] | None) -> Values:
+        """Give the stored values of the rows and columns."""
         unused_below = layout.high_bit + 1 - layout.bits_stored
         if decoding is not None:
             shift = unused_below if source.transfer_syntax_uid == RLE else 0
-            return stored_values(decoding.result()[r0:r1], layout, shift)
+            return stored_values(decoding.result()[self._r, self._c], layout, shift)
         big = source.transfer_syntax_uid == _BIG_ENDIAN
         if big and layout.bits_allocated == 8:
             raise InputError("ct.cannot-decode", "its bytes are swapped in pairs; send it little endian")
         row = self._columns * layout.bits_allocated // 8
         first = ((source.ref.frame_number or 1) - 1) * self._rows * row
-        start, stop = first + r0 * row, first + r1 * row
+        start, stop = first + self._r.start * row, first + self._r.stop * row
         if layout.offset is None:
             values = self._pixel_bytes(source)[start:stop]
         else:
@@ -151,8 +151,8 @@ class _Frames:
         if len(values) != stop - start:
             raise InputError("ct.cannot-decode", "its pixel data is shorter than its matrix; send it again")
         unsigned = np.dtype(f"{'>' if big else '<'}u{layout.bits_allocated // 8}")
-        raw = np.frombuffer(values, dtype=unsigned).reshape(r1 - r0, self._columns)
-        return stored_values(raw, layout, unused_below)
+        raw = np.frombuffer(values, dtype=unsigned).reshape(-1, self._columns)
+        return stored_values(raw[:, self._c], layout, unused_below)
 
     def _pixel_bytes(self, source: SliceSource) -> bytes:
         """Give all bytes from the pixel data's value on; of a compressed or deflated instance."""
@@ -200,7 +200,7 @@ class _Frames:
         )
         return begin_decoding(frame, form)
 
-    def _through_lut(self, source: SliceSource, stored: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    def _through_lut(self, source: SliceSource, stored: Values) -> npt.NDArray[np.float64]:
         """Apply the Modality LUT Sequence (PS3.3 C.11.1.1)."""
         ds = read_dataset(
             self._read(source.blob, 0, source.blob.length), transfer_syntax_uid=source.transfer_syntax_uid
@@ -215,7 +215,7 @@ class _Frames:
             ) from None
 
 
-def stored_values(raw: npt.NDArray[np.integer], layout: PixelLayout, shift: int) -> npt.NDArray[np.int64]:
+def stored_values(raw: Values, layout: PixelLayout, shift: int) -> Values:
     """Take the stored values out of their cells: without overlay bits above, sign-extended.
 
     Parameters
@@ -237,7 +237,8 @@ def stored_values(raw: npt.NDArray[np.integer], layout: PixelLayout, shift: int)
     >>> stored_values(np.array([0x0FFF, 0xF001], dtype=np.uint16), layout, 0).tolist()
     [-1, 1]
     """
-    values = (raw.astype(np.int64) >> shift) & ((1 << layout.bits_stored) - 1)
+    cells: Values = raw.astype(np.int32) if layout.bits_allocated <= 16 else raw.astype(np.int64)
+    values = (cells >> shift) & ((1 << layout.bits_stored) - 1)
     if layout.signed:
         sign = 1 << (layout.bits_stored - 1)
         values = (values ^ sign) - sign

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from pydicom import Dataset
 
 from osteoscribe.core.codes import Code
 from osteoscribe.core.marks import InstanceRef
+from osteoscribe.writers.encoded import Elements, encoded_elements, encoded_item
 
 CONTAINS = "CONTAINS"
 HAS_CONCEPT_MOD = "HAS CONCEPT MOD"
@@ -21,20 +23,33 @@ SELECTED_FROM = "SELECTED FROM"
 
 LONGEST_CODE_VALUE = 16
 """Longer values go to Long Code Value (PS3.3 table 8.8-1a)."""
+_CODE_VALUE, _LONG_CODE_VALUE = 0x00080100, 0x00080119
+_CODING_SCHEME_DESIGNATOR, _CODE_MEANING = 0x00080102, 0x00080104
 MOST_DECIMALS = 13
 """A decimal string holds at most 16 characters (PS3.5 6.2)."""
 
 
 def coded(code: Code) -> Dataset:
     """One item of a code sequence (PS3.3 table 8.8-1)."""
+    if code.meaning.isascii() and code.value.isascii() and code.scheme.isascii():
+        return encoded_item(_encoded_code(code))
     item = Dataset()
-    if len(code.value) > LONGEST_CODE_VALUE:
-        item.LongCodeValue = code.value
-    else:
-        item.CodeValue = code.value
+    setattr(item, "LongCodeValue" if len(code.value) > LONGEST_CODE_VALUE else "CodeValue", code.value)
     item.CodingSchemeDesignator = code.scheme
     item.CodeMeaning = code.meaning
     return item
+
+
+@lru_cache(maxsize=1024)
+def _encoded_code(code: Code) -> Elements:
+    is_long = len(code.value) > LONGEST_CODE_VALUE
+    return encoded_elements(
+        {
+            _LONG_CODE_VALUE if is_long else _CODE_VALUE: ("UC" if is_long else "SH", code.value),
+            _CODING_SCHEME_DESIGNATOR: ("SH", code.scheme),
+            _CODE_MEANING: ("LO", code.meaning),
+        }
+    )
 
 
 def _item(value_type: str, name: Code | None, relationship: str, children: Sequence[Dataset]) -> Dataset:

@@ -17,7 +17,12 @@ from osteoscribe.core import codes
 from osteoscribe.core.report import Report
 from osteoscribe.writers import modules, uids
 from osteoscribe.writers.copying import copy_patient_and_study, quiet
-from osteoscribe.writers.document import BASIC_TEXT_SR, EvidenceRef
+from osteoscribe.writers.document import (
+    BASIC_TEXT_SR,
+    REFERENCED_SOP_CLASS_UID,
+    REFERENCED_SOP_INSTANCE_UID,
+    EvidenceRef,
+)
 from osteoscribe.writers.gate_findings import check_findings
 from osteoscribe.writers.key_image import SECONDARY_CAPTURE
 from osteoscribe.writers.profiles import STANDARD, Profile
@@ -208,7 +213,7 @@ def _check_tree(ds: Dataset, kind: str) -> None:
 
 def _check_references(ds: Dataset, evidence: Sequence[EvidenceRef]) -> None:
     cited = {
-        (str(sop.ReferencedSOPInstanceUID), str(sop.ReferencedSOPClassUID))
+        _named(sop)
         for keyword in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence")
         for study in ds.get(keyword, [])
         for series in study.ReferencedSeriesSequence
@@ -218,8 +223,17 @@ def _check_references(ds: Dataset, evidence: Sequence[EvidenceRef]) -> None:
         fail("gate.reference", "the evidence is not what the report was made from")
     for _, item in pairs(ds):
         for sop in item.get("ReferencedSOPSequence", []):
-            if (str(sop.ReferencedSOPInstanceUID), str(sop.ReferencedSOPClassUID)) not in cited:
+            if _named(sop) not in cited:
                 fail("gate.reference", "an image is referred to that is not in the evidence")
+
+
+def _named(sop: Dataset) -> tuple[str, str]:
+    """Instance and class of a reference; of hundreds, so its bytes are taken as they are."""
+    found = []
+    for tag in (REFERENCED_SOP_INSTANCE_UID, REFERENCED_SOP_CLASS_UID):
+        value = sop.get_item(tag).value
+        found.append(value.rstrip(b"\0").decode("ascii") if isinstance(value, bytes) else str(value))
+    return found[0], found[1]
 
 
 def _check_words(ds: Dataset, report: Report, kind: str) -> None:
@@ -238,3 +252,6 @@ def _check_words(ds: Dataset, report: Report, kind: str) -> None:
     for text in said:
         if text not in words:
             fail("gate.phrase", "a sentence, lesion, problem or the disclaimer is not in the document")
+    named = {str(item.PersonName) for _, item in pairs(ds) if item.ValueType == "PNAME"}
+    if named != {f.lesion.mark.observer_name for f in report.findings if f.lesion.mark.observer_name}:
+        fail("gate.observer", "the persons named are not those who marked")

@@ -73,7 +73,7 @@ def build_sr(
     )
     ds = new_document(report, context, evidence, kind)
     children = [
-        *observation_context(report),
+        *observation_context(report, observers(report) if has_one_observer(report) else ()),
         _procedure_reported(ds),
         content.text(profile.phrase_code, wording.summary(report)),
         _image_library(report),
@@ -86,14 +86,24 @@ def build_sr(
     return ds
 
 
-def observation_context(report: Report) -> list[Dataset]:
+def observers(report: Report) -> tuple[str, ...]:
+    """The persons who marked, each once."""
+    names = (finding.lesion.mark.observer_name for finding in report.findings)
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def has_one_observer(report: Report) -> bool:
+    """Whether one and the same person made every mark."""
+    names = {finding.lesion.mark.observer_name for finding in report.findings}
+    return len(names) == 1 and names != {None} and names != {""}
+
+
+def observation_context(report: Report, persons: Sequence[str]) -> list[Dataset]:
     """Language, the persons who marked, and this device (TID 1204, 1002, 1003, 1004)."""
     relationship = content.HAS_OBS_CONTEXT
     items = [content.code(codes.LANGUAGE, codes.ENGLISH, relationship=content.HAS_CONCEPT_MOD)]
-    names = (finding.lesion.mark.observer_name for finding in report.findings)
-    for name in dict.fromkeys(name for name in names if name):
-        items.append(content.code(codes.OBSERVER_TYPE, codes.PERSON, relationship=relationship))
-        items.append(content.person_name(codes.PERSON_OBSERVER_NAME, name))
+    for name in persons:
+        items += _person(name)
     items.append(content.code(codes.OBSERVER_TYPE, codes.DEVICE, relationship=relationship))
     device = uids.device_uid(report)
     items.append(content.uid_reference(codes.DEVICE_OBSERVER_UID, device, relationship=relationship))
@@ -105,6 +115,11 @@ def observation_context(report: Report) -> list[Dataset]:
     ):
         items.append(content.text(name_code, value, relationship=relationship))
     return items
+
+
+def _person(name: str) -> list[Dataset]:
+    kind = content.code(codes.OBSERVER_TYPE, codes.PERSON, relationship=content.HAS_OBS_CONTEXT)
+    return [kind, content.person_name(codes.PERSON_OBSERVER_NAME, name)]
 
 
 def _procedure_reported(ds: Dataset) -> Dataset:
@@ -158,8 +173,11 @@ def _groups(finding: Finding, profile: Profile, identifier: str, report: Report)
     segment = segment_number(lesion)
     axes = _axes(lesion)
     volume = [*_volume(lesion), *_intensity(lesion)]
+    # The template has room for one person over all; several stand with their own lesions.
+    observer = lesion.mark.observer_name
     planar = [
         *_identity(finding, identifier),
+        *(_person(observer) if observer and not has_one_observer(report) else ()),
         *axes,
         *([] if segment is not None and volume else volume),
         *_evaluations(finding, profile),

@@ -13,13 +13,16 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
-from pynetdicom import AE
+from pynetdicom import AE, build_context
 
 from osteoscribe.app.ports import Envelope
 from osteoscribe.app.settings import NodeSettings, Settings, StoreSettings
 from osteoscribe.bootstrap.node import open_listener
 from osteoscribe.errors import SetupError, StoreError
 from osteoscribe.net.scp import Listener
+from osteoscribe.readers import frames
+from osteoscribe.readers.datasets import read_dataset
+from osteoscribe.readers.marks import DOCUMENTS, MARK_SOP_CLASSES, MASK_SOP_CLASSES, read_marks
 from osteoscribe.store.folder import open_folder
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.planning import PlanTable
@@ -29,6 +32,7 @@ from osteoscribe.store.schema import INSTANCES, open_database
 from osteoscribe.store.segments import SegmentStore
 from tests.fakes.dicom import CT, EXPLICIT, ct_slice, ct_uid, encode, mark_object
 from tests.fakes.node import RunningNode, receiving_node, send, store_raw
+from tests.readers.mark_fuzz import DIALECTS
 
 
 @pytest.fixture
@@ -87,6 +91,33 @@ def test_a_changed_mark_supersedes_the_older_one(node: RunningNode) -> None:
     marks = PlanTable(engine).open_marks()
     engine.dispose()
     assert [mark.sha256 for mark in marks] == [hashlib.sha256(encode(changed)).hexdigest()]
+
+
+def test_every_class_that_a_reader_knows_is_taken_in_what_it_can_be_written_in(node: RunningNode) -> None:
+    classes = sorted(MARK_SOP_CLASSES | DOCUMENTS.keys())
+    asked = [(one, EXPLICIT) for one in classes]
+    asked += [(one, syntax) for one in sorted(MASK_SOP_CLASSES) for syntax in sorted(frames.SUPPORTED)]
+    ae = AE()
+    ae.requested_contexts = [build_context(sop_class, syntax) for sop_class, syntax in asked]
+    association = ae.associate("127.0.0.1", node.port)
+    accepted = [(one.abstract_syntax, one.transfer_syntax[0]) for one in association.accepted_contexts]
+    association.release()
+    assert accepted == asked
+    assert len(classes) > 25
+
+
+def test_a_mask_of_deflated_frames_is_taken_and_read(node: RunningNode) -> None:
+    ds = DIALECTS["SEG deflated frames"]()
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = "1.2.3.1", "1.2.3.2"
+    encoded = encode(ds)
+    uids = {"sop_class_uid": str(ds.SOPClassUID), "sop_instance_uid": str(ds.SOPInstanceUID)}
+    syntax = str(ds.file_meta.TransferSyntaxUID)
+    assert store_raw(node.port, encoded, **uids, transfer_syntax_uid=syntax) == 0
+    (row,) = rows(node)
+    (blob,) = (one.blob for one in SegmentStore(node.folder.segments).scan(str(row["segment"])))
+    stored = SegmentStore(node.folder.segments).read_bytes(blob, 0, blob.length)
+    marks = read_marks(read_dataset(stored, transfer_syntax_uid=str(row["transfer_syntax_uid"])))
+    assert [mark.dialect for mark in marks] == ["SEG binary", "SEG binary"]
 
 
 def test_unknown_sop_class_is_refused_at_negotiation_and_logged(

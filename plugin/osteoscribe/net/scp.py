@@ -28,6 +28,8 @@ from osteoscribe.net.guard import (
     calling_aes,
     connection_limit,
 )
+from osteoscribe.readers.ct import CT_SOP_CLASSES
+from osteoscribe.readers.marks import DOCUMENTS, MARK_SOP_CLASSES, MASK_SOP_CLASSES, MASK_TRANSFER_SYNTAXES
 
 LOGGER = logging.getLogger(__name__)
 
@@ -44,24 +46,8 @@ TEMPORARY_CONGESTION = (2, 3, 1)
 """Rejected for the time being, by the presentation service: temporary congestion (PS3.8 table 9-21)."""
 
 VERIFICATION = "1.2.840.10008.1.1"
-STORED_SOP_CLASSES = (
-    "1.2.840.10008.5.1.4.1.1.2",  # CT Image
-    "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT Image
-    "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT Image
-    "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
-    "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation
-    "1.2.840.10008.5.1.4.1.1.481.3",  # RT Structure Set
-    "1.2.840.10008.5.1.4.1.1.88.11",  # Basic Text SR
-    "1.2.840.10008.5.1.4.1.1.88.22",  # Enhanced SR
-    "1.2.840.10008.5.1.4.1.1.88.33",  # Comprehensive SR
-    "1.2.840.10008.5.1.4.1.1.88.34",  # Comprehensive 3D SR
-    "1.2.840.10008.5.1.4.1.1.88.59",  # Key Object Selection Document
-    "1.2.840.10008.5.1.4.1.1.11.1",  # Grayscale Softcopy Presentation State
-    "1.2.840.10008.5.1.4.1.1.11.2",  # Color Softcopy Presentation State
-    "1.2.840.10008.5.1.4.1.1.11.3",  # Pseudo-Color Softcopy Presentation State
-    "1.2.840.10008.5.1.4.1.1.11.4",  # Blending Softcopy Presentation State
-)
-"""Storage SOP Classes that are accepted (PS3.4 B.5); others are refused at negotiation."""
+STORED_SOP_CLASSES = (*CT_SOP_CLASSES, *sorted(MARK_SOP_CLASSES), *sorted(DOCUMENTS))
+"""Storage SOP Classes that are accepted (PS3.4 B.5): CT, all marks, and what is listed as no mark."""
 
 UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
 
@@ -306,7 +292,8 @@ def _entity(settings: NodeSettings, transfer_syntaxes: tuple[str, ...]) -> AE:
     # A destination that reports on an association of its own does so as SCP (PS3.4 J.3.3).
     ae.add_supported_context(PUSH_MODEL, list(UNCOMPRESSED[:2]), scu_role=True, scp_role=True)
     for sop_class in STORED_SOP_CLASSES:
-        ae.add_supported_context(sop_class, list(transfer_syntaxes))
+        of_masks = MASK_TRANSFER_SYNTAXES if sop_class in MASK_SOP_CLASSES else ()
+        ae.add_supported_context(sop_class, list(dict.fromkeys((*transfer_syntaxes, *of_masks))))
     return ae
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from pydicom import Dataset
 
@@ -125,6 +126,37 @@ def replaced_objects(objects: Sequence[MarkObject]) -> Mapping[str, str]:
                     uid = str(item.get("ReferencedSOPInstanceUID") or "")
                     replaced[uid] = newer.instance.header.sop_instance_uid
     return replaced
+
+
+def homes_of(objects: Sequence[MarkObject], shelf: SeriesShelf) -> dict[str, str]:
+    """The CT series that each mark object refers to; the empty UID where none of it is here."""
+    homes = {}
+    for header in (one.instance.header for one in objects):
+        uid = shelf.series_of(header.referenced_instances)
+        if uid is None and header.referenced_series_uid in shelf.series:
+            uid = header.referenced_series_uid
+        homes[header.sop_instance_uid] = uid or ""
+    return homes
+
+
+def time_of(objects: Sequence[MarkObject]) -> datetime:
+    """The time of the newest mark object; of none, the epoch."""
+    for one in reversed(objects):
+        moment = _stated_time(one.dataset)
+        if moment is not None:
+            return moment
+    return datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _stated_time(dataset: Dataset) -> datetime | None:
+    for name in ("Content", "StructureSet", "InstanceCreation", "Series", "Study"):
+        day = str(dataset.get(f"{name}Date") or "")
+        clock = str(dataset.get(f"{name}Time") or "").split(".")[0].ljust(6, "0")
+        try:
+            return datetime.strptime(day + clock, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        except ValueError:
+            continue
+    return None
 
 
 def where_of(mark: RoiMark | UnreadableMark) -> str:

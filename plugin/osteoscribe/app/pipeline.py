@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 
 from pydicom import Dataset
@@ -16,12 +16,14 @@ from osteoscribe.app.gather import (
     CtSeries,
     MarkObject,
     SeriesShelf,
+    homes_of,
     ignored_of,
     place_on_series,
     problem_of,
     replaced_objects,
     roi_overlays,
     shelve,
+    time_of,
     where_of,
 )
 from osteoscribe.app.measure import Measured, measure, same_shape
@@ -97,8 +99,12 @@ class Outcome:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Tally:
-    """What has been found so far, by CT series; the empty UID collects what belongs to none."""
+    """What has been found so far, by CT series; the empty UID collects what belongs to none.
 
+    ``homes`` gives the CT series that a mark object refers to, by its SOP Instance UID.
+    """
+
+    homes: dict[str, str] = field(default_factory=dict)
     measured: dict[str, list[Measured]] = field(default_factory=lambda: defaultdict(list))
     problems: dict[str, list[Problem]] = field(default_factory=lambda: defaultdict(list))
     ignored: dict[str, list[Ignored]] = field(default_factory=lambda: defaultdict(list))
@@ -134,6 +140,7 @@ def run(request: Request, practice: Practice, show: Show = lambda *_: None) -> O
     indexes = _Indexes(
         shelf, frozenset(uid for one in objects for uid in one.instance.header.referenced_instances)
     )
+    tally.homes = homes_of(objects, shelf)
     rois = _rois(objects, tally)
     for done, (mark, study_uid) in enumerate(rois):
         show("measuring marks", done, len(rois))
@@ -256,7 +263,7 @@ def _rois(objects: Sequence[MarkObject], tally: _Tally) -> list[tuple[RoiMark | 
         try:
             marks = read_marks(one.dataset)
         except InputError as error:
-            tally.problems[""].append(
+            tally.problems[tally.homes[header.sop_instance_uid]].append(
                 Problem(code=error.code, message=error.message, where=header.sop_instance_uid)
             )
             continue
@@ -283,19 +290,20 @@ def _take(
     policy = practice.labels.policy_for(request.calling_ae)
     selection = select(mark, practice.labels, policy, request.label_patterns)
     if isinstance(selection, LeftOut):
-        uid = "" if isinstance(mark, UnreadableMark) else _likely_series(mark, shelf)
+        uid = _likely_series(mark, shelf, tally)
         tally.ignored[uid].append(
             Ignored(label=mark.label, source=mark.source, item=mark.item, reason=selection.reason)
         )
         return
     if isinstance(mark, UnreadableMark):
-        tally.problems[""].append(Problem(code=mark.code, message=mark.message, where=where_of(mark)))
+        uid = _likely_series(mark, shelf, tally)
+        tally.problems[uid].append(Problem(code=mark.code, message=mark.message, where=where_of(mark)))
         return
     try:
         placed = place_on_series(mark, study_instance_uid, shelf, indexes)
         measured = measure(placed, indexes(placed.series_instance_uid), request.read)
     except InputError as error:
-        tally.problems[_likely_series(mark, shelf)].append(problem_of(error, mark))
+        tally.problems[_likely_series(mark, shelf, tally)].append(problem_of(error, mark))
         return
     alike = next(
         (
@@ -312,12 +320,14 @@ def _take(
     tally.measured[placed.series_instance_uid].append(measured)
 
 
-def _likely_series(mark: RoiMark, shelf: SeriesShelf) -> str:
-    """The CT series that a mark names, where it is here; else the empty UID."""
+def _likely_series(mark: RoiMark | UnreadableMark, shelf: SeriesShelf, tally: _Tally) -> str:
+    """The CT series that a mark names, else its object, where it is here; else the empty UID."""
+    if isinstance(mark, UnreadableMark):
+        return tally.homes.get(mark.source.sop_instance_uid, "")
     uid = shelf.series_of([ref.sop_instance_uid for ref in mark.referenced_images])
     if uid is None and mark.referenced_series_uid in shelf.series:
         uid = mark.referenced_series_uid
-    return uid or ""
+    return uid or tally.homes.get(mark.source.sop_instance_uid, "")
 
 
 def _unmarked(shelf: SeriesShelf, indexes: _Indexes, tally: _Tally) -> list[Ignored]:
@@ -337,26 +347,6 @@ def _unmarked(shelf: SeriesShelf, indexes: _Indexes, tally: _Tally) -> list[Igno
     return unmarked
 
 
-def _time_of(objects: Sequence[MarkObject]) -> datetime:
-    """The time of the newest mark object; of none, the epoch."""
-    for one in reversed(objects):
-        moment = _stated_time(one.dataset)
-        if moment is not None:
-            return moment
-    return datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _stated_time(dataset: Dataset) -> datetime | None:
-    for name in ("Content", "StructureSet", "InstanceCreation", "Series", "Study"):
-        day = str(dataset.get(f"{name}Date") or "")
-        clock = str(dataset.get(f"{name}Time") or "").split(".")[0].ljust(6, "0")
-        try:
-            return datetime.strptime(day + clock, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-        except ValueError:
-            continue
-    return None
-
-
 def _report_all(
     request: Request,
     practice: Practice,
@@ -367,7 +357,7 @@ def _report_all(
     show: Show,
 ) -> list[Written]:
     """One report for each CT series that has a finding or a problem."""
-    accepted_at = request.accepted_at or _time_of(objects)
+    accepted_at = request.accepted_at or time_of(objects)
     age = {one.instance.header.sop_instance_uid: rank for rank, one in enumerate(objects)}
     contexts = {uid: _context(shelf.series[uid], request.read) for uid in tally.named}
     worded = word_series(

@@ -114,15 +114,8 @@ class NodeProcess:
 
     def status(self) -> dict[str, Any]:
         """What ``osteoscribe status --json`` says."""
-        command = [
-            sys.executable,
-            "-m",
-            "osteoscribe",
-            "status",
-            "--data",
-            str(self.folder / "data"),
-            "--json",
-        ]
+        command = [sys.executable, "-m", "osteoscribe", "status", "--config", str(self._config)]
+        command += ["--data", str(self.folder / "data"), "--json"]
         output = subprocess.run(
             command,
             env=dict(os.environ, PYTHONPATH=str(PLUGIN)),

@@ -28,7 +28,7 @@ Draw = Callable[[Report], Image.Image]
 class WrittenObject:
     """One encoded DICOM object of a report, as a Part 10 file.
 
-    ``role`` is ``sr``, ``text``, ``key image`` or ``notice``.
+    ``role`` is ``sr``, ``text``, ``key-image`` or ``notice``.
     """
 
     role: str
@@ -120,7 +120,7 @@ def _builders(report: Report, profile: Profile, draw: Draw | None) -> list[tuple
         builders.append(("text", build_companion))
     if report.findings and profile.key_image and draw is not None:
         picture = draw(report)
-        builders.append(("key image", lambda r, c, e, p: build_key_image(r, c, e, picture, p)))
+        builders.append(("key-image", lambda r, c, e, p: build_key_image(r, c, e, picture, p)))
     if report.problems and profile.notice:
         builders.append(("notice", build_notice))
     return builders

@@ -13,9 +13,9 @@ from osteoscribe.core.polygon import TIE, across, convex_hull, longest, row_ends
 
 LEAST_VARIANCE_PX2 = 1 / 16
 """Variance across a row of single pixels: that of an ellipse one pixel broad."""
-DISC_ELONGATION = 1.2
+DISC_ELONGATION = 1.1
 """A disc of d pixels across, rasterised at a random place, looks elliptic: the axes of its moments differ by
-1.2 / sqrt(d) pixels (root mean square over 4 to 100 pixels, ``docs/measurement.md``)."""
+1.1 / sqrt(d) pixels (root mean square; 0.9 to 1.3 from 4 to 100 pixels, ``docs/measurement.md``)."""
 NEAR_PX = 2.0
 """Slices whose diameter is within two pixels of the longest could be the longest."""
 EDGE = 1e-9

@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,12 +22,13 @@ def _bin() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def new_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+def new_postgresql() -> Iterator[Callable[[], str]]:
     """Makes a new empty database and gives its URL; skipped where there is no server to start."""
     programs = _bin()
     if programs is None:
         pytest.skip("outside program absent: PostgreSQL (.ci/setup installs it)")
-    folder = Path(tmp_path_factory.mktemp("postgresql"))
+    # Not pytest's own folder: that is closed to the server's owner.
+    folder = Path(tempfile.mkdtemp(prefix="osteoscribe-postgresql-"))
     data, sockets = folder / "data", folder / "s"
     sockets.mkdir()
     as_owner = []
@@ -34,9 +36,6 @@ def new_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
         # The server refuses to run as root.
         for path in (folder, sockets):
             shutil.chown(path, "postgres", "postgres")
-        for parent in (folder, *folder.parents):
-            if parent.name.startswith("pytest-"):
-                parent.chmod(0o755)
         as_owner = ["runuser", "-u", "postgres", "--"]
     run = lambda *command: subprocess.run(  # noqa: E731
         [*as_owner, *map(str, command)], check=True, capture_output=True, timeout=60, cwd=folder
@@ -58,4 +57,12 @@ def new_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
     try:
         yield make
     finally:
-        run(programs / "pg_ctl", "-D", data, "-m", "immediate", "stop")
+        stopped = subprocess.run(
+            [*as_owner, str(programs / "pg_ctl"), "-D", str(data), "-m", "fast", "-w", "stop"],
+            check=False,
+            capture_output=True,
+            timeout=60,
+            cwd=folder,
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+        assert stopped.returncode == 0, stopped

@@ -34,7 +34,7 @@ def on(ct: Sequence[Dataset], mark: Dataset, number: int = 1) -> Dataset:
     placed.StudyInstanceUID = ct[0].StudyInstanceUID
     placed.SeriesInstanceUID = f"1.2.3.8.{number}"
     placed.SOPInstanceUID = f"1.2.3.9.{number}"
-    placed.ContentDate, placed.ContentTime = "20260102", f"1200{number:02}"
+    placed.ContentDate, placed.ContentTime = "20260102", f"1200{number % 60:02}"
     return placed
 
 

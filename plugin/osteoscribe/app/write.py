@@ -28,7 +28,7 @@ Draw = Callable[[Report], Image.Image]
 class WrittenObject:
     """One encoded DICOM object of a report, as a Part 10 file.
 
-    ``role`` is ``sr``, ``text``, ``key image`` or ``notice``.
+    ``role`` is ``sr``, ``text``, ``key-image`` or ``notice``.
     """
 
     role: str
@@ -114,7 +114,7 @@ def _builders(report: Report, profile: Profile, draw: Draw | None) -> list[tuple
     if report.findings and profile.text_companion:
         builders.append(("text", build_companion))
     if report.findings and profile.key_image and draw is not None:
-        builders.append(("key image", lambda r, c, e, p: build_key_image(r, c, e, draw(r), p)))
+        builders.append(("key-image", lambda r, c, e, p: build_key_image(r, c, e, draw(r), p)))
     if report.problems and profile.notice:
         builders.append(("notice", build_notice))
     return builders

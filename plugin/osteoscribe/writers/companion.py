@@ -48,10 +48,11 @@ def build_companion(
 
 
 def _sections(report: Report, profile: Profile) -> list[Dataset]:
-    items = [content.text(profile.phrase_code, wording.summary(report))]
+    spoken = wording.language(report)
+    items = [content.text(profile.phrase_code, wording.summary(report), language=spoken)]
     advice = [(f.lesion.name, f.phrase.recommendation) for f in report.findings if f.phrase.recommendation]
     if advice:
-        items.append(content.text(profile.recommendation_code, wording.together(advice)))
+        items.append(content.text(profile.recommendation_code, wording.together(advice), language=spoken))
     items.append(content.text(codes.MEASUREMENTS_TEXT, _table(report)))
     items.append(content.text(codes.WHY, _reasons(report)))
     missing = [(f.lesion.name, ", ".join(wording.not_recorded(f))) for f in report.findings]
@@ -71,7 +72,10 @@ def _sections(report: Report, profile: Profile) -> list[Dataset]:
 
 
 def _table(report: Report) -> str:
-    lines = [wording.measurement_line(finding.lesion) for finding in report.findings]
+    lines = [
+        " ".join(filter(None, (wording.measurement_line(finding.lesion), finding.phrase.remark)))
+        for finding in report.findings
+    ]
     return "\n".join([*lines, f"HU for reference only: {wording.acquisition_words(report.acquisition)}"])
 
 

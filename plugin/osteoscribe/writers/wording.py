@@ -54,6 +54,11 @@ def summary(report: Report) -> str:
     )
 
 
+def language(report: Report) -> str:
+    """The language of the sentences; all are of one table."""
+    return next((finding.phrase.language for finding in report.findings), "en")
+
+
 def measurement_line(lesion: Lesion) -> str:
     """Size and HU of a lesion in one line."""
     parts = [size_words(lesion)]

@@ -24,7 +24,7 @@ from osteoscribe.store.recovery import recover_instances
 from osteoscribe.store.schema import INSTANCES, open_database
 from osteoscribe.store.segments import SegmentStore
 from tests.fakes.dicom import CT, EXPLICIT, ct_slice, ct_uid, encode, mark_object
-from tests.fakes.node import RunningNode, receiving_node, send, store_raw
+from tests.fakes.node import RunningNode, receiving_node, store_raw
 
 
 @pytest.fixture
@@ -133,15 +133,24 @@ def test_a_taken_port_is_a_clear_error(node: RunningNode) -> None:
         listener.start()
 
 
-def test_nothing_is_taken_below_the_disk_reserve(tmp_path: Path) -> None:
-
+def test_associations_that_store_are_rejected_below_the_disk_reserve(tmp_path: Path) -> None:
     settings = Settings(
         node=NodeSettings(port=0), store=StoreSettings(folder=tmp_path / "data", reserve_mb=9e8)
     )
     listener = open_listener(settings, open_folder(settings.store))
     port = listener.start()
     try:
-        assert send(port, [ct_slice(1)]) == [0xA700]
+        for sop_class, wanted in ((CT, (2, 3, 1)), ("1.2.840.10008.1.1", None)):
+            ae = AE()
+            ae.add_requested_context(sop_class)
+            association = ae.associate("127.0.0.1", port)
+            if wanted is None:
+                assert association.send_c_echo().Status == 0x0000
+                association.release()
+            else:
+                assert association.is_rejected
+                answer = association.acceptor.primitive
+                assert (answer.result, answer.result_source, answer.diagnostic) == wanted  # type: ignore[union-attr]
     finally:
         listener.stop(1.0)
 

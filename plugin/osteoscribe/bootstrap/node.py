@@ -48,6 +48,7 @@ def open_listener(settings: Settings, folder: DataFolder) -> Listener:
         open_reception=open_reception,
         peers=settings.peer,
         take_commitment=lambda report: jobs.take_commitment(report, utc_now()),
+        has_room=folder.has_room,
     )
 
 

@@ -37,6 +37,9 @@ SUCCESS = 0x0000
 LONGEST_ASSOCIATING_S = 10.0
 """Patience with a connection that does not associate."""
 
+_CONGESTED = (0x02, 0x03, 0x01)
+"""Rejected for now, by the provider, for temporary congestion (PS3.8 table 9-21)."""
+
 PROCESSING_FAILURE_N = 0x0110
 """Processing failure of a DIMSE-N service (PS3.7 C.5.21)."""
 
@@ -100,6 +103,8 @@ class Listener:
         Senders that are known by name.
     take_commitment
         Records a destination's answer to a question for storage commitment.
+    has_room
+        Whether anything can be stored now; associations that want to are rejected where not.
 
     Raises
     ------
@@ -115,10 +120,12 @@ class Listener:
         open_reception: Callable[[datetime], Reception],
         peers: Sequence[PeerSettings] = (),
         take_commitment: Take = lambda _report: False,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         self._settings = settings
         self._open_reception = open_reception
         self._take_commitment = take_commitment
+        self._has_room = has_room
         self._callers: dict[Any, _Caller] = {}
         self._callers_lock = threading.Lock()
         self._guards: WeakKeyDictionary[Any, GuardedReceive] = WeakKeyDictionary()
@@ -141,6 +148,7 @@ class Listener:
             (evt.EVT_C_STORE, self._on_c_store),
             (evt.EVT_N_EVENT_REPORT, self._on_n_event_report),
             (evt.EVT_CONN_OPEN, self._on_connection),
+            (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_ACCEPTED, _on_accepted),
             (evt.EVT_REJECTED, _on_rejected),
             (evt.EVT_RELEASED, self._on_end, ["released"]),
@@ -196,6 +204,18 @@ class Listener:
         )
         self._guards[event.assoc] = guard
         cast(Any, transport).recv = guard
+
+    def _on_requested(self, event: Event) -> None:
+        """Reject an association that wants to store while there is no room; an echo is still answered."""
+        wanted = event.assoc.requestor.primitive.presentation_context_definition_list
+        if not any(str(one.abstract_syntax) in STORED_SOP_CLASSES for one in wanted) or self._has_room():
+            return
+        event.assoc.acse.send_reject(*_CONGESTED)
+        event.assoc.kill()
+        LOGGER.warning(
+            "store.reserve-reached: association rejected address=%s; free disk space",
+            _printable(str(event.assoc.requestor.address), 45),
+        )
 
     def _on_c_store(self, event: Event) -> int:
         caller = self._caller(event)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from osteoscribe.app.ports import EncodedObject, JobRequest, JobResult, StoreReply
 from osteoscribe.app.work import STORE_PAUSE_S, deliver, measure
@@ -185,4 +188,38 @@ def test_an_unreadable_store_postpones_the_job(bench: Bench) -> None:
 
     assert bench.measure(unreadable) == STORE_PAUSE_S
     assert bench.ledger.jobs.state(bench.key) == "ready"
+    assert bench.measure() is None
+
+
+@contextmanager
+def locked(engine: sa.Engine) -> Iterator[None]:
+    """The ledger's database, held by somebody else for longer than anybody waits."""
+    sa.event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout=1"))
+    engine.dispose()
+    holder = sqlite3.connect(str(engine.url.database))
+    holder.execute("BEGIN EXCLUSIVE")
+    yield
+    holder.rollback()
+    holder.close()
+
+
+def test_a_ledger_that_does_not_answer_postpones_and_gives_nothing_up(bench: Bench) -> None:
+    with locked(bench.ledger.engine):
+        assert bench.measure() == STORE_PAUSE_S
+    assert bench.measure() is None
+    with locked(bench.ledger.engine):
+        assert bench.deliver(Archive()) == STORE_PAUSE_S
+    assert bench.deliver(Archive()) is None
+    assert bench.state == ("done", "stored")
+
+
+def test_a_bug_that_cannot_be_recorded_is_recorded_later(bench: Bench) -> None:
+    def broken(_job: JobRequest) -> JobResult:
+        holding.__enter__()
+        raise ValueError("a bug while the ledger is locked")
+
+    holding = locked(bench.ledger.engine)
+    assert bench.measure(broken) == STORE_PAUSE_S
+    assert bench.ledger.jobs.state(bench.key) == "ready"
+    holding.__exit__(None, None, None)
     assert bench.measure() is None

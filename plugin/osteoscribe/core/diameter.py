@@ -13,9 +13,12 @@ from osteoscribe.core.polygon import TIE, across, convex_hull, longest, row_ends
 
 LEAST_VARIANCE_PX2 = 1 / 16
 """Variance across a row of single pixels: that of an ellipse one pixel broad."""
-DISC_ELONGATION = 1.2
+DISC_ELONGATION = 1.1
 """A disc of d pixels across, rasterised at a random place, looks elliptic: the axes of its moments differ by
-1.2 / sqrt(d) pixels (root mean square over 4 to 100 pixels, ``docs/measurement.md``)."""
+1.1 / sqrt(d) pixels (root mean square; 0.9 to 1.3 from 4 to 100 pixels, ``docs/measurement.md``)."""
+MOST_MISSED_PX = 1.5
+"""From edge to edge a length is 1 to 1.4 pixels longer than between centres; no correction is much larger.
+A line of pixels is unlike any ellipse, and would be lengthened by a third."""
 NEAR_PX = 2.0
 """Slices whose diameter is within two pixels of the longest could be the longest."""
 EDGE = 1e-9
@@ -112,7 +115,8 @@ def of_masks(masks: Sequence[npt.NDArray[np.bool_]], steps_mm: FloatArray) -> tu
     near = [i for i, (_, pairs) in drawn.items() if _length(pairs[0]) > longest_mm - near_mm]
     ellipses = {i: _Ellipse.like(masks[i], steps_mm) for i in near}
     true_mm = max(ellipse.long_mm for ellipse in ellipses.values())
-    missed_mm = max(0.0, true_mm - max(ellipse.drawn_long_mm for ellipse in ellipses.values()))
+    found_mm = max(ellipse.drawn_long_mm for ellipse in ellipses.values())
+    missed_mm = _plausible(true_mm - found_mm, _pixel(steps_mm))
     tied = [i for i in sorted(near) if _length(drawn[i][1][0]) >= longest_mm - TIE]
     whole = [
         (i, _completed(found, ellipses[i], missed_mm)) for i in tied for found in _with_chords(*drawn[i])
@@ -183,10 +187,13 @@ class _Ellipse:
         (2, 2), covariance in mm2, freed of the elongation that digitisation alone gives to a disc.
     hull
         (n, 2), hull of the pixel centres inside the ellipse with the mask's own covariance, in mm.
+    pixel_mm
+        Side of a pixel.
     """
 
     moments: FloatArray
     hull: FloatArray
+    pixel_mm: float
 
     @staticmethod
     def like(mask: npt.NDArray[np.bool_], steps_mm: FloatArray) -> _Ellipse:
@@ -201,7 +208,9 @@ class _Ellipse:
         noise2 = DISC_ELONGATION**2 * pixel**3 / np.sqrt(major * minor)
         half = np.sqrt(max(0.0, (major - minor) ** 2 - noise2)) / 2
         freed = np.array([(major + minor) / 2 - half, (major + minor) / 2 + half]) ** 2 / 16
-        return _Ellipse(moments=(vectors * freed) @ vectors.T, hull=convex_hull(ends @ steps_mm))
+        return _Ellipse(
+            moments=(vectors * freed) @ vectors.T, hull=convex_hull(ends @ steps_mm), pixel_mm=pixel
+        )
 
     @property
     def long_mm(self) -> float:
@@ -214,7 +223,12 @@ class _Ellipse:
     def missed_across(self, direction: FloatArray) -> float:
         u = direction / np.hypot(*direction)
         chord = float(4 / np.sqrt(u @ np.linalg.inv(self.moments) @ u))
-        return max(0.0, chord - _length(across(self.hull, direction)))
+        return _plausible(chord - _length(across(self.hull, direction)), self.pixel_mm)
+
+
+def _plausible(missed_mm: float, pixel_mm: float) -> float:
+    """What digitisation may have taken off a length: nothing to `MOST_MISSED_PX`."""
+    return min(max(0.0, missed_mm), MOST_MISSED_PX * pixel_mm)
 
 
 def _pixel(steps_mm: FloatArray) -> float:

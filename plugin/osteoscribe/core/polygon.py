@@ -97,8 +97,14 @@ def outlines(mask: npt.ArrayLike) -> tuple[tuple[FloatArray, ...], int]:
     loops = _crack_loops(np.pad(np.asarray(mask, dtype=bool), 1))
     outer = [loop for loop in loops if _signed_area(loop) > 0]
     outer.sort(key=lambda loop: (-_signed_area(loop), tuple(loop[0])))
-    middles = tuple((loop + np.roll(loop, -1, axis=0)) / 2 - 1.5 for loop in outer)
-    return middles, len(loops) - len(outer)
+    middles = [(loop + np.roll(loop, -1, axis=0)) / 2 - 1.5 for loop in outer]
+    return tuple(_corners(line) for line in middles), len(loops) - len(outer)
+
+
+def _corners(line: FloatArray) -> FloatArray:
+    """Drop the points between which a closed line runs straight on."""
+    onward = np.roll(line, -1, axis=0) - line
+    return np.asarray(line[(onward != np.roll(onward, 1, axis=0)).any(axis=1)])
 
 
 def _crack_loops(padded: BoolArray) -> list[FloatArray]:

@@ -39,10 +39,6 @@ class DataFolder:
         """Return the free disk space."""
         return shutil.disk_usage(self.path).free
 
-    def has_room(self) -> bool:
-        """Whether more is free than the reserve."""
-        return self.free_bytes() >= self.reserve_bytes
-
     def check_reserve(self, length: int = 0) -> None:
         """Refuse to take more when the disk would fall below the reserve.
 

@@ -267,7 +267,7 @@ def _insert_report(connection: sa.Connection, key: str, report: Any, blobs: Mapp
                 segment=blob.segment,
                 offset=blob.offset,
                 length=blob.length,
-                summary=json.dumps(report.summary) if one.role == "sr" else "{}",
+                summary=json.dumps(report.summary) if one is report.objects[0] else "{}",
             )
         )
         new = True

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from osteoscribe.errors import SetupError
+from osteoscribe.errors import SetupError, StoreError
 from osteoscribe.readers.headers import FramePlane, InstanceHeader
 
 SCHEMA_VERSION = 2
@@ -221,6 +221,9 @@ def open_database(url: str) -> sa.Engine:
     ------
     SetupError
         ``store.newer-schema``: a newer release wrote it. ``store.unusable``: it cannot be opened.
+
+    Whatever is asked of it later raises `StoreError` ``store.locked`` where the database does not answer:
+    locked for long, its disk full, its server away.
     """
     try:
         engine = sa.create_engine(url)
@@ -234,6 +237,7 @@ def open_database(url: str) -> sa.Engine:
         with engine.begin() as connection:
             METADATA.create_all(connection)
             _check_version(connection)
+        sa.event.listen(engine, "handle_error", _state_as_ours)
     except sa.exc.SQLAlchemyError as error:
         engine.dispose()
         raise _unusable(error) from error
@@ -248,6 +252,12 @@ def _unusable(error: Exception) -> SetupError:
         "store.unusable",
         f"found a ledger that cannot be opened ({type(error).__name__}); check the folder or the URL",
     )
+
+
+def _state_as_ours(context: sa.ExceptionContext) -> None:
+    """Raise a database that does not answer as our own error: the work is postponed, never given up."""
+    if isinstance(context.sqlalchemy_exception, sa.exc.OperationalError):
+        raise StoreError("store.locked", "found the ledger locked or its disk full; free it, then send again")
 
 
 def _check_version(connection: sa.Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -24,9 +25,17 @@ def _bin() -> Path | None:
 @pytest.fixture(scope="session")
 def new_postgresql() -> Iterator[Callable[[], str]]:
     """Makes a new empty database and gives its URL; skipped where there is no server to start."""
-    programs = _bin()
-    if programs is None:
+    if _bin() is None:
         pytest.skip("outside program absent: PostgreSQL (.ci/setup installs it)")
+    with postgresql_server() as make:
+        yield make
+
+
+@contextlib.contextmanager
+def postgresql_server() -> Iterator[Callable[[], str]]:
+    """A server of its own; yields what makes a new empty database and gives its URL."""
+    programs = _bin()
+    assert programs is not None, "PostgreSQL is absent"
     # Not pytest's own folder: that is closed to the server's owner.
     folder = Path(tempfile.mkdtemp(prefix="osteoscribe-postgresql-"))
     data, sockets = folder / "data", folder / "s"
@@ -37,9 +46,12 @@ def new_postgresql() -> Iterator[Callable[[], str]]:
         for path in (folder, sockets):
             shutil.chown(path, "postgres", "postgres")
         as_owner = ["runuser", "-u", "postgres", "--"]
-    run = lambda *command: subprocess.run(  # noqa: E731
-        [*as_owner, *map(str, command)], check=True, capture_output=True, timeout=60, cwd=folder
-    )
+
+    def run(*command: object) -> None:
+        subprocess.run(
+            [*as_owner, *map(str, command)], check=True, capture_output=True, timeout=60, cwd=folder
+        )
+
     run(programs / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync")
     options = f"-c listen_addresses= -c unix_socket_directories={sockets} -c fsync=off"
     run(programs / "pg_ctl", "-D", data, "-o", options, "-l", folder / "log", "-w", "start")

@@ -114,7 +114,8 @@ class NodeProcess:
 
     def status(self) -> dict[str, Any]:
         """What ``osteoscribe status --json`` says."""
-        command = [sys.executable, "-m", "osteoscribe", "status", "--config", str(self._config)]
+        command = [*self._prefix, sys.executable, "-m", "osteoscribe", "status"]
+        command += ["--config", str(self._config)]
         command += ["--data", str(self.folder / "data"), "--json"]
         output = subprocess.run(
             command,

@@ -139,7 +139,8 @@ def run(request: Request, practice: Practice, show: Show = lambda *_: None) -> O
         show("measuring marks", done, len(rois))
         _take(mark, study_uid, request, practice, shelf, indexes, tally)
     written = _report_all(request, practice, shelf, indexes, objects, tally, show)
-    tally.ignored[""] += _unmarked(shelf, indexes, tally)
+    tally.ignored[""] += _no_slices(indexes, tally)
+    _say_unmarked(shelf, indexes, tally, is_all=not objects)
     unreported = sorted(set(tally.ignored) - set(tally.named))
     return Outcome(
         written=tuple(written),
@@ -320,21 +321,43 @@ def _likely_series(mark: RoiMark, shelf: SeriesShelf) -> str:
     return uid or ""
 
 
-def _unmarked(shelf: SeriesShelf, indexes: _Indexes, tally: _Tally) -> list[Ignored]:
-    """The CT series that no mark lies on, so that every instance of a request is accounted for."""
-    unmarked = []
+def _no_slices(indexes: _Indexes, tally: _Tally) -> list[Ignored]:
+    """Images of the marked series that are none of its slices: surveys, pages, doubles."""
+    left_out = []
+    for uid in tally.named:
+        try:
+            index = indexes(uid)
+        except InputError:
+            continue  # what is wrong with the series is the problem of its marks
+        for ref, reason in index.left_out:
+            item = "image" if ref.frame_number is None else f"frame {ref.frame_number}"
+            left_out.append(
+                Ignored(label="", source=ref, item=item, reason=f"no slice of its series: {reason}")
+            )
+    return left_out
+
+
+def _say_unmarked(shelf: SeriesShelf, indexes: _Indexes, tally: _Tally, *, is_all: bool) -> None:
+    """Name the CT series that no mark lies on, so that every instance of a request is accounted for.
+
+    One that cannot be measured is a problem only where there is nothing else (`is_all`): beside marks that
+    were measured it may well be a page or a survey of the scanner.
+    """
     for uid in sorted(set(shelf.series) - set(tally.named)):
         members = shelf.series[uid].instances
+        header = members[0].header
         reason = "no mark lies on this CT series"
         try:
             indexes(uid)
         except InputError as error:
+            if is_all and error.code != "ct.localizer":
+                where = error.where or header.sop_instance_uid
+                tally.problems[""].append(Problem(code=error.code, message=error.message, where=where))
+                continue
             reason += f", and none could be measured on it: {error}"
-        header = members[0].header
         source = InstanceRef(sop_class_uid=header.sop_class_uid, sop_instance_uid=header.sop_instance_uid)
         item = f"CT series {uid}, {len(members)} instances"
-        unmarked.append(Ignored(label="", source=source, item=item, reason=reason))
-    return unmarked
+        tally.ignored[""].append(Ignored(label="", source=source, item=item, reason=reason))
 
 
 def _time_of(objects: Sequence[MarkObject]) -> datetime:

@@ -101,11 +101,10 @@ def _make_writable(folder: Path) -> None:
     """Make the folder of the reports, before the work is done that would be lost."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK | os.X_OK)
-        why = "it is not writable"
+        why = "" if os.access(folder, os.W_OK | os.X_OK) else "it is not writable"
     except OSError as error:
-        writable, why = False, error.strerror
-    if not writable:
+        why = str(error.strerror)
+    if why:
         raise SetupError("out.unwritable", f"{folder} cannot take the reports: {why}; name another folder")
 
 

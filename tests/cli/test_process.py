@@ -13,6 +13,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom import Dataset
+from pydicom.encaps import encapsulate
 
 from osteoscribe.cli.main import main
 
@@ -156,6 +157,22 @@ def test_mark_with_one_slice_missing_is_a_problem_that_tells_which(
     assert codes_of(document) == {"roi.missing-slices"}
     notice = pydicom.dcmread(document["reports"][0]["sr"])
     assert notice.SOPClassUID == SR_CLASSES[1]
+
+
+def test_pixels_that_cannot_be_decoded_take_the_hu_away_and_not_the_size(
+    pelvis: Path, process: Process, tmp_path: Path
+) -> None:
+    def damage(ds: Dataset) -> None:
+        ds.PixelData = encapsulate([bytes(64)])
+
+    shutil.copytree(pelvis / "ct", tmp_path / "ct")
+    for path in (tmp_path / "ct").iterdir():
+        changed(path, path, damage)
+    code, document = process(tmp_path / "ct", pelvis / "marks/seg.dcm")
+    (finding,) = findings_of(document)
+    assert (code, finding["size"]["whole_mm"], finding["intensity"]) == (0, 5, None)
+    assert finding["phrase"] == "5 mm sclerotic focus, likely bone island, no further imaging recommended"
+    assert any(remark.startswith("No HU: ") for remark in finding["remarks"])
 
 
 def test_image_that_is_no_ct_is_a_problem(pelvis: Path, process: Process, tmp_path: Path) -> None:

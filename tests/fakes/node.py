@@ -57,10 +57,17 @@ def send(port: int, datasets: Iterable[Dataset], *, ae_title: str = "SENDER") ->
         association.release()
 
 
-def store_raw(port: int, encoded: bytes, *, sop_class_uid: str, sop_instance_uid: str) -> int:
+def store_raw(
+    port: int,
+    encoded: bytes,
+    *,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    transfer_syntax_uid: str = EXPLICIT,
+) -> int:
     """Status of a C-STORE of any bytes, whatever they are."""
     ae = AE()
-    ae.add_requested_context(sop_class_uid, EXPLICIT)
+    ae.add_requested_context(sop_class_uid, transfer_syntax_uid)
     association = ae.associate("127.0.0.1", port)
     request = C_STORE()
     request.MessageID, request.Priority = 1, 2

@@ -86,13 +86,20 @@ def read(data: bytes) -> Iterator[str]:
 
 
 def children() -> list[int]:
-    """The decoding process, where one was needed."""
-    return list(map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()))
+    """The decoding processes that still run; each is the child of the thread that started it."""
+    threads = Path("/proc/self/task").glob("*/children")
+    return [int(pid) for thread in threads for pid in thread.read_text().split()]
 
 
 def peak_mb(pid: int) -> int:
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) // 1024
+
+
+def peak_of_all_mb() -> int:
+    """Peak memory of this process or of one of its decoding processes, ended ones too."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+    return max(ended, *(peak_mb(pid) for pid in (os.getpid(), *children())))
 
 
 def say(**fields: object) -> None:
@@ -118,7 +125,7 @@ def main() -> None:
         start = time.monotonic()
         outcome = list(read(data))
         say(outcome=outcome, seconds=time.monotonic() - start)
-    say(peak_mb=max(peak_mb(pid) for pid in (os.getpid(), *children())))
+    say(peak_mb=peak_of_all_mb())
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 
 from osteoscribe.core.marks import IgnoredMark, RoiMark
 from osteoscribe.errors import InputError
-from osteoscribe.readers.marks import DOCUMENTS, MARK_SOP_CLASSES, is_own_report, read_marks
+from osteoscribe.readers.marks import DOCUMENTS, MARK_SOP_CLASSES, UNREAD, is_own_report, read_marks
 from tests.builders_marks import CT, GSPS, RTSTRUCT, SEG, group, item, mark_object, region, report
 
 OUTLINE = region("POLYLINE", [1.0, 1.0, 5.0, 1.0, 5.0, 4.0, 1.0, 1.0])
@@ -25,7 +25,7 @@ def test_documents_of_a_study_are_no_marks(sop_class_uid: str) -> None:
     assert isinstance(mark, IgnoredMark)
 
 
-@pytest.mark.parametrize("sop_class_uid", [CT, "1.2.840.10008.5.1.4.1.1.66.5", ""])
+@pytest.mark.parametrize("sop_class_uid", [CT, *UNREAD, ""])
 def test_an_unsupported_object_says_what_came_and_what_would_do(sop_class_uid: str) -> None:
     with pytest.raises(InputError) as caught:
         read_marks(mark_object(sop_class_uid))

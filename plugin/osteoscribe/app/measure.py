@@ -12,6 +12,7 @@ from osteoscribe.core.marks import InstanceRef
 from osteoscribe.core.region import Outline
 from osteoscribe.core.series import ReadBytes, SeriesIndex
 from osteoscribe.core.size import NotMeasurable, Size, measure_size, outline_on_ct
+from osteoscribe.errors import InputError
 from osteoscribe.readers.ct import read_box
 
 
@@ -23,6 +24,8 @@ class Measured:
     ----------
     k
         Slice of the series that carries the outline.
+    remark
+        Why there is no HU where there should be one, or empty.
     """
 
     placed: Placed
@@ -30,6 +33,7 @@ class Measured:
     intensity: IntensityReference | None
     k: int
     outline: Outline | None
+    remark: str = ""
 
     def image(self, index: SeriesIndex) -> InstanceRef:
         """The CT image that carries the outline."""
@@ -39,20 +43,23 @@ class Measured:
 def measure(placed: Placed, index: SeriesIndex, read: ReadBytes) -> Measured:
     """Size of a mark, and HU of its voxels; only the slices that it touches are read.
 
-    Raises
-    ------
-    InputError
-        Where the pixels of a touched slice cannot be decoded.
+    HU decides nothing: pixels that cannot be decoded take the HU away, not the size.
     """
     placement = placed.placement
     size = measure_size(placement.measured, slice_thickness_mm=index.acquisition.slice_thickness_mm)
     outline = outline_on_ct(placement, size if isinstance(size, Size) else None)
     region = placement.on_ct
-    box = read_box(index, region.box, read) if region.mask.size else None
+    intensity, remark = None, ""
+    try:
+        if region.mask.size:
+            intensity = reference(region, read_box(index, region.box, read))
+    except InputError as error:
+        remark = f"No HU: {error.message}"
     return Measured(
         placed=placed,
         size=size,
-        intensity=None if box is None else reference(region, box),
+        intensity=intensity,
+        remark=remark,
         k=region.offset[0] if outline is None else outline.k,
         outline=outline,
     )

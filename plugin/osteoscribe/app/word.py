@@ -36,7 +36,7 @@ from osteoscribe.core.prior import (
     resaved_as,
     surely_same_lesion,
 )
-from osteoscribe.core.report import Finding, Lesion
+from osteoscribe.core.report import Basis, Finding, Lesion
 from osteoscribe.core.rules.decide import decide
 from osteoscribe.core.rules.examination import examination_facts
 from osteoscribe.core.rules.table import Scope
@@ -158,8 +158,9 @@ def _with_one_phrase(
     decision = decide(practice.table, facts)
     values = _values(max(sizes, key=_length), None)
     phrase = word(practice.table, decision, facts, values)
+    basis = Basis(facts=facts, values=values)
     return [
-        replace(finding, decision=decision, phrase=phrase)
+        replace(finding, decision=decision, phrase=phrase, basis=basis)
         if finding.decision.scope == Scope.EXAMINATION.value
         else finding
         for finding in findings
@@ -245,13 +246,19 @@ def _finding(
 ) -> Finding:
     measured = one.measured
     comparison = compared if isinstance(compared, Comparison) else None
+    if said.answers.known_metastasis.value is Answer.YES:
+        # Its course is printed as plain measurements: "stable" would read as a response category.
+        comparison = None
     remarks = said.remarks
     if isinstance(compared, NotCompared) and compared.why != NO_EARLIER:
         remarks = (*remarks, f"Not compared with an earlier examination: {compared.why}.")
     sheet = facts_for(measured.size, sizes, comparison, said.answers)
     sheet = replace(sheet, conflicts=(*said.conflicts, *sheet.conflicts))
     decision = decide(practice.table, sheet.facts)
-    mark = replace(said.mark, remarks=(*said.mark.remarks, *filter(None, [measured.placed.remark]), *remarks))
+    mark = replace(
+        said.mark,
+        remarks=(*said.mark.remarks, *filter(None, [measured.placed.remark, measured.remark]), *remarks),
+    )
     lesion = _lesion(name, one, comparison, mark)
     values = _with_site(_values(measured.size, comparison), mark, practice)
     return Finding(
@@ -259,6 +266,7 @@ def _finding(
         facts=sheet,
         decision=decision,
         phrase=word(practice.table, decision, sheet.facts, values),
+        basis=Basis(facts=sheet.facts, values=values),
     )
 
 

@@ -138,7 +138,7 @@ _WANTED_OF_FRAMES = {
     _PLANE_POSITION, _PLANE_ORIENTATION, _PIXEL_SPACING, _SLICE_THICKNESS, _INTERCEPT, _SLOPE, _RESCALE_TYPE,
     _FRAME_TYPE, _KVP, _KERNEL,
 }  # fmt: skip
-_MARK_CLASSES = tuple("1.2.840.10008.5.1.4.1.1." + kind for kind in ("66.4", "66.7", "481.3", "88.", "11."))
+_MARK_CLASSES = tuple("1.2.840.10008.5.1.4.1.1." + kind for kind in ("66.", "481.3", "88.", "11."))
 _INFLATED_BYTES = (1 << 16, 1 << 20, 1 << 24, 1 << 28)
 
 GroupKey = tuple[int, int]

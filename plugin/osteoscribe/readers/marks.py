@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 from osteoscribe.core.codes import OSTEOSCRIBE_SCHEME
 from osteoscribe.core.marks import IgnoredMark, RoiMark, UnreadableMark
 from osteoscribe.errors import InputError
-from osteoscribe.readers import gsps, rtstruct, seg, sr
+from osteoscribe.readers import frames, gsps, rtstruct, seg, sr
 from osteoscribe.readers.attributes import UNREADABLE, items, quiet, source_of, text, uid
 
 Mark = RoiMark | UnreadableMark | IgnoredMark
@@ -26,6 +26,14 @@ DOCUMENTS = {
 }
 """Objects that come with CT studies and are no marks, by SOP class: why they are left out."""
 
+UNREAD = {
+    "1.2.840.10008.5.1.4.1.1.66.2": "spatial fiducials",
+    "1.2.840.10008.5.1.4.1.1.66.5": "a surface segmentation",
+    "1.2.840.10008.5.1.4.1.1.88.50": "a mammography CAD report",
+    "1.2.840.10008.5.1.4.1.1.88.65": "a chest CAD report",
+    "1.2.840.10008.5.1.4.1.1.88.69": "a colon CAD report",
+}
+"""Objects with marks that no reader reads, by SOP class: problems that say what to export instead."""
 
 _READERS: dict[str, Callable[[Dataset], tuple[Mark, ...]]] = {
     **dict.fromkeys(seg.SOP_CLASSES, seg.read),
@@ -34,8 +42,13 @@ _READERS: dict[str, Callable[[Dataset], tuple[Mark, ...]]] = {
     **dict.fromkeys(gsps.SOP_CLASSES, gsps.read),
 }
 
-MARK_SOP_CLASSES = frozenset(_READERS)
+MARK_SOP_CLASSES = frozenset((*_READERS, *UNREAD))
 """SOP classes of objects that can hold marks."""
+
+MASK_SOP_CLASSES = seg.SOP_CLASSES
+"""SOP classes of marks with pixel data..."""
+MASK_TRANSFER_SYNTAXES = tuple(sorted(frames.SUPPORTED))
+"""...and the transfer syntaxes that it is read in."""
 
 SUPPORTED = (
     "SEG (binary, fractional, label map), RT Structure Set, SR with spatial coordinates"
@@ -60,9 +73,10 @@ def read_marks(ds: Dataset) -> tuple[Mark, ...]:
             return (_ignored(ds, "document", DOCUMENTS[sop_class_uid]),)
         reader = _READERS.get(sop_class_uid)
         if reader is None:
+            found = UNREAD.get(sop_class_uid, "an object")
             raise InputError(
                 "mark.unsupported",
-                f"found an object of SOP class {sop_class_uid or 'unknown'}; expected a mark as {SUPPORTED};"
+                f"found {found} of SOP class {sop_class_uid or 'unknown'}; expected a mark as {SUPPORTED};"
                 " please export the mark as one of them",
             )
         if is_own_report(ds):

@@ -1,4 +1,4 @@
-"""What a job leaves in the ledger holds nothing that a person typed, and nothing about the patient."""
+"""What a job leaves in the ledger: nothing that a person typed; a key that tells reports apart."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pydicom import Dataset
 from osteoscribe.app.job import report_job
 from osteoscribe.app.ports import JobRequest, JobResult
 from osteoscribe.app.practice import Practice
+from osteoscribe.core.report import Predecessor
 from tests.builders_report import ct_series
 from tests.scene import on, outlined
 from tests.shelf import Shelf
@@ -21,7 +22,7 @@ TYPED = "BI Canarylabel, no ca"
 CANARIES = ("canary", "typed")
 
 
-def job(practice: Practice, *objects: Dataset) -> JobResult:
+def job(practice: Practice, *objects: Dataset, predecessor: Predecessor | None = None) -> JobResult:
     shelf = Shelf()
     for ds in objects:
         shelf.add_dataset(ds)
@@ -30,6 +31,7 @@ def job(practice: Practice, *objects: Dataset) -> JobResult:
         instances=tuple(shelf.instances),
         accepted_at=datetime(2026, 1, 2, tzinfo=UTC),
         calling_ae="PACS",
+        predecessors={} if predecessor is None else {objects[0].SeriesInstanceUID: predecessor},
     )
     return report_job(request, shelf.read, practice)
 
@@ -67,3 +69,20 @@ def test_neither_labels_nor_names_are_kept(practice: Practice, change) -> None:
     result = job(practice, *ct, change(mark))
     assert result.reports
     assert [word for word in CANARIES if word in kept(result)] == []
+
+
+def test_the_content_key_tells_what_a_report_says_whatever_came_before(practice: Practice) -> None:
+    ct = ct_series()
+    mark, other = on(ct, outlined(("BI", 5.0))), on(ct, outlined(("BI", 5.0)), 2)
+    (first,) = job(practice, *ct, mark).reports
+    earlier = Predecessor(
+        sop_class_uid=first.objects[0].sop_class_uid,
+        sop_instance_uid=first.objects[0].sop_instance_uid,
+        series_instance_uid=first.series_instance_uid,
+        study_instance_uid=first.study_instance_uid,
+        instance_number=1,
+    )
+    (again,) = job(practice, *ct, mark, predecessor=earlier).reports
+    (changed,) = job(practice, *ct, other, predecessor=earlier).reports
+    assert again.content_key == first.content_key != changed.content_key
+    assert again.objects[0].sop_instance_uid != first.objects[0].sop_instance_uid

@@ -162,7 +162,8 @@ class Delivery:
     destination
         ``AE@HOST:PORT``.
     state
-        Value of `core.delivery.DeliveryState`.
+        ``queued``; ``waiting`` after a failed try; ``stored`` where every object was; ``committed`` where the
+        destination took over the safekeeping (PS3.4 J); ``parked`` where a person must act; ``cancelled``.
     round
         Raised each time a person asks for another delivery.
     due_at

@@ -9,7 +9,7 @@ from pathlib import Path
 
 CLASSES = {
     "InputError", "NotMeasurable", "OsteoscribeError", "PeerError", "Problem", "SetupError", "StoreError",
-    "UnreadableMark", "WaitError", "WrongClassError", "Unusable",
+    "UnreadableMark", "WrongClassError", "Unusable",
 }  # fmt: skip
 CODE = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*\.[a-z0-9]+(?:-[a-z0-9]+)*")
 

@@ -139,7 +139,7 @@ def run(request: Request, practice: Practice, show: Show = lambda *_: None) -> O
         show("measuring marks", done, len(rois))
         _take(mark, study_uid, request, practice, shelf, indexes, tally)
     written = _report_all(request, practice, shelf, indexes, objects, tally, show)
-    tally.ignored[""] += _unmarked(shelf, indexes, tally)
+    tally.ignored[""] += [*_unmarked(shelf, indexes, tally), *_no_slices(indexes, tally)]
     unreported = sorted(set(tally.ignored) - set(tally.named))
     return Outcome(
         written=tuple(written),
@@ -335,6 +335,15 @@ def _unmarked(shelf: SeriesShelf, indexes: _Indexes, tally: _Tally) -> list[Igno
         item = f"CT series {uid}, {len(members)} instances"
         unmarked.append(Ignored(label="", source=source, item=item, reason=reason))
     return unmarked
+
+
+def _no_slices(indexes: _Indexes, tally: _Tally) -> list[Ignored]:
+    """The images of measured series that are no slices: localizers, doubles, other orientations."""
+    return [
+        Ignored(label="", source=ref, item=f"image of CT series {uid}", reason=reason)
+        for uid in sorted(tally.measured)
+        for ref, reason in indexes(uid).left_out
+    ]
 
 
 def _time_of(objects: Sequence[MarkObject]) -> datetime:

@@ -11,6 +11,11 @@ from typing import TypeVar
 
 import pytest
 
+from tests.postgresql import new_postgresql as new_postgresql
+
+collect_ignore = ["benchmarks"]
+"""Scripts that measure and draw; they need more than the tests do (``pip install .[bench]``)."""
+
 PROJECT = Path(__file__).resolve().parent.parent
 REQUIRE_ALL = "OSTEOSCRIBE_REQUIRE_ALL"
 

@@ -37,7 +37,7 @@ def on(ct: Sequence[Dataset], mark: Dataset, number: int = 1) -> Dataset:
     placed.StudyInstanceUID = ct[0].StudyInstanceUID
     placed.SeriesInstanceUID = f"1.2.3.8.{number}"
     placed.SOPInstanceUID = f"1.2.3.9.{number}"
-    placed.ContentDate, placed.ContentTime = "20260102", f"1200{number:02}"
+    placed.ContentDate, placed.ContentTime = "20260102", f"1200{number % 60:02}"
     return placed
 
 
@@ -133,14 +133,15 @@ def texts(written: Written, name: Code, role: str = "sr") -> list[str]:
     """All texts of a concept in a document, from top to bottom."""
     return [
         str(item.TextValue)
-        for item in _all(document(written, role))
+        for item in items(document(written, role))
         if item.ValueType == "TEXT" and _is(item, name)
     ]
 
 
-def _all(parent: Dataset) -> list[Dataset]:
+def items(parent: Dataset) -> list[Dataset]:
+    """All content items below one, from top to bottom."""
     children = list(parent.get("ContentSequence") or ())
-    return [item for child in children for item in (child, *_all(child))]
+    return [item for child in children for item in (child, *items(child))]
 
 
 def _children(parent: Dataset, name: Code) -> list[Dataset]:

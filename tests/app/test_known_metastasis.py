@@ -65,6 +65,7 @@ def test_serial_examinations_stand_side_by_side(role: str, practice: Practice) -
     assert "not known to match (contrast not recorded)" in lines[4]
     assert "did not match (kVp 120 and 100; kernel not recorded; contrast not recorded)" in lines[5]
     assert lines[6:] == [SENTENCE]
+    assert "stable" not in str(texts(third, codes.WHY, role))
 
 
 def test_hu_over_time_changes_neither_rule_nor_phrase(practice: Practice) -> None:

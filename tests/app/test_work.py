@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from osteoscribe.app.ports import EncodedObject, JobRequest, JobResult, StoreReply
 from osteoscribe.app.work import STORE_PAUSE_S, deliver, measure
 from osteoscribe.core.delivery import Patience
 from osteoscribe.errors import InputError, PeerError, RefusedError, StoreError
 from osteoscribe.store.segments import MADE
+from osteoscribe.store.status import StatusView
 from tests.fakes.dicom import ct_slice, ct_uid, mark_object
 from tests.fakes.ledger import START, FilledLedger, one_report
 
@@ -171,12 +175,14 @@ def test_a_bug_parks_its_job_without_a_word_of_received_text(
     assert "Canary" not in caplog.text
 
 
-def test_an_input_error_of_the_whole_job_becomes_its_problem(bench: Bench) -> None:
+def test_a_job_that_can_write_nothing_has_failed_with_its_problem(bench: Bench) -> None:
     def refuses(_job: JobRequest) -> JobResult:
         raise InputError("ct.uneven-slices", "found uneven slices")
 
     assert bench.measure(refuses) is None
-    assert bench.ledger.jobs.state(bench.key) == "done"
+    assert bench.ledger.jobs.state(bench.key) == "failed"
+    (shown,) = StatusView(bench.ledger.engine).jobs()
+    assert [one["code"] for one in shown["problems"]] == ["ct.uneven-slices"]
 
 
 def test_an_unreadable_store_postpones_the_job(bench: Bench) -> None:
@@ -185,4 +191,38 @@ def test_an_unreadable_store_postpones_the_job(bench: Bench) -> None:
 
     assert bench.measure(unreadable) == STORE_PAUSE_S
     assert bench.ledger.jobs.state(bench.key) == "ready"
+    assert bench.measure() is None
+
+
+@contextmanager
+def locked(engine: sa.Engine) -> Iterator[None]:
+    """The ledger's database, held by somebody else for longer than anybody waits."""
+    sa.event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout=1"))
+    engine.dispose()
+    holder = sqlite3.connect(str(engine.url.database))
+    holder.execute("BEGIN EXCLUSIVE")
+    yield
+    holder.rollback()
+    holder.close()
+
+
+def test_a_ledger_that_does_not_answer_postpones_and_gives_nothing_up(bench: Bench) -> None:
+    with locked(bench.ledger.engine):
+        assert bench.measure() == STORE_PAUSE_S
+    assert bench.measure() is None
+    with locked(bench.ledger.engine):
+        assert bench.deliver(Archive()) == STORE_PAUSE_S
+    assert bench.deliver(Archive()) is None
+    assert bench.state == ("done", "stored")
+
+
+def test_a_bug_that_cannot_be_recorded_is_recorded_later(bench: Bench) -> None:
+    def broken(_job: JobRequest) -> JobResult:
+        holding.__enter__()
+        raise ValueError("a bug while the ledger is locked")
+
+    holding = locked(bench.ledger.engine)
+    assert bench.measure(broken) == STORE_PAUSE_S
+    assert bench.ledger.jobs.state(bench.key) == "ready"
+    holding.__exit__(None, None, None)
     assert bench.measure() is None

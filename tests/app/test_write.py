@@ -20,7 +20,7 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
         ('profile = "text-only"', {"text": BASIC_TEXT}),
         (
             "text_companion = false\nkey_image = true",
-            {"sr": COMPREHENSIVE_3D, "key image": SECONDARY_CAPTURE},
+            {"sr": COMPREHENSIVE_3D, "key-image": SECONDARY_CAPTURE},
         ),
     ],
 )

@@ -25,7 +25,7 @@ from tests.core.phantoms import Phantom, axial_grid, random_phantom, region_of
 
 CLASSES_PX = ((4, 6), (6, 10), (10, 20), (20, 45), (45, 100))
 SLICES_MM = ((0.5, 1), (1, 2), (2, 3), (3, 5))
-MIRP_COUNT = 300
+MIRP_COUNT = 200
 
 
 def _say(text: str) -> None:

@@ -42,7 +42,8 @@ def draw_errors(
         ax.set_xticks([5, 10, 20, 50], ["5", "10", "20", "50"])
         ax.set_xticks([], minor=True)
     axes[0].set_ylabel("error, pixels\n(line: mean; dashes: 95 % of |error|)")
-    axes[0].legend(fontsize=7, loc="center right", bbox_to_anchor=(1, 0.4))
+    axes[1].legend(fontsize=7, loc="lower right", ncol=3, bbox_to_anchor=(1, 0.0))
+    axes[0].set_ylim(-1.2, 1.7)
     _save(figure, path)
 
 

@@ -92,12 +92,31 @@ def test_a_mark_over_a_gap_in_the_slices_is_refused() -> None:
 
 def test_a_mark_beside_a_gap_is_placed() -> None:
     region = on(contours(10.0, 12.0), _gapped(2.0)).measured
-    assert (region.offset[0], region.uneven) == (4, False)
+    assert region.offset[0] == 4
 
 
-def test_a_mark_on_uneven_slices_says_so() -> None:
+def test_a_mark_on_or_beside_uneven_slices_says_so() -> None:
     assert on(contours(4.0, 6.0, 8.5), _gapped(0.5)).measured.uneven
-    assert not on(contours(4.0, 6.0), _gapped(0.5)).measured.uneven
+    assert on(contours(4.0, 6.0), _gapped(0.5)).measured.uneven
+    assert on(contours(10.0, 12.0), _gapped(2.0)).measured.uneven
+    assert not on(contours(2.0, 4.0), _gapped(0.5)).measured.uneven
+
+
+def test_an_outline_drawn_on_one_image_has_an_area_but_no_volume() -> None:
+    square = np.array([(5.0, 5.0), (9.0, 5.0), (9.0, 9.0), (5.0, 9.0)])
+    one = on(ImageContours(contours_px=(square,), images=(image(2),))).measured
+    two = on(ImageContours(contours_px=(square, square), images=(image(2), image(3)))).measured
+    in_space = on(replace(contours(4.0), sections=False)).measured
+    section = on(contours(4.0)).measured
+    sizes = [measure_size(region) for region in (one, in_space, two, section)]
+    assert one.mask.sum() == 16
+    volumes = [
+        (size.volume_mm3, size.mesh_volume_mm3, size.maximum_3d_diameter_mm)
+        for size in sizes
+        if isinstance(size, Size)
+    ]
+    assert volumes[:2] == [(None, None, None)] * 2
+    assert len(volumes) == 4 and all(None not in found for found in volumes[2:])
 
 
 def test_a_contour_across_the_slices_is_refused() -> None:

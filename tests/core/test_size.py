@@ -222,6 +222,17 @@ def test_a_single_row_of_pixels_is_measured_one_pixel_broad() -> None:
     assert 4.0 <= size.long_axis_mm <= 5.0
 
 
+@given(st.floats(0, 3.14), st.floats(4, 25), st.floats(1, 3))
+def test_a_line_of_pixels_is_not_lengthened_by_more_than_its_pixels(
+    turn: float, length: float, breadth: float
+) -> None:
+    r, c = np.mgrid[-15:16, -15:16]
+    along, across = r * np.sin(turn) + c * np.cos(turn), r * np.cos(turn) - c * np.sin(turn)
+    mask = (abs(along) <= length / 2) & (abs(across) <= breadth / 2)
+    size = size_of(region_of(mask[None], axial_grid((1, 31, 31), 1.0, 1.0)))
+    assert abs(size.long_axis_mm - length) < 2.5
+
+
 def test_a_point_has_no_size() -> None:
     found = measure_size(drawn(RegionKind.POINT, [(5, 5)]))
     assert isinstance(found, NotMeasurable)

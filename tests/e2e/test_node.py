@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -167,3 +168,30 @@ def test_no_patient_name_reaches_log_or_ledger(tmp_path: Path, program: Program)
 def test_a_second_node_on_the_same_folder_refuses_to_start(tmp_path: Path) -> None:
     with running_node(tmp_path / "node"), pytest.raises(AssertionError, match=r"store.in-use.*--data"):
         NodeProcess(tmp_path / "node")
+
+
+def test_changed_settings_are_taken_up_and_wrong_ones_are_not(
+    tmp_path: Path, project: Path, program: Program
+) -> None:
+    port = free_port()
+    config = tmp_path / "node" / "osteoscribe.toml"
+    with (
+        storescp_archive(program("storescp"), tmp_path / "archive", port) as archive,
+        running_node(tmp_path / "node") as node,
+    ):
+        config.write_text(QUICK + "[node]\nno_such_setting = 1\n")
+        node.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: bool(lines(node, "settings.unknown-key")), "the refusal")
+        added = f'destinations = ["PACS@127.0.0.1:{port}"]\n[node]\nallowed_calling_aes = ["DCMSEND"]\n'
+        config.write_text(QUICK + added)
+        node.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: bool(lines(node, "settings taken up")), "the new settings")
+        node.send(program("dcmsend"), project / "dicom_samples" / "pelvis-thick")
+        wait_until(lambda: len(reports_in(archive)) == 2, "the report at the new destination")
+
+
+def test_a_rule_table_that_cannot_be_used_is_refused_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("[table]\n")
+    settings = QUICK + f'[practice]\nrule_table = "{tmp_path / "bad.toml"}"\n'
+    with pytest.raises(AssertionError, match=r"rules\."):
+        NodeProcess(tmp_path / "node", settings=settings)

@@ -114,15 +114,9 @@ class NodeProcess:
 
     def status(self) -> dict[str, Any]:
         """What ``osteoscribe status --json`` says."""
-        command = [
-            sys.executable,
-            "-m",
-            "osteoscribe",
-            "status",
-            "--data",
-            str(self.folder / "data"),
-            "--json",
-        ]
+        command = [*self._prefix, sys.executable, "-m", "osteoscribe", "status"]
+        command += ["--config", str(self._config)]
+        command += ["--data", str(self.folder / "data"), "--json"]
         output = subprocess.run(
             command,
             env=dict(os.environ, PYTHONPATH=str(PLUGIN)),

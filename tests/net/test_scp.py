@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
 from pynetdicom import AE, build_context
 
+from osteoscribe.app.ports import Envelope
 from osteoscribe.app.settings import NodeSettings, Settings, StoreSettings
 from osteoscribe.bootstrap.node import open_listener
-from osteoscribe.errors import SetupError
+from osteoscribe.errors import SetupError, StoreError
 from osteoscribe.net.scp import Listener
 from osteoscribe.readers import frames
 from osteoscribe.readers.datasets import read_dataset
@@ -23,6 +26,7 @@ from osteoscribe.readers.marks import DOCUMENTS, MARK_SOP_CLASSES, MASK_SOP_CLAS
 from osteoscribe.store.folder import open_folder
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.planning import PlanTable
+from osteoscribe.store.reception import AssociationReception
 from osteoscribe.store.recovery import recover_instances
 from osteoscribe.store.schema import INSTANCES, open_database
 from osteoscribe.store.segments import SegmentStore
@@ -164,17 +168,54 @@ def test_a_taken_port_is_a_clear_error(node: RunningNode) -> None:
         listener.start()
 
 
-def test_nothing_is_taken_below_the_disk_reserve(tmp_path: Path) -> None:
-
+def test_nothing_is_taken_below_the_disk_reserve_and_recovery_needs_no_help(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a file that takes part in the reserve; removing it is what an administrator does."""
+    free = shutil.disk_usage(tmp_path).free
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, 600_000_000)
     settings = Settings(
-        node=NodeSettings(port=0), store=StoreSettings(folder=tmp_path / "data", reserve_mb=9e8)
+        node=NodeSettings(port=0),
+        store=StoreSettings(folder=tmp_path / "data", reserve_mb=(free - 300_000_000) / 1e6),
     )
     listener = open_listener(settings, open_folder(settings.store))
     port = listener.start()
     try:
-        assert send(port, [ct_slice(1)]) == [0xA700]
+        ae = AE(ae_title="SENDER")
+        ae.add_requested_context(CT)
+        assert ae.associate("127.0.0.1", port).is_rejected
+        assert "store.reserve-reached" in caplog.text
+        echo = AE(ae_title="SENDER")
+        echo.add_requested_context("1.2.840.10008.1.1")
+        association = echo.associate("127.0.0.1", port)
+        assert association.send_c_echo().Status == 0x0000
+        association.release()
+        large.unlink()
+        assert send(port, [ct_slice(1)]) == [0]
     finally:
         listener.stop(1.0)
+
+
+def test_an_open_association_is_told_when_the_reserve_is_reached(tmp_path: Path) -> None:
+    folder = open_folder(StoreSettings(folder=tmp_path / "data", reserve_mb=9e8))
+    reception = AssociationReception(
+        folder=folder,
+        segments=SegmentStore(folder.segments),
+        table=InstanceTable(open_database("sqlite://")),
+        opened_at=datetime.now(UTC),
+    )
+    envelope = Envelope(
+        sop_class_uid=CT,
+        sop_instance_uid=ct_uid(1),
+        transfer_syntax_uid=EXPLICIT,
+        calling_ae="SENDER",
+        received_at=datetime.now(UTC),
+    )
+    with pytest.raises(StoreError, match=r"store.reserve-reached") as caught:
+        reception.accept(memoryview(encode(ct_slice(1))), envelope)
+    assert caught.value.dimse_status == 0xA700
 
 
 def test_the_ledger_is_rebuilt_from_the_segments(node: RunningNode, tmp_path: Path) -> None:

@@ -8,9 +8,12 @@ from io import BytesIO
 
 import pydicom
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom import Dataset
 
-from osteoscribe.core.report import Problem
+from osteoscribe.core.codes import Code
+from osteoscribe.core.report import Ignored, Problem
 from osteoscribe.errors import InputError
 from osteoscribe.writers.companion import build_companion
 from osteoscribe.writers.document import encode
@@ -156,6 +159,7 @@ FAULTS = {
         lambda ds: setattr(ds, "SOPInstanceUID", "1.2.3"),
         lambda ds: setattr(ds, "SeriesInstanceUID", "1.2.3"),
     ],
+    "gate.observer": [lambda ds: setattr(child(ds, "121008"), "PersonName", "Other^Reader")],
     "gate.text": [
         lambda ds: setattr(child(ds, "PHRASE"), "TextValue", "2 \ufffd 3 mm"),
     ],
@@ -248,3 +252,25 @@ def test_a_record_changed_after_writing_is_refused():
     report = report_for(SERIES, [changed, *FINDINGS[1:]], problems=[PROBLEM])
     with pytest.raises(InputError, match=r"gate\.uid"):
         check(GOOD, report, SERIES[0], EVIDENCE)
+
+
+anything = st.text(max_size=90)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    code=st.builds(Code, anything, anything, anything),
+    observer=anything,
+    words=anything,
+    remark=anything,
+)
+def test_whatever_a_mark_says_its_report_is_written_and_passes(code, observer, words, remark):
+    finding = finding_for(SERIES, site=code, side=code, observer=observer, label=words)
+    mark = replace(finding.lesion.mark, remarks=(remark,))
+    finding = replace(finding, lesion=replace(finding.lesion, mark=mark))
+    ignored = Ignored(label=words, source=mark.source, item="ROI 9", reason=remark)
+    problem = Problem(code="roi.empty", message=words, where=remark)
+    report = report_for(SERIES, [finding], problems=[problem], ignored=[ignored])
+    evidence = evidence_for(SERIES, mark.source)
+    for build in (build_sr, build_companion, build_notice):
+        check(encode(build(report, SERIES[0], evidence)), report, SERIES[0], evidence)

@@ -119,6 +119,17 @@ def test_a_point_has_no_size_and_says_so():
     assert set(numbers(group)) == {"Number of voxels in the mark"}
 
 
+def test_one_reader_stands_over_all_and_several_with_their_own_lesions():
+    alone = written(finding_for(SERIES), finding_for(SERIES, number=2, item="ROI 5"))
+    assert child(alone, "121008").PersonName == "Reader^Test"
+    assert all(not children(group, "121008") for group in groups(alone))
+    two = written(finding_for(SERIES), finding_for(SERIES, number=2, item="ROI 5", observer="Second^Reader"))
+    assert not children(two, "121008")
+    assert [child(group, "121008").PersonName for group in groups(two)] == ["Reader^Test", "Second^Reader"]
+    unnamed = written(finding_for(SERIES), finding_for(SERIES, number=2, item="ROI 5", observer=None))
+    assert not children(unnamed, "121008")
+
+
 def test_every_input_is_coded_and_an_unknown_one_is_unknown():
     (group,) = groups(written(finding_for(SERIES)))
     inputs = {

@@ -22,10 +22,13 @@ from tests.writers.variants import NAMES, VARIANTS, Variant
 KNOWN_TO_NEW_TEMPLATES = (
     'CODE (276214006,SCT,"Finding category")',
     'TEXT (122405,DCM,"Algorithm Manufacturer")',
+    'CONTAINER (125007,DCM,"Measurement Group")/CODE (121005,DCM,"Observer Type")',
+    'CONTAINER (125007,DCM,"Measurement Group")/PNAME (121008,DCM,"Person Observer Name")',
     "99OSTEOSCRIBE",
     'TEXT (121077,DCM,"Conclusion")',
     'TEXT (121075,DCM,"Recommendation")',
     "/SCOORD",
+    'CONTAINER (125007,DCM,"Measurement Group")/TEXT (121106,DCM,"Comment")',
 )
 """What PixelMed's templates of 2022 do not know: a warning each, as the templates are extensible."""
 
@@ -80,6 +83,18 @@ def test_names_survive_in_every_character_set(name):
     assert (procedure.CodeValue, procedure.CodeMeaning) == ("X1", f"CT {text}")
 
 
+def test_a_sentence_in_another_language_says_which_and_keeps_its_remark():
+    german = VARIANTS["German sentence with a remark"]()
+    root = reread(encode(build_sr(german.report, german.context, german.evidence)))
+    group = children(child(root, "126010"), "125007")[0]
+    for item in (child(root, "PHRASE"), child(group, "PHRASE"), child(group, "121106")):
+        language = child(item, "121049").ConceptCodeSequence[0]
+        assert (language.CodeValue, language.CodingSchemeDesignator) == ("de", "RFC5646")
+    assert child(group, "121106").TextValue == "Die Größe liegt nahe der Grenze von 5 mm."
+    companion = reread(encode(build_companion(german.report, german.context, german.evidence)))
+    assert "nahe der Grenze" in child(companion, "MEASUREMENTS").TextValue
+
+
 def test_the_order_is_named_with_its_numbers_and_without_one_there_is_none():
     ordered = VARIANTS["order and procedure codes"]()
     root = reread(encode(build_sr(ordered.report, ordered.context, ordered.evidence)))
@@ -131,6 +146,8 @@ def test_dicom3tools_and_dcmtk_and_dcmqi_find_nothing(variant, request, program:
     "variant",
     [
         "every kind of mark",
+        "two readers",
+        "German sentence with a remark",
         "order and procedure codes",
         "profile ohif",
         "profile comprehensive",

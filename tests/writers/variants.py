@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
 
@@ -13,6 +13,7 @@ from pydicom import Dataset
 
 from osteoscribe.core.answers import Answer, Density, Morphology
 from osteoscribe.core.codes import RIGHT, SITES
+from osteoscribe.core.phrase import Phrase
 from osteoscribe.core.report import Finding, Ignored, Predecessor, Problem, Report
 from osteoscribe.writers.document import EvidenceRef, encode
 from osteoscribe.writers.profiles import PROFILES, STANDARD, Profile
@@ -171,6 +172,23 @@ VARIANTS: Mapping[str, Callable[[], Variant]] = {
         ],
     ),
     "one sentence for the examination": lambda: _variant(whole_examination),
+    "two readers": lambda: _variant(
+        lambda s: [finding_for(s), finding_for(s, number=2, item="ROI 5", observer="Second^Reader")]
+    ),
+    "German sentence with a remark": lambda: _variant(
+        lambda s: [
+            replace(
+                finding_for(s),
+                phrase=Phrase(
+                    text="5 mm sklerotischer Herd, wahrscheinlich Kompaktinsel, keine weitere Bildgebung",
+                    recommendation="keine",
+                    conditional=False,
+                    remark="Die Größe liegt nahe der Grenze von 5 mm.",
+                    language="de",
+                ),
+            )
+        ]
+    ),
     "no side": lambda: _variant(lambda s: [finding_for(s, side=None, site=SITES["l4 vertebra"])]),
     "unknown inputs": lambda: _variant(lambda s: [finding_for(s, answers=UNKNOWN, rule_id="X3")]),
     "no order and no procedure code": lambda: _variant(

@@ -11,10 +11,10 @@ from pydicom import Dataset
 from osteoscribe.core.marks import InstanceRef, RoiMark, UnreadableMark
 from osteoscribe.core.placement import place
 from osteoscribe.core.region import Placement
-from osteoscribe.core.report import Ignored, Problem
+from osteoscribe.core.report import Problem
 from osteoscribe.core.series import SeriesIndex
 from osteoscribe.errors import InputError
-from osteoscribe.readers.headers import StoredInstance
+from osteoscribe.readers.headers import InstanceHeader, StoredInstance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,6 +74,31 @@ class SeriesShelf:
         best = max(held, key=lambda uid: (held[uid], uid), default=None)
         return best if best is not None and held[best] else None
 
+    def series_named_by(self, mark: RoiMark) -> str | None:
+        """The series that a mark names by its images, or else by its UID, where it is here."""
+        return self._named(
+            [ref.sop_instance_uid for ref in mark.referenced_images], mark.referenced_series_uid
+        )
+
+    def series_meant_by(self, header: InstanceHeader) -> str:
+        """The series whose report is to speak of a mark object that cannot be used, or the empty UID.
+
+        It is the one that the object names, else the only one of its study.
+        """
+        named = self._named(header.referenced_instances, header.referenced_series_uid)
+        if named is not None:
+            return named
+        in_study = [
+            uid
+            for uid, series in self.series.items()
+            if series.study_instance_uid == header.study_instance_uid
+        ]
+        return in_study[0] if len(in_study) == 1 else ""
+
+    def _named(self, sop_instance_uids: Sequence[str], series_instance_uid: str | None) -> str | None:
+        uid = self.series_of(sop_instance_uids)
+        return series_instance_uid if uid is None and series_instance_uid in self.series else uid
+
 
 def shelve(ct: Sequence[StoredInstance], other_images: Sequence[StoredInstance]) -> SeriesShelf:
     """CT instances by series, in an order that does not depend on the order of arrival."""
@@ -110,36 +135,9 @@ def roi_overlays(ct: Sequence[StoredInstance]) -> Mapping[str, Problem]:
     }
 
 
-def replaced_objects(objects: Sequence[MarkObject]) -> Mapping[str, str]:
-    """Mark objects that a newer one names as its predecessor: old SOP Instance UID to new.
-
-    References
-    ----------
-    PS3.3 C.17.2.3
-    """
-    replaced: dict[str, str] = {}
-    for newer in objects:
-        for study in newer.dataset.get("PredecessorDocumentsSequence") or ():
-            for series in study.get("ReferencedSeriesSequence") or ():
-                for item in series.get("ReferencedSOPSequence") or ():
-                    uid = str(item.get("ReferencedSOPInstanceUID") or "")
-                    replaced[uid] = newer.instance.header.sop_instance_uid
-    return replaced
-
-
 def where_of(mark: RoiMark | UnreadableMark) -> str:
     """The place of a mark for a problem: its object and item, no free text."""
     return f"{mark.source.sop_instance_uid} {mark.item}".strip()
-
-
-def problem_of(error: InputError, mark: RoiMark | UnreadableMark) -> Problem:
-    """A mark's error as its stated problem."""
-    return Problem(code=error.code, message=error.message, where=where_of(mark))
-
-
-def ignored_of(mark: RoiMark, reason: str) -> Ignored:
-    """A mark as an ROI that was left out."""
-    return Ignored(label=mark.label, source=mark.source, item=mark.item, reason=reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -176,7 +174,7 @@ def place_on_series(
         ``roi.not-on-ct``, ``images.missing``, ``roi.frame-of-reference-differs``, ``roi.ambiguous-series``,
         and what placement raises.
     """
-    named = _named_series(mark, shelf)
+    named = shelf.series_named_by(mark)
     if named is not None:
         return _placed(mark, named, index_of(named))
     _refuse_other_images(mark, shelf)
@@ -207,13 +205,6 @@ _BY_PLACE = "The images named by the mark are not here; the series was found by 
 
 def _placed(mark: RoiMark, uid: str, index: SeriesIndex, remark: str = "") -> Placed:
     return Placed(mark=mark, series_instance_uid=uid, placement=place(mark, index), remark=remark)
-
-
-def _named_series(mark: RoiMark, shelf: SeriesShelf) -> str | None:
-    uid = shelf.series_of([ref.sop_instance_uid for ref in mark.referenced_images])
-    if uid is None and mark.referenced_series_uid in shelf.series:
-        uid = mark.referenced_series_uid
-    return uid
 
 
 def _refuse_other_images(mark: RoiMark, shelf: SeriesShelf) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from osteoscribe.app.past import case_of
 from osteoscribe.app.pipeline import Request, run
 from osteoscribe.app.ports import EncodedObject, JobRequest, JobResult, MadeReport
 from osteoscribe.app.practice import Practice
@@ -58,7 +59,7 @@ def _made(written: Written) -> MadeReport:
 
 
 def _summary(report: Report) -> dict[str, Any]:
-    """What the faces show of a report: rules and phrases, nothing that a person typed."""
+    """What the faces show of a report: rules, their inputs and phrases, nothing that a person typed."""
     return {
         "findings": [
             {
@@ -66,6 +67,7 @@ def _summary(report: Report) -> dict[str, Any]:
                 "tracking_uid": finding.lesion.tracking_uid,
                 "rule": finding.decision.rule_id,
                 "phrase": finding.phrase.text,
+                "case": case_of(finding),
             }
             for finding in report.findings
         ],

@@ -37,7 +37,7 @@ from osteoscribe.core.prior import (
     same_lesion,
     surely_same_lesion,
 )
-from osteoscribe.core.report import Finding, Lesion
+from osteoscribe.core.report import Basis, Finding, Lesion
 from osteoscribe.core.rules.decide import decide
 from osteoscribe.core.rules.examination import examination_facts
 from osteoscribe.core.rules.table import Scope
@@ -161,8 +161,9 @@ def _with_one_phrase(
     decision = decide(practice.table, facts)
     values = _values(max(sizes, key=_length), None)
     phrase = word(practice.table, decision, facts, values)
+    basis = Basis(facts=facts, values=values)
     return [
-        replace(finding, decision=decision, phrase=phrase)
+        replace(finding, decision=decision, phrase=phrase, basis=basis)
         if finding.decision.scope == Scope.EXAMINATION.value
         else finding
         for finding in findings
@@ -279,6 +280,9 @@ def _finding(
 ) -> Finding:
     measured = one.measured
     comparison = compared if isinstance(compared, Comparison) else None
+    if said.answers.known_metastasis.value is Answer.YES:
+        # Its course is printed as plain measurements: "stable" would read as a response category.
+        comparison = None
     remarks = said.remarks
     if isinstance(compared, NotCompared) and compared.why != NO_EARLIER:
         remarks = (*remarks, f"Not compared with an earlier examination: {compared.why}.")
@@ -296,6 +300,7 @@ def _finding(
         facts=sheet,
         decision=decision,
         phrase=word(practice.table, decision, sheet.facts, values),
+        basis=Basis(facts=sheet.facts, values=values),
     )
 
 

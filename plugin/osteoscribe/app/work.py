@@ -26,7 +26,7 @@ from osteoscribe.app.ports import (
 from osteoscribe.core.delivery import Patience, Reply, pause_s, reply_of_status
 from osteoscribe.core.report import Problem
 from osteoscribe.core.series import BlobRef, ReadBytes
-from osteoscribe.errors import InputError, PeerError, RefusedError, StoreError
+from osteoscribe.errors import InputError, PeerError, RefusedError, SetupError, StoreError
 
 LOGGER = logging.getLogger(__name__)
 
@@ -52,13 +52,19 @@ def measure(
         Seconds to wait before another try (the store cannot be read or written), or None at the end.
     """
     try:
-        if ledger.state(key) == "ready":
-            _measure(key, ledger, pipeline, segment, destinations_for, now)
+        try:
+            if ledger.state(key) == "ready":
+                _measure(key, ledger, pipeline, segment, destinations_for, now)
+        except StoreError:
+            raise
+        except SetupError as error:
+            LOGGER.error("job failed key=%s code=%s", key[:12], error.code)
+            ledger.fail(key, Problem(code=error.code, message=error.message), now())
+        except Exception as error:  # noqa: BLE001  a bug parks this job and leaves the others alone
+            _park_bug(key, error, ledger, now())
     except StoreError as error:
         LOGGER.warning("job postponed key=%s code=%s", key[:12], error.code)
         return STORE_PAUSE_S
-    except Exception as error:  # noqa: BLE001  a bug parks this job and leaves the others alone
-        _park_bug(key, error, ledger, now())
     return None
 
 
@@ -121,16 +127,24 @@ def deliver(
         Seconds to wait before the next try, or None where the delivery is at its end.
     """
     try:
-        return _deliver(key, destination, ledger, sender, read, patience, now)
+        try:
+            return _deliver(key, destination, ledger, sender, read, patience, now)
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001  a bug parks this delivery and leaves the others alone
+            _park_delivery_bug(key, destination, error, ledger, now())
     except StoreError as error:
         LOGGER.warning("delivery postponed key=%s code=%s", key[:12], error.code)
         return STORE_PAUSE_S
-    except Exception as error:  # noqa: BLE001  a bug parks this delivery and leaves the others alone
-        LOGGER.error("delivery failed key=%s bug=%s", key[:12], trace_of(error))
-        message = f"found a fault of this software ({trace_of(error)}); report it"
-        delivery = ledger.delivery(key, destination)
-        ledger.update_delivery(_parked(delivery, "delivery.bug", message), now())
-        return None
+    return None
+
+
+def _park_delivery_bug(
+    key: str, destination: str, error: Exception, ledger: JobLedger, now: datetime
+) -> None:
+    LOGGER.error("delivery failed key=%s destination=%s bug=%s", key[:12], destination, trace_of(error))
+    message = f"found a fault of this software ({trace_of(error)}); report it"
+    ledger.update_delivery(_parked(ledger.delivery(key, destination), "delivery.bug", message), now)
 
 
 def _deliver(
@@ -176,16 +190,25 @@ def ask_commitment(
     committer: Committer,
     patience: Patience,
     now: Callable[[], datetime],
-) -> None:
-    """Ask once for the safekeeping of a job's reports; the answer is recorded when it comes."""
+) -> float | None:
+    """Ask once for the safekeeping of a job's reports; the answer is recorded when it comes.
+
+    Returns
+    -------
+    float or None
+        Seconds to wait before another try (the store cannot be read or written), or None at the end.
+    """
     try:
-        _ask_commitment(key, destination, ledger, committer, patience, now)
+        try:
+            _ask_commitment(key, destination, ledger, committer, patience, now)
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001  a bug parks this delivery and leaves the others alone
+            _park_delivery_bug(key, destination, error, ledger, now())
     except StoreError as error:
         LOGGER.warning("commitment postponed key=%s code=%s", key[:12], error.code)
-    except Exception as error:  # noqa: BLE001  a bug parks this delivery and leaves the others alone
-        LOGGER.error("commitment failed key=%s bug=%s", key[:12], trace_of(error))
-        message = f"found a fault of this software ({trace_of(error)}); report it"
-        ledger.update_delivery(_parked(ledger.delivery(key, destination), "delivery.bug", message), now())
+        return STORE_PAUSE_S
+    return None
 
 
 def _ask_commitment(

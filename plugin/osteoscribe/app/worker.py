@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -10,6 +11,9 @@ from osteoscribe.app.plan import PlanLedger, plan
 from osteoscribe.app.ports import Delivery
 from osteoscribe.app.settings import JobSettings
 from osteoscribe.core.report import Problem
+
+PLANNING_PAUSE = 5.0
+"""Pause after planning, as a multiple of the time that it took."""
 
 GIVEN_UP_EVERY = timedelta(seconds=10)
 """Pause between two questions to the engine about jobs that it gave up."""
@@ -70,6 +74,8 @@ class Rounds:
     ----------
     newest_id
         The id of the newest instance: whether anything came since the last round.
+    clock
+        Seconds that only grow.
     """
 
     def __init__(
@@ -80,14 +86,17 @@ class Rounds:
         engine: Engine,
         newest_id: Callable[[], int],
         settings: JobSettings,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plans = plans
         self._jobs = jobs
         self._engine = engine
         self._newest_id = newest_id
         self._settings = settings
+        self._clock = clock
         self._seen_id = -1
         self._given_up_seen_at: datetime | None = None
+        self._plan_not_before = 0.0
         self._submitted: set[tuple[str, ...]] = set()
 
     def run(self, now: datetime) -> int:
@@ -96,7 +105,7 @@ class Rounds:
         if newest != self._seen_id:
             self._plans.reopen()
             self._seen_id = newest
-        plan(self._plans, self._settings, now)
+        self._plan(now)
         self._park_given_up(now)
         before = len(self._submitted)
         for key, run in self._jobs.ready():
@@ -116,6 +125,13 @@ class Rounds:
                 self._engine.submit_commitment(one.job_key, one.destination, question)
                 self._submitted.add(name)
         return len(self._submitted) - before
+
+    def _plan(self, now: datetime) -> None:
+        """Plan, but spend no more than a share of the time on it where many marks wait for images."""
+        began = self._clock()
+        if began >= self._plan_not_before:
+            plan(self._plans, self._settings, now)
+            self._plan_not_before = began + (self._clock() - began) * PLANNING_PAUSE
 
     def _park_given_up(self, now: datetime) -> None:
         if self._given_up_seen_at is not None and now - self._given_up_seen_at < GIVEN_UP_EVERY:

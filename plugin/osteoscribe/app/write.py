@@ -28,7 +28,7 @@ Draw = Callable[[Report], Image.Image]
 class WrittenObject:
     """One encoded DICOM object of a report, as a Part 10 file.
 
-    ``role`` is ``sr``, ``text``, ``key image`` or ``notice``.
+    ``role`` is ``sr``, ``text``, ``key-image`` or ``notice``.
     """
 
     role: str
@@ -39,24 +39,17 @@ class WrittenObject:
     encoded: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quarantined:
-    """An object that the gate refused, with the reason: kept to be looked at, never sent."""
-
-    object: WrittenObject
-    problem: Problem
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Written:
     """A report and the objects it was written as, the one that carries the result first.
 
+    ``quarantined`` says why objects are not among them: they could not be built, or the gate refused them.
     ``patient_key`` and ``lesions`` are what later examinations are compared with.
     """
 
     report: Report
     objects: tuple[WrittenObject, ...]
-    quarantined: tuple[Quarantined, ...] = ()
+    quarantined: tuple[Problem, ...] = ()
     patient_key: str = ""
     lesions: tuple[StoredLesion, ...] = ()
 
@@ -83,27 +76,29 @@ def write_report(
     Returns
     -------
     Written
-        What passed the gate, and what it refused (``gate.*``).
+        What passed the gate, and why the rest did not (``gate.*``, or what drawing the picture raises).
     """
     evidence = _evidence(report, series, objects)
     passed: list[WrittenObject] = []
-    refused: list[Quarantined] = []
+    refused: list[Problem] = []
     for role, build in _builders(report, profile, draw):
-        dataset = build(report, context, evidence, profile)
-        written = WrittenObject(
-            role=role,
-            sop_class_uid=str(dataset.SOPClassUID),
-            sop_instance_uid=str(dataset.SOPInstanceUID),
-            series_instance_uid=str(dataset.SeriesInstanceUID),
-            instance_number=int(dataset.InstanceNumber),
-            encoded=encode(dataset),
-        )
+        where = report.series_instance_uid
         try:
-            check(written.encoded, report, context, evidence, profile)
+            dataset = build(report, context, evidence, profile)
+            where = str(dataset.SOPInstanceUID)
+            encoded = encode(dataset)
+            check(encoded, report, context, evidence, profile)
         except InputError as error:
-            problem = Problem(code=error.code, message=error.message, where=written.sop_instance_uid)
-            refused.append(Quarantined(object=written, problem=problem))
+            refused.append(Problem(code=error.code, message=error.message, where=where))
         else:
+            written = WrittenObject(
+                role=role,
+                sop_class_uid=str(dataset.SOPClassUID),
+                sop_instance_uid=str(dataset.SOPInstanceUID),
+                series_instance_uid=str(dataset.SeriesInstanceUID),
+                instance_number=int(dataset.InstanceNumber),
+                encoded=encoded,
+            )
             passed.append(written)
     return Written(report=report, objects=tuple(passed), quarantined=tuple(refused))
 
@@ -119,8 +114,7 @@ def _builders(report: Report, profile: Profile, draw: Draw | None) -> list[tuple
     if report.findings and profile.text_companion:
         builders.append(("text", build_companion))
     if report.findings and profile.key_image and draw is not None:
-        picture = draw(report)
-        builders.append(("key image", lambda r, c, e, p: build_key_image(r, c, e, picture, p)))
+        builders.append(("key-image", lambda r, c, e, p: build_key_image(r, c, e, draw(r), p)))
     if report.problems and profile.notice:
         builders.append(("notice", build_notice))
     return builders

@@ -7,12 +7,13 @@ import multiprocessing
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from types import FrameType
 
+from osteoscribe.app.practice import load_practice
 from osteoscribe.app.settings import Settings
 from osteoscribe.bootstrap.worker import run_worker, start_logging, utc_now
+from osteoscribe.errors import SetupError
 from osteoscribe.net.scp import Listener
 from osteoscribe.readers.ct import READABLE_TRANSFER_SYNTAXES
 from osteoscribe.store.folder import DataFolder, FolderLock, open_folder
@@ -47,38 +48,43 @@ def open_listener(settings: Settings, folder: DataFolder) -> Listener:
         transfer_syntaxes=tuple(READABLE_TRANSFER_SYNTAXES),
         open_reception=open_reception,
         peers=settings.peer,
+        check_room=folder.check_reserve,
         take_commitment=lambda report: jobs.take_commitment(report, utc_now()),
     )
 
 
-def serve(settings: Settings, on_listening: Callable[[int], None]) -> None:
-    """Run a node until it is told to stop (SIGTERM, SIGINT).
+def serve(read_settings: Callable[[], Settings], on_listening: Callable[[Settings, int], None]) -> None:
+    """Run a node until it is told to stop (SIGTERM, SIGINT); SIGHUP reads the settings again.
 
     Parameters
     ----------
+    read_settings
+        Gives the settings, now and after each SIGHUP.
     on_listening
-        Called with the port once associations are accepted.
+        Called with the settings and the port once associations are accepted.
 
     Raises
     ------
     SetupError
-        The folder is in use, the port is taken, or a setting cannot be used.
+        The folder is in use, the port is taken, or a setting, rule table or label file cannot be used.
     """
-    stop = threading.Event()
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
+    stop, reload = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
+        signal.signal(number, lambda _number, _frame: stop.set())
+    signal.signal(signal.SIGHUP, lambda _number, _frame: reload.set())
+    settings = _checked(read_settings)
     folder = open_folder(settings.store)
     lock = FolderLock(folder, "node")
+    workers: list[WorkerProcess] = []
     try:
-        workers = [WorkerProcess(settings, number) for number in range(settings.jobs.workers)]
         listener = open_listener(settings, folder)
         try:
-            on_listening(listener.start())
+            workers += [WorkerProcess(settings, number) for number in range(settings.jobs.workers)]
+            on_listening(settings, listener.start())
             while not stop.wait(0.5):
+                if reload.is_set():
+                    reload.clear()
+                    _reload(read_settings, listener, workers)
                 for worker in workers:
                     worker.revive()
         finally:
@@ -89,6 +95,27 @@ def serve(settings: Settings, on_listening: Callable[[int], None]) -> None:
                 worker.join(STOP_PATIENCE_S)
     finally:
         lock.close()
+
+
+def _checked(read_settings: Callable[[], Settings]) -> Settings:
+    settings = read_settings()
+    load_practice(settings.practice)
+    return settings
+
+
+def _reload(
+    read_settings: Callable[[], Settings], listener: Listener, workers: Sequence[WorkerProcess]
+) -> None:
+    """Take up changed settings: callers at once, everything of the workers by starting them again."""
+    try:
+        settings = _checked(read_settings)
+        listener.set_callers(settings.node, settings.peer)
+    except SetupError as error:
+        LOGGER.error("settings not taken up, the former stay: %s", error)
+        return
+    for worker in workers:
+        worker.restart(settings)
+    LOGGER.info("settings taken up; a changed host, port, AE title or folder needs a new start")
 
 
 class WorkerProcess:
@@ -136,6 +163,14 @@ class WorkerProcess:
             self._revive_at = 0.0
             self._control.close()
             self._start()
+
+    def restart(self, settings: Settings) -> None:
+        """End it, and start it with other settings."""
+        self.ask_to_stop()
+        self.join(STOP_PATIENCE_S)
+        self._settings = settings
+        self._revive_at = 0.0
+        self._start()
 
     def ask_to_stop(self) -> None:
         """Let it end after what it is doing."""

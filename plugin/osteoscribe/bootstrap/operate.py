@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from osteoscribe.app.past import case_lines
 from osteoscribe.app.settings import Settings
 from osteoscribe.errors import SetupError
 from osteoscribe.store.export import export_files
@@ -46,6 +47,11 @@ def act_on_job(settings: Settings, action: str, start: str) -> tuple[str, str]:
     actions = _actions(settings, open_database(existing_folder(settings).ledger_url))
     key = actions.find(start)
     return key, getattr(actions, action)(key, datetime.now(UTC))
+
+
+def past_cases(settings: Settings) -> Iterator[str]:
+    """Facts of past findings as JSON lines, without patient data; yields the lines."""
+    return case_lines(StatusView(open_database(existing_folder(settings).ledger_url)).reported_cases())
 
 
 def export_store(settings: Settings, target: Path) -> Iterator[Path]:

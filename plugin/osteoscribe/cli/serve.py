@@ -40,14 +40,13 @@ def run(options: argparse.Namespace) -> int:
     """Run the node; returns the exit code."""
     from osteoscribe.bootstrap.node import serve, start_logging
 
-    settings = settings_of(options)
     start_logging()
 
-    def on_listening(port: int) -> None:
+    def on_listening(settings: Settings, port: int) -> None:
         node = settings.node
         print(f"osteoscribe {node.ae_title} listens on {node.host}:{port}, stop with Ctrl-C", flush=True)
 
-    serve(settings, on_listening)
+    serve(lambda: settings_of(options), on_listening)
     return 0
 
 

@@ -19,10 +19,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def add_store_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of every command that looks into a node's data folder."""
+    """Add the options of every command that looks into a node's data folder and can print JSON."""
+    add_folder_options(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def add_folder_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where a node's data folder is."""
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings of a site (TOML)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="the node's data folder (data)")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def store_settings(options: argparse.Namespace) -> Settings:

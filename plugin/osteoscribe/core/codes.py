@@ -50,6 +50,20 @@ def _own(value: str, meaning: str) -> Code:
 IMAGING_MEASUREMENT_REPORT = _dcm("126000", "Imaging Measurement Report")  # CID 7021
 LANGUAGE = _dcm("121049", "Language of Content Item and Descendants")  # TID 1204
 ENGLISH = Code("en", "RFC5646", "English")  # CID 5000
+_LANGUAGES = {"en": "English", "de": "German", "fr": "French", "es": "Spanish", "it": "Italian"}
+
+
+def language(tag: str) -> Code:
+    """The code of a language by its RFC 5646 tag, CID 5000.
+
+    Examples
+    --------
+    >>> language("de").meaning, language("nl").meaning
+    ('German', 'nl')
+    """
+    return Code(tag, "RFC5646", _LANGUAGES.get(tag, tag))
+
+
 OBSERVER_TYPE = _dcm("121005", "Observer Type")  # TID 1002
 PERSON = _dcm("121006", "Person")  # CID 270
 DEVICE = _dcm("121007", "Device")  # CID 270

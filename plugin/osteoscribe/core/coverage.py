@@ -90,7 +90,8 @@ def check_gaps(slices: Sequence[int], grid: Grid) -> bool:
     Returns
     -------
     bool
-        Whether two steps from slice to slice differ.
+        Whether two steps from slice to slice differ, those to the slices before and after the mark
+        included: beside a gap nobody knows whether the lesion goes on.
 
     Raises
     ------
@@ -107,7 +108,8 @@ def check_gaps(slices: Sequence[int], grid: Grid) -> bool:
             f"The mark spans {len(gaps)} gaps in the CT slices, at {named} mm along the slice normal; the "
             f"usual step is {grid.slice_spacing_mm:.2f} mm. Send the missing slices.",
         )
-    return bool(len(steps) and np.ptp(steps) > STEP_TOLERANCE_MM)
+    beside = np.abs(np.diff(grid.plane_positions_mm[max(slices[0] - 1, 0) : slices[-1] + 2]))
+    return bool(len(beside) and np.ptp(beside) > STEP_TOLERANCE_MM)
 
 
 def cropped(mask: BoolArray, offset: tuple[int, int, int]) -> tuple[tuple[int, int, int], BoolArray]:

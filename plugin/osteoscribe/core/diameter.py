@@ -13,9 +13,12 @@ from osteoscribe.core.polygon import TIE, across, convex_hull, longest, row_ends
 
 LEAST_VARIANCE_PX2 = 1 / 16
 """Variance across a row of single pixels: that of an ellipse one pixel broad."""
-DISC_ELONGATION = 1.2
+DISC_ELONGATION = 1.1
 """A disc of d pixels across, rasterised at a random place, looks elliptic: the axes of its moments differ by
-1.2 / sqrt(d) pixels (root mean square over 4 to 100 pixels, ``docs/measurement.md``)."""
+1.1 / sqrt(d) pixels (root mean square; 0.9 to 1.3 from 4 to 100 pixels, ``docs/measurement.md``)."""
+MOST_MISSED_PX = 1.5
+"""From edge to edge a length is 1 to 1.4 pixels longer than between centres; no correction is much larger.
+A line of pixels is unlike any ellipse, and would be lengthened by a third."""
 NEAR_PX = 2.0
 """Slices whose diameter is within two pixels of the longest could be the longest."""
 EDGE = 1e-9
@@ -72,19 +75,18 @@ def of_points(points_mm: npt.ArrayLike) -> Diameters:
     Diameters
         Of several equally long ones the broadest.
     """
-    found = _equally_long(points_mm)
+    hull = convex_hull(points_mm)
+    found = _with_chords(hull, longest(hull))
     return found[longest_of(found)]
 
 
-def _equally_long(points_mm: npt.ArrayLike) -> list[Diameters]:
-    """Every longest diameter of points, each with the chord perpendicular to it."""
-    hull = convex_hull(points_mm)
+def _with_chords(hull: FloatArray, pairs: Sequence[FloatArray]) -> list[Diameters]:
+    """Diameters of a hull, each with the longest chord perpendicular to it."""
     found = []
-    for pair in longest(hull):
-        direction = pair[1] - pair[0]
-        if not direction.any():
-            return [Diameters.of_lines(pair, pair)]
-        found.append(Diameters.of_lines(pair, across(hull, (-direction[1], direction[0]))))
+    for pair in pairs:
+        along = pair[1] - pair[0]
+        chord = across(hull, (-along[1], along[0])) if along.any() else pair
+        found.append(Diameters.of_lines(pair, chord))
     return found
 
 
@@ -93,7 +95,7 @@ def of_masks(masks: Sequence[npt.NDArray[np.bool_]], steps_mm: FloatArray) -> tu
 
     The longest diameter between pixel centres over the slices, plus what the same measurement misses on
     ellipses: those with the moments of the masks, rasterised on the same pixels at the same place. Likewise
-    for the chord perpendicular to it on its slice.
+    for the chord perpendicular to it on its slice. Nothing is ever taken off: the shape holds these centres.
 
     Parameters
     ----------
@@ -109,31 +111,34 @@ def of_masks(masks: Sequence[npt.NDArray[np.bool_]], steps_mm: FloatArray) -> tu
     """
     near_mm = NEAR_PX * _pixel(steps_mm)
     drawn = _drawn(masks, steps_mm, near_mm)
-    longest_mm = max(found.long_mm for _, found in drawn)
-    near = {i for i, found in drawn if found.long_mm > longest_mm - near_mm}
+    longest_mm = max(_length(pairs[0]) for _, pairs in drawn.values())
+    near = [i for i, (_, pairs) in drawn.items() if _length(pairs[0]) > longest_mm - near_mm]
     ellipses = {i: _Ellipse.like(masks[i], steps_mm) for i in near}
-    missed_mm = max(e.long_mm for e in ellipses.values()) - max(e.drawn_long_mm for e in ellipses.values())
-    tied = [(i, found) for i, found in drawn if found.long_mm >= longest_mm - TIE]
-    whole = [_completed(found, ellipses[i], missed_mm) for i, found in tied]
-    best = longest_of(whole)
-    return tied[best][0], whole[best]
+    true_mm = max(ellipse.long_mm for ellipse in ellipses.values())
+    found_mm = max(ellipse.drawn_long_mm for ellipse in ellipses.values())
+    missed_mm = _plausible(true_mm - found_mm, _pixel(steps_mm))
+    tied = [i for i in sorted(near) if _length(drawn[i][1][0]) >= longest_mm - TIE]
+    whole = [
+        (i, _completed(found, ellipses[i], missed_mm)) for i in tied for found in _with_chords(*drawn[i])
+    ]
+    return whole[longest_of([found for _, found in whole])]
 
 
 def _drawn(
     masks: Sequence[npt.NDArray[np.bool_]], steps_mm: FloatArray, near_mm: float
-) -> list[tuple[int, Diameters]]:
-    """Longest diameters between pixel centres, of all masks that come near the longest."""
+) -> dict[int, tuple[FloatArray, list[FloatArray]]]:
+    """Hull of the pixel centres and ends of its longest diameters, of masks that come near the longest."""
     ends = [row_ends(mask) for mask in masks]
     spans = [float(np.hypot(*(np.ptp(points, axis=0) @ abs(steps_mm)))) for points in ends]
-    drawn: list[tuple[int, Diameters]] = []
+    drawn: dict[int, tuple[FloatArray, list[FloatArray]]] = {}
     longest_mm = 0.0
     for i in sorted(range(len(masks)), key=lambda i: -spans[i]):
         if spans[i] < longest_mm - near_mm:
             break
-        found = _equally_long(ends[i] @ steps_mm)
-        drawn += [(i, one) for one in found]
-        longest_mm = max(longest_mm, found[0].long_mm)
-    return sorted(drawn, key=lambda one: one[0])
+        hull = convex_hull(ends[i] @ steps_mm)
+        drawn[i] = hull, longest(hull)
+        longest_mm = max(longest_mm, _length(drawn[i][1][0]))
+    return drawn
 
 
 def _completed(drawn: Diameters, ellipse: _Ellipse, missed_long_mm: float) -> Diameters:
@@ -182,10 +187,13 @@ class _Ellipse:
         (2, 2), covariance in mm2, freed of the elongation that digitisation alone gives to a disc.
     hull
         (n, 2), hull of the pixel centres inside the ellipse with the mask's own covariance, in mm.
+    pixel_mm
+        Side of a pixel.
     """
 
     moments: FloatArray
     hull: FloatArray
+    pixel_mm: float
 
     @staticmethod
     def like(mask: npt.NDArray[np.bool_], steps_mm: FloatArray) -> _Ellipse:
@@ -200,7 +208,9 @@ class _Ellipse:
         noise2 = DISC_ELONGATION**2 * pixel**3 / np.sqrt(major * minor)
         half = np.sqrt(max(0.0, (major - minor) ** 2 - noise2)) / 2
         freed = np.array([(major + minor) / 2 - half, (major + minor) / 2 + half]) ** 2 / 16
-        return _Ellipse(moments=(vectors * freed) @ vectors.T, hull=convex_hull(ends @ steps_mm))
+        return _Ellipse(
+            moments=(vectors * freed) @ vectors.T, hull=convex_hull(ends @ steps_mm), pixel_mm=pixel
+        )
 
     @property
     def long_mm(self) -> float:
@@ -213,7 +223,12 @@ class _Ellipse:
     def missed_across(self, direction: FloatArray) -> float:
         u = direction / np.hypot(*direction)
         chord = float(4 / np.sqrt(u @ np.linalg.inv(self.moments) @ u))
-        return chord - _length(across(self.hull, direction))
+        return _plausible(chord - _length(across(self.hull, direction)), self.pixel_mm)
+
+
+def _plausible(missed_mm: float, pixel_mm: float) -> float:
+    """What digitisation may have taken off a length: nothing to `MOST_MISSED_PX`."""
+    return min(max(0.0, missed_mm), MOST_MISSED_PX * pixel_mm)
 
 
 def _pixel(steps_mm: FloatArray) -> float:

@@ -37,10 +37,14 @@ class PatientContours:
         Each (n, 3), LPS mm, without the first point repeated.
     images
         For each contour the image its writer named, or None.
+    sections
+        True where contours are sections through a volume, a single one too (RTSTRUCT); False where they are
+        drawings, of which a single one has no depth (SR).
     """
 
     contours_lps_mm: tuple[FloatArray, ...]
     images: tuple[InstanceRef | None, ...]
+    sections: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

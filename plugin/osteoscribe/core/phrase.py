@@ -35,12 +35,14 @@ class Phrase:
     """The suggested sentence and recommendation.
 
     ``remark`` is a sentence beside it that changes nothing in it (a borderline size), or empty.
+    ``language`` is that of all three, as in RFC 5646.
     """
 
     text: str
     recommendation: str
     conditional: bool
     remark: str = ""
+    language: str = "en"
 
 
 def word(table: RuleTable, decision: Decision, facts: RuleFacts, values: PhraseValues) -> Phrase:
@@ -83,6 +85,7 @@ def word(table: RuleTable, decision: Decision, facts: RuleFacts, values: PhraseV
         remark=table.frame.borderline
         if values.largest_unrounded_borderline and facts.size is not None
         else "",
+        language=table.language,
     )
 
 

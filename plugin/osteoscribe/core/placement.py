@@ -78,13 +78,15 @@ def place(mark: RoiMark, index: SeriesIndex) -> Placement:
     match shape:
         case PatientContours():
             _check_frame_of_reference(mark, index, shape.images, mark.frame_of_reference_uid)
-            return _contours(_on_slices(shape.contours_lps_mm, index.grid), index.grid)
+            return _contours(
+                _on_slices(shape.contours_lps_mm, index.grid), index.grid, sections=shape.sections
+            )
         case ImageContours():
             drawn = [
                 (_slice_of(ref, index), _index_coordinates(points))
                 for points, ref in zip(shape.contours_px, shape.images, strict=True)
             ]
-            return _contours(drawn, index.grid)
+            return _contours(drawn, index.grid, sections=False)
         case Caliper():
             axes = [shape.long_axis_px] + ([] if shape.short_axis_px is None else [shape.short_axis_px])
             return _on_image(RegionKind.CALIPER, shape.image, axes, index)
@@ -228,7 +230,7 @@ def _check_parallel(points: FloatArray, heights: FloatArray) -> None:
         )
 
 
-def _contours(drawn: _Drawn, grid: Grid) -> Placement:
+def _contours(drawn: _Drawn, grid: Grid, *, sections: bool = True) -> Placement:
     remarks = []
     usable = [(k, points) for k, points in drawn if len(points) > 2]
     if len(usable) < len(drawn):
@@ -256,6 +258,7 @@ def _contours(drawn: _Drawn, grid: Grid) -> Placement:
         mask=mask,
         outlines=tuple(Outline(k=k, points_rc=points) for k, points in usable),
         uneven=uneven,
+        flat=len(slices) == 1 and not sections,
     )
     return Placement(measured=region, on_ct=region, remarks=tuple(remarks))
 

@@ -54,19 +54,20 @@ def rasterise(
     """
     toggles = np.zeros((rows, columns + 1), dtype=np.int64)
     for contour in contours_rc:
-        points = np.round((np.asarray(contour, dtype=np.float64) - first) / SNAP) * SNAP
-        row, column = _crossings(points, rows)
-        np.add.at(toggles, (row, np.clip(np.ceil(column), 0, columns).astype(np.intp)), 1)
+        points = np.round(np.asarray(contour, dtype=np.float64) / SNAP) * SNAP
+        row, column = _crossings(points, first[0], first[0] + rows)
+        start = np.ceil(np.round(column / SNAP) * SNAP) - first[1]
+        np.add.at(toggles, (row - first[0], np.clip(start, 0, columns).astype(np.intp)), 1)
     return np.asarray(np.cumsum(toggles[:, :columns], axis=1) % 2 == 1)
 
 
-def _crossings(points: FloatArray, rows: int) -> tuple[npt.NDArray[np.intp], FloatArray]:
-    """Where the edges cross the centre lines of the rows: row numbers and column coordinates."""
+def _crossings(points: FloatArray, start: int, stop: int) -> tuple[npt.NDArray[np.intp], FloatArray]:
+    """Where edges cross the centre lines of the rows [start, stop): row numbers and column coordinates."""
     ends = np.roll(points, -1, axis=0)
     upward = points[:, :1] > ends[:, :1]
     top, bottom = np.where(upward, ends, points), np.where(upward, points, ends)
-    first = np.clip(np.ceil(top[:, 0]), 0, rows).astype(np.intp)
-    count = np.clip(np.ceil(bottom[:, 0]), 0, rows).astype(np.intp) - first
+    first = np.clip(np.ceil(top[:, 0]), start, stop).astype(np.intp)
+    count = np.clip(np.ceil(bottom[:, 0]), start, stop).astype(np.intp) - first
     edge = np.repeat(np.arange(len(points)), count)
     row = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + first[edge]
     slope = (bottom[edge, 1] - top[edge, 1]) / (bottom[edge, 0] - top[edge, 0])
@@ -97,8 +98,14 @@ def outlines(mask: npt.ArrayLike) -> tuple[tuple[FloatArray, ...], int]:
     loops = _crack_loops(np.pad(np.asarray(mask, dtype=bool), 1))
     outer = [loop for loop in loops if _signed_area(loop) > 0]
     outer.sort(key=lambda loop: (-_signed_area(loop), tuple(loop[0])))
-    middles = tuple((loop + np.roll(loop, -1, axis=0)) / 2 - 1.5 for loop in outer)
-    return middles, len(loops) - len(outer)
+    middles = [(loop + np.roll(loop, -1, axis=0)) / 2 - 1.5 for loop in outer]
+    return tuple(_corners(line) for line in middles), len(loops) - len(outer)
+
+
+def _corners(line: FloatArray) -> FloatArray:
+    """Drop the points between which a closed line runs straight on."""
+    onward = np.roll(line, -1, axis=0) - line
+    return np.asarray(line[(onward != np.roll(onward, 1, axis=0)).any(axis=1)])
 
 
 def _crack_loops(padded: BoolArray) -> list[FloatArray]:
@@ -171,22 +178,22 @@ def convex_hull(points: npt.ArrayLike) -> FloatArray:
     FloatArray
         (m, 2), m >= 1.
     """
-    unique = np.unique(np.asarray(points, dtype=np.float64), axis=0).tolist()
+    unique = sorted(set(map(tuple, np.asarray(points, dtype=np.float64).tolist())))
     if len(unique) < 3:
         return np.array(unique, dtype=np.float64)
     lower, upper = _chain(unique), _chain(unique[::-1])
     return np.array(lower[:-1] + upper[:-1], dtype=np.float64)
 
 
-def _chain(points: list[list[float]]) -> list[list[float]]:
-    chain: list[list[float]] = []
+def _chain(points: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
+    chain: list[tuple[float, ...]] = []
     for x, y in points:
         while len(chain) > 1:
             (x0, y0), (x1, y1) = chain[-2:]
             if (x1 - x0) * (y - y0) - (y1 - y0) * (x - x0) > 0:
                 break
             chain.pop()
-        chain.append([x, y])
+        chain.append((x, y))
     return chain
 
 
@@ -211,15 +218,16 @@ def longest(hull: npt.ArrayLike) -> list[FloatArray]:
     first, second = _antipodal(corners)
     distance = np.hypot(*(corners[first] - corners[second]).T)
     far = distance >= distance.max() - TIE
-    pairs = np.unique(np.sort(np.column_stack([first[far], second[far]]), axis=1), axis=0)
-    return [corners[pair] for pair in pairs[:MOST_TIES]]
+    pairs = {(min(i, j), max(i, j)) for i, j in zip(first[far].tolist(), second[far].tolist(), strict=True)}
+    return [corners[[i, j]] for i, j in sorted(pairs)[:MOST_TIES]]
 
 
 def _antipodal(corners: FloatArray) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Pairs of corners that parallel lines can touch: the ends of each edge, and the corners opposite."""
     count = len(corners)
-    edges = np.roll(corners, -1, axis=0) - corners
-    turn = np.unwrap(np.arctan2(edges[:, 1], edges[:, 0]))
+    edges = corners[np.arange(1, count + 1) % count] - corners
+    turn = np.arctan2(edges[:, 1], edges[:, 0])
+    turn = np.where(turn < turn[0], turn + 2 * np.pi, turn)
     opposite = np.searchsorted(np.concatenate([turn, turn + 2 * np.pi]), turn + np.pi)
     edge = np.arange(count)
     # One corner more to either side, for edges that are parallel but for the last float digit.

@@ -64,6 +64,8 @@ class Region:
         first, then the short axis where there is one).
     uneven
         True where the slices of the mark are not evenly spaced.
+    flat
+        True for an outline drawn on one image alone: it has an area, and says nothing of a depth.
     """
 
     kind: RegionKind
@@ -72,6 +74,7 @@ class Region:
     mask: npt.NDArray[np.bool_]
     outlines: tuple[Outline, ...]
     uneven: bool = False
+    flat: bool = False
 
     def __post_init__(self) -> None:
         mask = np.array(self.mask, dtype=np.bool_)

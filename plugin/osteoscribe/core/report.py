@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from osteoscribe.core.facts import FactSheet
+from osteoscribe.core.facts import FactSheet, RuleFacts
 from osteoscribe.core.intensity import IntensityReference
 from osteoscribe.core.marks import InstanceRef, RoiMark
-from osteoscribe.core.phrase import Phrase
+from osteoscribe.core.phrase import Phrase, PhraseValues
 from osteoscribe.core.prior import Comparison
 from osteoscribe.core.reference import ReferencePanel
 from osteoscribe.core.region import Outline, Placement
@@ -53,14 +53,26 @@ class Lesion:
     serial: SerialCourse | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """What decision and phrase were made of: the same table says the same of it again."""
+
+    facts: RuleFacts
+    values: PhraseValues
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Finding:
-    """A lesion with the rule that held and its sentence."""
+    """A lesion with the rule that held and its sentence.
+
+    ``basis`` holds the lesion's own facts, or those that speak for its whole examination.
+    """
 
     lesion: Lesion
     facts: FactSheet
     decision: Decision
     phrase: Phrase
+    basis: Basis | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,7 +64,7 @@ class Size:
     maximum_3d_diameter_mm
         Longest 3D diameter, or None where the mark has no volume.
     volume_mm3
-        Volume by counting voxels, or None where the mark has no area.
+        Volume by counting voxels, or None where the mark has no area or is an outline on one image alone.
     mesh_volume_mm3
         Volume enclosed by the triangle mesh of the mark's voxels, or None likewise.
     whole_mm
@@ -146,7 +146,7 @@ def _size(region: Region, k: int, diameters: Diameters, thickness_mm: float) -> 
     grid = region.grid
     origin, basis = _plane(grid, k)
     long_axis = _clean(diameters.long_mm)
-    solid = region.kind is not RegionKind.CALIPER and region.mask.any()
+    solid = region.kind is not RegionKind.CALIPER and region.mask.any() and not region.flat
     heights = _layer_heights(region) if solid else None
     volume = _volume(region, heights) if heights is not None else None
     mesh = (
@@ -180,7 +180,8 @@ def _clean(number: float) -> float:
 def _plane(grid: Grid, k: int) -> tuple[FloatArray, FloatArray]:
     """Origin (3,) of a slice and two orthogonal unit vectors (2, 3) in it: along a row, and down."""
     right = grid.column_step_lps_mm / grid.column_spacing_mm
-    return grid.origins_lps_mm[k], np.array([right, np.cross(grid.normal, right)])
+    down = grid.row_step_lps_mm - (grid.row_step_lps_mm @ right) * right
+    return grid.origins_lps_mm[k], np.array([right, down / np.linalg.norm(down)])
 
 
 def _to_plane(grid: Grid, k: int, points_rc: npt.ArrayLike) -> FloatArray:
@@ -219,7 +220,8 @@ def _longest_slice(region: Region) -> tuple[int, Diameters] | None:
 
 
 def _pixel_area(grid: Grid) -> float:
-    return float(np.linalg.norm(np.cross(grid.row_step_lps_mm, grid.column_step_lps_mm)))
+    _, basis = _plane(grid, 0)
+    return abs(float(np.linalg.det(_steps_mm(grid, basis))))
 
 
 def _layer_heights(region: Region) -> FloatArray | None:
@@ -297,25 +299,37 @@ def outline_on_ct(placement: Placement, size: Size | None) -> Outline | None:
         None where no pixel centre of the CT lies inside the mark.
     """
     region = placement.on_ct
-    lines = tuple(_traced(region)) if region.kind is RegionKind.MASK else region.outlines
-    if not lines:
+    if region.kind in (RegionKind.CALIPER, RegionKind.POINT):
+        return region.outlines[0]
+    extents = _extents(region)
+    if not extents:
         return None
     if size is None:
-        return max(lines, key=_enclosed)
-    at = float(np.mean(size.endpoints_lps_mm @ region.grid.normal))
-    positions = region.grid.plane_positions_mm
-    nearest = min({line.k for line in lines}, key=lambda k: (round(abs(float(positions[k]) - at), 6), k))
-    if region.kind is RegionKind.CALIPER:
-        return lines[0]
-    return max((line for line in lines if line.k == nearest), key=_enclosed)
+        k = max(extents, key=lambda k: (extents[k], -k))
+    else:
+        at = float(np.mean(size.endpoints_lps_mm @ region.grid.normal))
+        positions = region.grid.plane_positions_mm.tolist()
+        k = min(extents, key=lambda k: (round(abs(positions[k] - at), 6), k))
+    lines = _traced(region, k) if region.kind is RegionKind.MASK else _drawn_on(region, k)
+    return max(lines, key=_enclosed)
 
 
-def _traced(region: Region) -> Iterator[Outline]:
+def _extents(region: Region) -> dict[int, float]:
+    """Slices that a mask or a contour touches, and how much of each, in pixels."""
+    if region.kind is RegionKind.MASK:
+        counts = region.mask.sum(axis=(1, 2)).tolist() if region.mask.size else []
+        return {region.offset[0] + k: float(count) for k, count in enumerate(counts) if count}
+    return {line.k: max(map(_enclosed, _drawn_on(region, line.k))) for line in region.outlines}
+
+
+def _drawn_on(region: Region, k: int) -> list[Outline]:
+    return [line for line in region.outlines if line.k == k]
+
+
+def _traced(region: Region, k: int) -> list[Outline]:
     first_k, first_r, first_c = region.offset
-    for k in np.flatnonzero(region.mask.any(axis=(1, 2))).tolist():
-        loops, _ = outlines(region.mask[k])
-        for loop in loops:
-            yield Outline(k=first_k + k, points_rc=loop + np.array([first_r, first_c]))
+    loops, _ = outlines(region.mask[k - first_k])
+    return [Outline(k=k, points_rc=loop + np.array([first_r, first_c])) for loop in loops]
 
 
 def _enclosed(line: Outline) -> float:

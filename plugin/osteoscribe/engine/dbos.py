@@ -61,10 +61,11 @@ class DurableEngine:
         Measures the job of a key.
     deliver
         Tries one delivery (key, destination).
-
-    Both give the pause in seconds before another try, or None at the end, and raise nothing.
     ask_commitment
-        Asks once (key, destination); raises nothing.
+        Asks once (key, destination).
+
+    Each gives the pause in seconds before another try, or None at the end, and raises nothing.
+
     parallel
         Jobs measured at a time in this process.
     """
@@ -76,7 +77,7 @@ class DurableEngine:
         executor_id: str,
         measure: Callable[[str], float | None],
         deliver: Callable[[str, str], float | None],
-        ask_commitment: Callable[[str, str], None],
+        ask_commitment: Callable[[str, str], float | None],
         parallel: int = 1,
     ) -> None:
         _prefer_wal(database_url)
@@ -97,7 +98,7 @@ class DurableEngine:
         self,
         measure: Callable[[str], float | None],
         deliver: Callable[[str, str], float | None],
-        ask_commitment: Callable[[str, str], None],
+        ask_commitment: Callable[[str, str], float | None],
     ) -> None:
         measure_step = DBOS.step(name="measure")(measure)
         deliver_step = DBOS.step(name="deliver")(deliver)
@@ -116,7 +117,8 @@ class DurableEngine:
 
         @DBOS.workflow(name="commitment", max_recovery_attempts=DELIVERY_RECOVERY_ATTEMPTS)
         def commitment(key: str, destination: str) -> None:
-            commitment_step(key, destination)
+            while (wait_s := commitment_step(key, destination)) is not None:
+                DBOS.sleep(wait_s)
 
         self._commitment = commitment
         self._job = job
@@ -151,9 +153,12 @@ class DurableEngine:
             DBOS.enqueue_workflow(COMMITMENTS_QUEUE, self._commitment, key, destination)
 
     def given_up_jobs(self) -> tuple[tuple[str, int], ...]:
-        """Jobs that took their process down too often: key and number of the run."""
+        """Jobs that are not run again: they took their process down too often, or ended with an error."""
         found = DBOS.list_workflows(
-            status="MAX_RECOVERY_ATTEMPTS_EXCEEDED", name="job", load_input=False, load_output=False
+            status=["MAX_RECOVERY_ATTEMPTS_EXCEEDED", "ERROR"],
+            name="job",
+            load_input=False,
+            load_output=False,
         )
         names = (one.workflow_id.split("/") for one in found)
         return tuple((key, int(run)) for _, key, run in names)

@@ -42,6 +42,9 @@ LONGEST_ASSOCIATING_S = 10.0
 PROCESSING_FAILURE_N = 0x0110
 """Processing failure of a DIMSE-N service (PS3.7 C.5.21)."""
 
+TEMPORARY_CONGESTION = (2, 3, 1)
+"""Rejected for the time being, by the presentation service: temporary congestion (PS3.8 table 9-21)."""
+
 VERIFICATION = "1.2.840.10008.1.1"
 STORED_SOP_CLASSES = (*CT_SOP_CLASSES, *sorted(MARK_SOP_CLASSES), *sorted(DOCUMENTS))
 """Storage SOP Classes that are accepted (PS3.4 B.5): CT, all marks, and what is listed as no mark."""
@@ -86,6 +89,8 @@ class Listener:
         Senders that are known by name.
     take_commitment
         Records a destination's answer to a question for storage commitment.
+    check_room
+        Raises StoreError where nothing more can be stored.
 
     Raises
     ------
@@ -101,17 +106,31 @@ class Listener:
         open_reception: Callable[[datetime], Reception],
         peers: Sequence[PeerSettings] = (),
         take_commitment: Take = lambda _report: False,
+        check_room: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._open_reception = open_reception
         self._take_commitment = take_commitment
+        self._check_room = check_room
         self._callers: dict[Any, _Caller] = {}
         self._callers_lock = threading.Lock()
         self._guards: WeakKeyDictionary[Any, GuardedReceive] = WeakKeyDictionary()
-        self._may_connect = address_check(settings.allowed_addresses)
         self._ae = _entity(settings, transfer_syntaxes)
-        self._ae.require_calling_aet = calling_aes(settings, peers)
         self._server: GuardedServer | None = None
+        self.set_callers(settings, peers)
+
+    def set_callers(self, settings: NodeSettings, peers: Sequence[PeerSettings]) -> None:
+        """Set who may connect, also while it listens.
+
+        Raises
+        ------
+        SetupError
+            ``settings.callers-unknown``, ``settings.wrong-value``.
+        """
+        callers, self._may_connect = calling_aes(settings, peers), address_check(settings.allowed_addresses)
+        self._ae.require_calling_aet = callers
+        if self._server is not None:
+            self._server.may_connect = self._may_connect
 
     def start(self) -> int:
         """Listen; returns the port.
@@ -127,6 +146,7 @@ class Listener:
             (evt.EVT_C_STORE, self._on_c_store),
             (evt.EVT_N_EVENT_REPORT, self._on_n_event_report),
             (evt.EVT_CONN_OPEN, self._on_connection),
+            (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_ACCEPTED, _on_accepted),
             (evt.EVT_REJECTED, _on_rejected),
             (evt.EVT_RELEASED, self._on_end, ["released"]),
@@ -182,6 +202,19 @@ class Listener:
         )
         self._guards[event.assoc] = guard
         cast(Any, transport).recv = guard
+
+    def _on_requested(self, event: Event) -> None:
+        """Refuse an association that wants to store while there is no room; others may go on."""
+        request: Any = event.assoc.requestor.primitive
+        proposed = {str(context.abstract_syntax) for context in request.presentation_context_definition_list}
+        if not proposed.intersection(STORED_SOP_CLASSES):
+            return
+        try:
+            self._check_room()
+        except OsteoscribeError as error:
+            LOGGER.error("association refused calling=%s code=%s", _calling_ae(event.assoc), error.code)
+            event.assoc.acse.send_reject(*TEMPORARY_CONGESTION)
+            event.assoc.kill()
 
     def _on_c_store(self, event: Event) -> int:
         caller = self._caller(event)

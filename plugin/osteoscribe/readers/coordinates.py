@@ -219,7 +219,9 @@ def _contours(areas: list[Drawing]) -> Shape:
         raise _ambiguous("outlines in pixels and in mm")
     outlines = tuple(_outline(one) for one in areas)
     if areas[0].in_patient_space:
-        return PatientContours(contours_lps_mm=outlines, images=tuple(one.image for one in areas))
+        return PatientContours(
+            contours_lps_mm=outlines, images=tuple(one.image for one in areas), sections=False
+        )
     images = tuple(one.image for one in areas if one.image is not None)
     return ImageContours(contours_px=outlines, images=images)
 

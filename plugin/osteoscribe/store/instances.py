@@ -9,7 +9,6 @@ import sqlalchemy as sa
 
 from osteoscribe.app.ports import Stored
 from osteoscribe.core.series import BlobRef
-from osteoscribe.errors import StoreError
 from osteoscribe.readers.headers import StoredInstance
 from osteoscribe.store.schema import (
     AWAITED,
@@ -43,11 +42,8 @@ class InstanceTable:
         query = sa.select(INSTANCES.c.id).where(
             INSTANCES.c.sop_instance_uid == sop_instance_uid, INSTANCES.c.sha256 == sha256
         )
-        try:
-            with self._reads.begin() as connection:
-                return connection.execute(query).first() is not None
-        except sa.exc.OperationalError as error:
-            raise _locked() from error
+        with self._reads.begin() as connection:
+            return connection.execute(query).first() is not None
 
     def add(self, stored: Sequence[Stored]) -> None:
         """Record instances in one transaction; known ones are left as they are.
@@ -57,12 +53,9 @@ class InstanceTable:
         StoreError
             ``store.locked``: the database could not be written in time.
         """
-        try:
-            with self._lock, self._engine.begin() as connection:
-                for one in stored:
-                    _add_one(connection, one)
-        except sa.exc.OperationalError as error:
-            raise _locked() from error
+        with self._lock, self._engine.begin() as connection:
+            for one in stored:
+                _add_one(connection, one)
 
     def close_segment(self, name: str) -> None:
         """Record that the association of a segment has ended."""
@@ -84,10 +77,6 @@ class InstanceTable:
         """Return the id of the newest instance; 0 where there is none."""
         with self._reads.begin() as connection:
             return connection.execute(sa.select(sa.func.max(INSTANCES.c.id))).scalar_one() or 0
-
-
-def _locked() -> StoreError:
-    return StoreError("store.locked", "found the ledger locked or its disk full; free it, then send again")
 
 
 def _add_one(connection: sa.Connection, one: Stored) -> None:

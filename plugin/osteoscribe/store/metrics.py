@@ -46,7 +46,7 @@ def _by_state(connection: sa.Connection, table: sa.Table) -> dict[str, int]:
 
 
 def _findings(connection: sa.Connection) -> dict[str, int]:
-    summaries = connection.execute(sa.select(REPORTS.c.summary).where(REPORTS.c.role == "sr")).scalars()
+    summaries = connection.execute(sa.select(REPORTS.c.summary)).scalars()
     rules = Counter(
         str(finding.get("rule", "")) for text in summaries for finding in json.loads(text).get("findings", ())
     )

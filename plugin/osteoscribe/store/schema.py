@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from osteoscribe.errors import SetupError
+from osteoscribe.errors import SetupError, StoreError
 from osteoscribe.readers.headers import FramePlane, InstanceHeader
 
 SCHEMA_VERSION = 2
@@ -73,7 +73,8 @@ MARKS = sa.Table(
     sa.Column("instance_id", sa.BigInteger, sa.ForeignKey("instances.id"), primary_key=True),
     sa.Column("state", sa.String(16), nullable=False, index=True),
 )
-"""Mark objects: open, planned, incomplete (planned with images missing), superseded, own (our report)."""
+"""Mark objects: open, planned, incomplete (planned with images missing, or without any CT series),
+superseded, own (our report)."""
 
 MARK_SERIES = sa.Table(
     "mark_series",
@@ -221,6 +222,9 @@ def open_database(url: str) -> sa.Engine:
     ------
     SetupError
         ``store.newer-schema``: a newer release wrote it. ``store.unusable``: it cannot be opened.
+
+    Whatever is asked of it later raises `StoreError` ``store.locked`` where the database does not answer:
+    locked for long, its disk full, its server away.
     """
     try:
         engine = sa.create_engine(url)
@@ -234,6 +238,7 @@ def open_database(url: str) -> sa.Engine:
         with engine.begin() as connection:
             METADATA.create_all(connection)
             _check_version(connection)
+        sa.event.listen(engine, "handle_error", _state_as_ours)
     except sa.exc.SQLAlchemyError as error:
         engine.dispose()
         raise _unusable(error) from error
@@ -248,6 +253,12 @@ def _unusable(error: Exception) -> SetupError:
         "store.unusable",
         f"found a ledger that cannot be opened ({type(error).__name__}); check the folder or the URL",
     )
+
+
+def _state_as_ours(context: sa.ExceptionContext) -> None:
+    """Raise a database that does not answer as our own error: the work is postponed, never given up."""
+    if isinstance(context.sqlalchemy_exception, sa.exc.OperationalError):
+        raise StoreError("store.locked", "found the ledger locked or its disk full; free it, then send again")
 
 
 def _check_version(connection: sa.Connection) -> None:

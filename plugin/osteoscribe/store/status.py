@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from osteoscribe.app.past import ReportedCases
 from osteoscribe.store.schema import DELIVERIES, INSTANCES, JOBS, MARKS, REPORTS, from_us
 
 
@@ -51,6 +52,22 @@ class StatusView:
         with self._reads.begin() as connection:
             row = connection.execute(sa.select(*JOBS.c).where(JOBS.c.key == key)).mappings().one()
             return _job(connection, row)
+
+    def reported_cases(self) -> tuple[ReportedCases, ...]:
+        """Findings of the newest report of each CT series, in the order of their making."""
+        query = sa.select(*REPORTS.c).where(REPORTS.c.summary != "{}").order_by(REPORTS.c.id.desc())
+        newest: dict[str, ReportedCases] = {}
+        with self._reads.begin() as connection:
+            for row in connection.execute(query).mappings():
+                newest.setdefault(
+                    row["ct_series_instance_uid"],
+                    ReportedCases(
+                        job_key=row["job_key"],
+                        study_instance_uid=row["study_instance_uid"],
+                        findings=tuple(json.loads(row["summary"]).get("findings", ())),
+                    ),
+                )
+        return tuple(reversed(newest.values()))
 
 
 def _count(connection: sa.Connection, table: sa.Table) -> int:

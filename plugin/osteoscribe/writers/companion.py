@@ -14,7 +14,7 @@ from osteoscribe.core.report import Report
 from osteoscribe.writers import content, uids, wording
 from osteoscribe.writers.document import BASIC_TEXT_SR, DocumentKind, EvidenceRef, new_document
 from osteoscribe.writers.profiles import STANDARD, Profile
-from osteoscribe.writers.sr import observation_context, reference_items
+from osteoscribe.writers.sr import observation_context, observers, reference_items
 
 SERIES_NUMBER = 9802
 SERIES_DESCRIPTION = "Bone lesion text"
@@ -48,10 +48,11 @@ def build_companion(
 
 
 def _sections(report: Report, profile: Profile) -> list[Dataset]:
-    items = [content.text(profile.phrase_code, wording.summary(report))]
+    spoken = wording.language(report)
+    items = [content.text(profile.phrase_code, wording.summary(report), language=spoken)]
     advice = [(f.lesion.name, f.phrase.recommendation) for f in report.findings if f.phrase.recommendation]
     if advice:
-        items.append(content.text(profile.recommendation_code, wording.together(advice)))
+        items.append(content.text(profile.recommendation_code, wording.together(advice), language=spoken))
     items.append(content.text(codes.MEASUREMENTS_TEXT, _table(report)))
     items.append(content.text(codes.WHY, _reasons(report)))
     missing = [(f.lesion.name, ", ".join(wording.not_recorded(f))) for f in report.findings]
@@ -66,18 +67,27 @@ def _sections(report: Report, profile: Profile) -> list[Dataset]:
         left_out = "\n".join(wording.ignored_line(ignored) for ignored in report.ignored)
         items.append(content.text(codes.LEFT_OUT, left_out))
     items.append(content.text(codes.COMMENT, wording.DISCLAIMER))
-    language, *observers = observation_context(report)
-    return [language, *items, *observers]
+    language, *context_items = observation_context(report, observers(report))
+    return [language, *items, *context_items]
 
 
 def _table(report: Report) -> str:
-    lines = [wording.measurement_line(finding.lesion) for finding in report.findings]
+    lines = [
+        " ".join(filter(None, (wording.measurement_line(finding.lesion), finding.phrase.remark)))
+        for finding in report.findings
+    ]
     return "\n".join([*lines, f"HU for reference only: {wording.acquisition_words(report.acquisition)}"])
 
 
 def _reasons(report: Report) -> str:
-    """The rows that held, each once with its lesions, then the table and the papers."""
-    rows = wording.together((f.lesion.name, wording.rule_words(f)) for f in report.findings)
-    table = f"Rule table {report.table_id} {report.table_version}, SHA-256 {report.table_sha256[:12]}..."
-    sources = dict.fromkeys(source for f in report.findings for source in f.decision.sources)
-    return "\n".join([rows, table, *(f"Source: {source}" for source in sources)])
+    """The rows that held and their inputs, each once with its lesions, then the table and the papers."""
+    findings = report.findings
+    said = [
+        *((f.lesion.name, wording.rule_words(f)) for f in findings),
+        *((f.lesion.name, f"Inputs: {wording.inputs(f)}.") for f in findings),
+        *((f.lesion.name, f"In conflict: {one.message}") for f in findings for one in f.facts.conflicts),
+        *((f.lesion.name, f"Remark: {remark}") for f in findings for remark in wording.remarks(f.lesion)),
+    ]
+    table = f"Rule table {report.table_id} {report.table_version}, SHA-256 {report.table_sha256}"
+    sources = dict.fromkeys(source for f in findings for source in f.decision.sources)
+    return "\n".join([wording.together(said), table, *(f"Source: {source}" for source in sources)])

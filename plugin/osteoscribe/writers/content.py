@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
+from osteoscribe.core import codes
 from osteoscribe.core.codes import Code
 from osteoscribe.core.marks import InstanceRef
 from osteoscribe.writers.encoded import Elements, encoded_elements, encoded_item
@@ -25,6 +26,7 @@ LONGEST_CODE_VALUE = 16
 """Longer values go to Long Code Value (PS3.3 table 8.8-1a)."""
 _CODE_VALUE, _LONG_CODE_VALUE = 0x00080100, 0x00080119
 _CODING_SCHEME_DESIGNATOR, _CODE_MEANING = 0x00080102, 0x00080104
+LONGEST_LONG_CODE, LONGEST_MEANING, LONGEST_NAME = 256, 64, 64
 MOST_DECIMALS = 13
 """A decimal string holds at most 16 characters (PS3.5 6.2)."""
 
@@ -81,9 +83,18 @@ def container(name: Code, children: Sequence[Dataset], *, template: str | None =
     return item
 
 
-def text(name: Code, value: str, *, relationship: str = CONTAINS) -> Dataset:
-    """A text; control characters but line feeds become spaces, trailing blanks go."""
-    item = _item("TEXT", name, relationship, ())
+def text(name: Code, value: str, *, relationship: str = CONTAINS, language: str = "en") -> Dataset:
+    """A text; control characters but line feeds become spaces, trailing blanks go.
+
+    Parameters
+    ----------
+    language
+        RFC 5646 tag; said where it is not that of the document, English (PS3.16 TID 1204).
+    """
+    spoken: Sequence[Dataset] = ()
+    if language != "en":
+        spoken = (code(codes.LANGUAGE, codes.language(language), relationship=HAS_CONCEPT_MOD),)
+    item = _item("TEXT", name, relationship, spoken)
     item.TextValue = clean(value)
     return item
 
@@ -99,6 +110,31 @@ def clean(value: str) -> str:
     lines = value.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     printable = ("".join(c if c.isprintable() else " " for c in line).rstrip() for line in lines)
     return "\n".join(printable).rstrip()
+
+
+def clean_line(value: str, longest: int) -> str:
+    r"""One line that may stand in a short text or code: no backslash, which would part it into two values.
+
+    Examples
+    --------
+    >>> clean_line(" a\\b\n c", 64)
+    'a b  c'
+    """
+    return clean(value.replace("\\", " ").replace("\n", " ")).strip()[:longest].rstrip()
+
+
+def clean_name(value: str) -> str:
+    """A person's name that may stand in a PN: at most three groups of 64 characters (PS3.5 6.2.1)."""
+    groups = [clean_line(group, LONGEST_NAME).rstrip("^ ") for group in value.split("=")[:3]]
+    return "=".join(groups).rstrip("= ")
+
+
+def clean_code(code: Code) -> Code | None:
+    """A code of another writer as it may stand here, or None where nothing of it is usable."""
+    value, scheme = clean_line(code.value, LONGEST_LONG_CODE), clean_line(code.scheme, LONGEST_CODE_VALUE)
+    if not value or not scheme:
+        return None
+    return Code(value, scheme, clean_line(code.meaning, LONGEST_MEANING) or value[:LONGEST_MEANING])
 
 
 def code(

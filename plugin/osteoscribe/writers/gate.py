@@ -26,6 +26,7 @@ from osteoscribe.writers.document import (
 from osteoscribe.writers.gate_findings import check_findings
 from osteoscribe.writers.key_image import SECONDARY_CAPTURE
 from osteoscribe.writers.profiles import STANDARD, Profile
+from osteoscribe.writers.sr import observers
 from osteoscribe.writers.tree import children, code_value, fail, failure, is_coded, pairs, template
 from osteoscribe.writers.wording import DISCLAIMER
 
@@ -45,6 +46,7 @@ _RELATIONSHIPS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("CONTAINER", "HAS ACQ CONTEXT"): ("CODE",),
     ("CONTAINER", "HAS CONCEPT MOD"): ("TEXT", "CODE"),
     ("CODE", "HAS CONCEPT MOD"): ("CODE",),
+    ("TEXT", "HAS CONCEPT MOD"): ("CODE",),
     ("NUM", "HAS CONCEPT MOD"): ("CODE",),
     ("NUM", "INFERRED FROM"): ("SCOORD",),
     ("SCOORD", "SELECTED FROM"): ("IMAGE",),
@@ -252,3 +254,6 @@ def _check_words(ds: Dataset, report: Report, kind: str) -> None:
     for text in said:
         if text not in words:
             fail("gate.phrase", "a sentence, lesion, problem or the disclaimer is not in the document")
+    named = {str(item.PersonName) for _, item in pairs(ds) if item.ValueType == "PNAME"}
+    if named != set(observers(report)):
+        fail("gate.observer", "the persons named are not those who marked")

@@ -16,6 +16,7 @@ from osteoscribe.core.region import Outline, RegionKind
 from osteoscribe.core.report import Finding, Lesion, Report
 from osteoscribe.core.size import Size
 from osteoscribe.writers.profiles import Profile
+from osteoscribe.writers.sr import side_of, site_of
 from osteoscribe.writers.tree import children, code_value, fail, is_coded, only, template
 
 GEOMETRY_TOLERANCE_MM = 0.01
@@ -45,19 +46,19 @@ def check_findings(ds: Dataset, report: Report, profile: Profile) -> None:
 
 
 def _check_identity(group: Dataset, finding: Finding) -> None:
-    mark = finding.lesion.mark
+    side = side_of(finding.lesion)
     is_sclerotic = finding.facts.facts.density is Density.SCLEROTIC
     found = only(group, codes.FINDING)
     if not is_coded(found, codes.SCLEROTIC_LESION if is_sclerotic else codes.LESION, "ConceptCodeSequence"):
         fail("gate.code", "the finding is not the recorded one")
     site = only(group, codes.FINDING_SITE)
-    if not is_coded(site, mark.finding_site or codes.BONE, "ConceptCodeSequence"):
+    if not is_coded(site, site_of(finding.lesion), "ConceptCodeSequence"):
         fail("gate.site", "the site is not the recorded one")
     sides = children(site, codes.LATERALITY)
-    if mark.laterality is None:
+    if side is None:
         if sides:
             fail("gate.side", "a side is written, none is recorded")
-    elif len(sides) != 1 or not is_coded(sides[0], mark.laterality, "ConceptCodeSequence"):
+    elif len(sides) != 1 or not is_coded(sides[0], side, "ConceptCodeSequence"):
         fail("gate.side", "the side is not the recorded one")
 
 
@@ -116,6 +117,9 @@ def _check_evaluations(group: Dataset, finding: Finding, profile: Profile) -> No
             fail("gate.code", f"the input {field} is not the one the rule saw")
     if only(group, profile.phrase_code).TextValue != finding.phrase.text:
         fail("gate.phrase", "the phrase is not the decided one")
+    remarks = [item.TextValue for item in children(group, codes.COMMENT)]
+    if remarks != [finding.phrase.remark] * bool(finding.phrase.remark):
+        fail("gate.phrase", "the remark beside the phrase is not the decided one")
     advice = [item.TextValue for item in children(group, profile.recommendation_code)]
     if advice != [finding.phrase.recommendation] * bool(finding.phrase.recommendation):
         fail("gate.phrase", "the recommendation is not the decided one")

@@ -11,7 +11,7 @@ from osteoscribe.core.report import Report
 from osteoscribe.writers import content, uids, wording
 from osteoscribe.writers.document import BASIC_TEXT_SR, DocumentKind, EvidenceRef, new_document
 from osteoscribe.writers.profiles import STANDARD, Profile
-from osteoscribe.writers.sr import observation_context
+from osteoscribe.writers.sr import observation_context, observers
 
 SERIES_NUMBER = 9803
 SERIES_DESCRIPTION = "Bone lesion: not measured"
@@ -45,13 +45,13 @@ def build_notice(
     )
     ds = new_document(report, context, evidence, kind)
     problems = "\n".join((NOT_MEASURED, *(wording.problem_line(problem) for problem in report.problems)))
-    language, *observers = observation_context(report)
+    language, *context_items = observation_context(report, observers(report))
     items = [language, content.text(codes.PROBLEM, problems)]
     if report.ignored:
         left_out = "\n".join(wording.ignored_line(ignored) for ignored in report.ignored)
         items.append(content.text(codes.LEFT_OUT, left_out))
     items.append(content.text(codes.COMMENT, wording.DISCLAIMER))
-    root = content.container(codes.NOTICE, [*items, *observers])
+    root = content.container(codes.NOTICE, [*items, *context_items])
     del root.RelationshipType
     ds.update(root)
     return ds

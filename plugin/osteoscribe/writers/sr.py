@@ -29,6 +29,7 @@ from osteoscribe.writers.profiles import STANDARD, Profile
 SERIES_NUMBER = 9801
 SERIES_DESCRIPTION = "Bone lesion SR"
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+_CODE = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
 _SEGMENT = re.compile(r"segment (\d+)")
 
 
@@ -73,9 +74,9 @@ def build_sr(
     )
     ds = new_document(report, context, evidence, kind)
     children = [
-        *observation_context(report),
+        *observation_context(report, observers(report) if has_one_observer(report) else ()),
         _procedure_reported(ds),
-        content.text(profile.phrase_code, wording.summary(report)),
+        content.text(profile.phrase_code, wording.summary(report), language=wording.language(report)),
         _image_library(report),
         _imaging_measurements(report, profile),
         _qualitative_evaluations(report),
@@ -86,14 +87,41 @@ def build_sr(
     return ds
 
 
-def observation_context(report: Report) -> list[Dataset]:
+def observer_of(lesion: Lesion) -> str:
+    """The person who marked a lesion, or an empty string."""
+    return content.clean_name(lesion.mark.observer_name or "")
+
+
+def observers(report: Report) -> tuple[str, ...]:
+    """The persons who marked, each once."""
+    names = (observer_of(finding.lesion) for finding in report.findings)
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def has_one_observer(report: Report) -> bool:
+    """Whether one and the same person made every mark."""
+    names = {observer_of(finding.lesion) for finding in report.findings}
+    return len(names) == 1 and names != {""}
+
+
+def site_of(lesion: Lesion) -> Code:
+    """Where a lesion is; bone where nothing better is recorded."""
+    site = lesion.mark.finding_site
+    return (content.clean_code(site) if site else None) or codes.BONE
+
+
+def side_of(lesion: Lesion) -> Code | None:
+    """On which side a lesion is, or None."""
+    side = lesion.mark.laterality
+    return content.clean_code(side) if side else None
+
+
+def observation_context(report: Report, persons: Sequence[str]) -> list[Dataset]:
     """Language, the persons who marked, and this device (TID 1204, 1002, 1003, 1004)."""
     relationship = content.HAS_OBS_CONTEXT
     items = [content.code(codes.LANGUAGE, codes.ENGLISH, relationship=content.HAS_CONCEPT_MOD)]
-    names = (finding.lesion.mark.observer_name for finding in report.findings)
-    for name in dict.fromkeys(name for name in names if name):
-        items.append(content.code(codes.OBSERVER_TYPE, codes.PERSON, relationship=relationship))
-        items.append(content.person_name(codes.PERSON_OBSERVER_NAME, name))
+    for name in persons:
+        items += _person(name)
     items.append(content.code(codes.OBSERVER_TYPE, codes.DEVICE, relationship=relationship))
     device = uids.device_uid(report)
     items.append(content.uid_reference(codes.DEVICE_OBSERVER_UID, device, relationship=relationship))
@@ -107,14 +135,19 @@ def observation_context(report: Report) -> list[Dataset]:
     return items
 
 
+def _person(name: str) -> list[Dataset]:
+    kind = content.code(codes.OBSERVER_TYPE, codes.PERSON, relationship=content.HAS_OBS_CONTEXT)
+    return [kind, content.person_name(codes.PERSON_OBSERVER_NAME, name)]
+
+
 def _procedure_reported(ds: Dataset) -> Dataset:
     """The first procedure that the CT names, else CT without body region; TID 1500 has room for one."""
     stated = (
-        Code(str(item.CodeValue), str(item.CodingSchemeDesignator), str(item.CodeMeaning))
+        content.clean_code(Code(*(str(item.get(keyword) or "") for keyword in _CODE)))
         for item in ds.get("ProcedureCodeSequence") or []
-        if item.get("CodeValue") and item.get("CodingSchemeDesignator") and item.get("CodeMeaning")
+        if item.get("CodeMeaning")
     )
-    procedure = next(stated, codes.CT_UNSPECIFIED_BODY_REGION)
+    procedure = next(filter(None, stated), codes.CT_UNSPECIFIED_BODY_REGION)
     return content.code(codes.PROCEDURE_REPORTED, procedure, relationship=content.HAS_CONCEPT_MOD)
 
 
@@ -158,8 +191,11 @@ def _groups(finding: Finding, profile: Profile, identifier: str, report: Report)
     segment = segment_number(lesion)
     axes = _axes(lesion)
     volume = [*_volume(lesion), *_intensity(lesion)]
+    # The template has room for one person over all; several stand with their own lesions.
+    observer = observer_of(lesion)
     planar = [
         *_identity(finding, identifier),
+        *(_person(observer) if observer and not has_one_observer(report) else ()),
         *axes,
         *([] if segment is not None and volume else volume),
         *_evaluations(finding, profile),
@@ -189,13 +225,12 @@ def segment_number(lesion: Lesion) -> int | None:
 def _identity(finding: Finding, identifier: str) -> list[Dataset]:
     lesion = finding.lesion
     is_sclerotic = finding.facts.facts.density is Density.SCLEROTIC
-    side = lesion.mark.laterality
+    side = side_of(lesion)
     sides = (
         [content.code(codes.LATERALITY, side, relationship=content.HAS_CONCEPT_MOD)]
         if side is not None
         else []
     )
-    site = lesion.mark.finding_site or codes.BONE
     return [
         content.text(codes.TRACKING_IDENTIFIER, identifier, relationship=content.HAS_OBS_CONTEXT),
         content.uid_reference(
@@ -203,7 +238,7 @@ def _identity(finding: Finding, identifier: str) -> list[Dataset]:
         ),
         content.code(codes.FINDING_CATEGORY, codes.MORPHOLOGICALLY_ABNORMAL_STRUCTURE),
         content.code(codes.FINDING, codes.SCLEROTIC_LESION if is_sclerotic else codes.LESION),
-        content.code(codes.FINDING_SITE, site, sides, relationship=content.HAS_CONCEPT_MOD),
+        content.code(codes.FINDING_SITE, site_of(lesion), sides, relationship=content.HAS_CONCEPT_MOD),
     ]
 
 
@@ -302,9 +337,14 @@ def _evaluations(finding: Finding, profile: Profile) -> list[Dataset]:
     ]
     for field, (name, values) in codes.INPUTS.items():
         items.append(content.code(name, values[getattr(facts, field).value]))
-    items.append(content.text(profile.phrase_code, finding.phrase.text))
-    if finding.phrase.recommendation:
-        items.append(content.text(profile.recommendation_code, finding.phrase.recommendation))
+    said = finding.phrase
+    for name, words in (
+        (profile.phrase_code, said.text),
+        (profile.recommendation_code, said.recommendation),
+        (codes.COMMENT, said.remark),
+    ):
+        if words:
+            items.append(content.text(name, words, language=said.language))
     return items
 
 

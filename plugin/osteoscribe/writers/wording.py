@@ -54,6 +54,11 @@ def summary(report: Report) -> str:
     )
 
 
+def language(report: Report) -> str:
+    """The language of the sentences; all are of one table."""
+    return next((finding.phrase.language for finding in report.findings), "en")
+
+
 def measurement_line(lesion: Lesion) -> str:
     """Size and HU of a lesion in one line."""
     parts = [size_words(lesion)]
@@ -152,14 +157,24 @@ def _input_words(fact: StatedFact) -> str:
     return f"{_input_name(fact)} {fact.value.replace('_', ' ')}{unit} ({origin})"
 
 
+def inputs(finding: Finding) -> str:
+    """The inputs of a finding that are recorded, each with its source."""
+    missing = not_recorded(finding)
+    known = [_input_words(fact) for fact in finding.facts.stated if _input_name(fact) not in missing]
+    return "; ".join(known) or "none"
+
+
+def remarks(lesion: Lesion) -> tuple[str, ...]:
+    """What is to be said about a mark and where it lies."""
+    return (*lesion.mark.remarks, *lesion.placement.remarks)
+
+
 def why(finding: Finding, report: Report) -> str:
     """Why this suggestion: row, inputs with their origin, what is missing, how it was measured, sources."""
     lesion, decision = finding.lesion, finding.decision
     lines = [f"{lesion.name}: {rule_words(finding)}"]
-    missing = not_recorded(finding)
-    known = [_input_words(f) for f in finding.facts.stated if _input_name(f) not in missing]
-    lines.append(f"Inputs: {'; '.join(known) or 'none'}.")
-    lines.append(f"Not recorded: {', '.join(missing) or 'nothing'}.")
+    lines.append(f"Inputs: {inputs(finding)}.")
+    lines.append(f"Not recorded: {', '.join(not_recorded(finding)) or 'nothing'}.")
     lines += [f"In conflict: {conflict.message}" for conflict in finding.facts.conflicts]
     lines += _comparison_lines(lesion)
     lines += _measuring_lines(lesion, report, finding.phrase.remark)
@@ -196,7 +211,7 @@ def _measuring_lines(lesion: Lesion, report: Report, borderline: str) -> list[st
             else f"Take the size with care: {doubt.value}."
             for doubt in size.doubts
         ]
-    lines += [f"Remark: {remark}" for remark in (*lesion.mark.remarks, *lesion.placement.remarks)]
+    lines += [f"Remark: {remark}" for remark in remarks(lesion)]
     if lesion.intensity is not None:
         lines.append(f"HU for reference only: {acquisition_words(report.acquisition)}.")
         lines += [f"HU remark: {remark}" for remark in lesion.intensity.remarks]

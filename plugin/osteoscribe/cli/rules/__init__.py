@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from osteoscribe.cli.status import add_folder_options, store_settings
+
 DESCRIPTION = "Show, check, try and compare the tables of management rules. HU is no input of any of them."
 
 INPUTS = """\
@@ -36,6 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_check(commands)
     _add_try(commands)
     _add_diff(commands)
+    _add_cases(commands)
 
 
 def _add(
@@ -85,6 +88,13 @@ def _add_diff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.set_defaults(run=run_diff)
 
 
+def _add_cases(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "print the facts of a node's past findings as JSON lines for diff --cases, without patient data"
+    parser = _add(commands, "cases", text)
+    add_folder_options(parser)
+    parser.set_defaults(run=run_cases)
+
+
 def run_show(options: argparse.Namespace) -> int:
     """Print or write a table in words."""
     from osteoscribe.cli.rules.run import show
@@ -111,3 +121,12 @@ def run_diff(options: argparse.Namespace) -> int:
     from osteoscribe.cli.rules.run import diff
 
     return diff(options)
+
+
+def run_cases(options: argparse.Namespace) -> int:
+    """Print past findings as cases."""
+    from osteoscribe.bootstrap.operate import past_cases
+
+    for line in past_cases(store_settings(options)):
+        print(line)
+    return 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,12 +23,21 @@ def _bin() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def new_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+def new_postgresql() -> Iterator[Callable[[], str]]:
     """Makes a new empty database and gives its URL; skipped where there is no server to start."""
-    programs = _bin()
-    if programs is None:
+    if _bin() is None:
         pytest.skip("outside program absent: PostgreSQL (.ci/setup installs it)")
-    folder = Path(tmp_path_factory.mktemp("postgresql"))
+    with postgresql_server() as make:
+        yield make
+
+
+@contextlib.contextmanager
+def postgresql_server() -> Iterator[Callable[[], str]]:
+    """A server of its own; yields what makes a new empty database and gives its URL."""
+    programs = _bin()
+    assert programs is not None, "PostgreSQL is absent"
+    # Not pytest's own folder: that is closed to the server's owner.
+    folder = Path(tempfile.mkdtemp(prefix="osteoscribe-postgresql-"))
     data, sockets = folder / "data", folder / "s"
     sockets.mkdir()
     as_owner = []
@@ -34,13 +45,13 @@ def new_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
         # The server refuses to run as root.
         for path in (folder, sockets):
             shutil.chown(path, "postgres", "postgres")
-        for parent in (folder, *folder.parents):
-            if parent.name.startswith("pytest-"):
-                parent.chmod(0o755)
         as_owner = ["runuser", "-u", "postgres", "--"]
-    run = lambda *command: subprocess.run(  # noqa: E731
-        [*as_owner, *map(str, command)], check=True, capture_output=True, timeout=60, cwd=folder
-    )
+
+    def run(*command: object) -> None:
+        subprocess.run(
+            [*as_owner, *map(str, command)], check=True, capture_output=True, timeout=60, cwd=folder
+        )
+
     run(programs / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync")
     options = f"-c listen_addresses= -c unix_socket_directories={sockets} -c fsync=off"
     run(programs / "pg_ctl", "-D", data, "-o", options, "-l", folder / "log", "-w", "start")
@@ -58,4 +69,12 @@ def new_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
     try:
         yield make
     finally:
-        run(programs / "pg_ctl", "-D", data, "-m", "immediate", "stop")
+        stopped = subprocess.run(
+            [*as_owner, str(programs / "pg_ctl"), "-D", str(data), "-m", "fast", "-w", "stop"],
+            check=False,
+            capture_output=True,
+            timeout=60,
+            cwd=folder,
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+        assert stopped.returncode == 0, stopped

@@ -1,0 +1,54 @@
+"""Processes of a node, found and ended one by one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+from tests.fakes.processes import NodeProcess, wait_until
+
+
+def worker_pids(node: NodeProcess) -> list[int]:
+    """Process ids of the node's workers."""
+    pid = node.process.pid
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [int(one) for one in children if b"spawn_main" in _command(int(one))]
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def is_running(pid: int) -> bool:
+    """Whether a worker process is still there."""
+    return b"spawn_main" in _command(pid)
+
+
+def kill_worker(node: NodeProcess) -> bool:
+    """Kill -9 of the node's workers alone; whether there was one."""
+    pids = worker_pids(node)
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return bool(pids)
+
+
+def kill_listener(node: NodeProcess) -> None:
+    """Kill -9 of the listener alone; its workers notice that and end by themselves."""
+    os.kill(node.process.pid, signal.SIGKILL)
+    node.process.wait(20)
+    assert node.process.stdout is not None
+    node.process.stdout.close()
+
+
+def wait_for_end(pids: list[int], patience_s: float = 20.0) -> None:
+    """Wait until these workers have ended."""
+    wait_until(lambda: not any(is_running(pid) for pid in pids), "the end of the workers", patience_s)

@@ -1,0 +1,26 @@
+"""Kill -9 at random moments loses and doubles nothing; a small number of what `tests.faults.kill` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Program
+from tests.faults.kill import node_with_archives, run
+
+pytestmark = [pytest.mark.slow, pytest.mark.peer, pytest.mark.timeout(600)]
+
+
+def test_kills_on_sqlite(tmp_path: Path, program: Program) -> None:
+    with node_with_archives(tmp_path, program("storescp")) as (node, archives, _):
+        result = run(node, 10, seed=10, archives=archives)
+    assert result["kills"] >= 8
+
+
+def test_kills_on_postgresql(tmp_path: Path, program: Program, new_postgresql: Callable[[], str]) -> None:
+    url = new_postgresql()
+    with node_with_archives(tmp_path, program("storescp"), ledger_url=url) as (node, archives, _):
+        result = run(node, 5, seed=5, archives=archives)
+    assert result["kills"] >= 4

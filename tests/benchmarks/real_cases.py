@@ -28,8 +28,8 @@ HEAD = """# Real cases: what other tools measured, and what Osteoscribe measures
 Written by `python -m tests.benchmarks.real_cases`; `tests/e2e/test_real_cases.py` and
 `tests/core/test_real_cases.py` hold every value to its interval. The intervals come with the data: published
 values and independent computations, for contours as wide as tools differ in which pixels a contour takes in.
-Volumes in mm³, diameters in mm, HU. Where no other tool gave a value the cell is empty. The marks are tumours,
-livers, vertebrae: they show that the arithmetic is right, not how well a radiologist's mark fits.
+Volumes in mm³, diameters in mm, HU. Where no other tool gave a value the cell is empty. The marks are
+tumours, livers, vertebrae: they show that the arithmetic is right, not how well a radiologist's mark fits.
 """
 
 

@@ -115,11 +115,7 @@ def run(request: Request, practice: Practice, show: Show = lambda *_: None) -> O
         _take(roi, request, practice, shelf, indexes, tally)
     written = _report_all(request, practice, shelf, indexes, objects, tally, show)
     _leave_out_no_slices(indexes, tally)
-<<<<<<< HEAD
     _say_unmarked(shelf, indexes, tally, is_all=not objects)
-=======
-    _leave_out_unmarked(shelf, indexes, tally)
->>>>>>> h/three
     unreported = sorted(set(tally.ignored) - set(tally.named))
     return Outcome(
         written=tuple(written),
@@ -187,18 +183,6 @@ def _leave_out(mark: RoiMark | UnreadableMark, reason: str, series_instance_uid:
     tally.leave_out(
         mark.source, reason, label=mark.label, item=mark.item, series_instance_uid=series_instance_uid
     )
-
-
-def _leave_out_no_slices(indexes: _Indexes, tally: Tally) -> None:
-    """List the images of the marked series that are none of its slices: surveys, pages, doubles."""
-    for uid in tally.named:
-        try:
-            index = indexes(uid)
-        except InputError:
-            continue  # what is wrong with the series is the problem of its marks
-        for ref, reason in index.left_out:
-            item = "image" if ref.frame_number is None else f"frame {ref.frame_number}"
-            tally.leave_out(ref, f"no slice of its series: {reason}", item=item)
 
 
 def _say_unmarked(shelf: SeriesShelf, indexes: _Indexes, tally: Tally, *, is_all: bool) -> None:

@@ -23,7 +23,12 @@ from tests.faults.peers import (
     study_under_other_uids,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(240),
+    # The library leaves a connection that its peer closed first to be closed by reference counting.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 RESERVE = 10_000_000
 

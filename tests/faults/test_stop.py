@@ -1,4 +1,4 @@
-"""A stop ends within ten seconds, whatever is under way, and what was under way is finished at the next start."""
+"""A stop ends within ten seconds, whatever is under way; that is finished at the next start."""
 
 from __future__ import annotations
 
@@ -15,12 +15,17 @@ from tests.faults.kill import SAMPLES
 from tests.faults.peers import KeepingSender, counting_archive, study_under_other_uids
 from tests.faults.processes import wait_for_end, worker_pids
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(240),
+    # The library leaves a connection that its peer closed first to be closed by reference counting.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_in_the_middle_of_everything(tmp_path: Path, number: signal.Signals) -> None:
-    """An association that sends without end, a delivery to an archive that takes 20 s, a job to be measured."""
+    """An association that goes on sending, and a delivery to an archive that takes 20 s."""
     slow = threading.Event()
 
     def answer(_event: object, _number: int) -> int:

@@ -146,6 +146,19 @@ def test_a_mark_without_image_references_takes_the_series_of_its_frame_of_refere
     assert ledger.uids_of(key) == {ct_uid(1), f"{ROOT}.7.1"}
 
 
+def test_a_mark_without_image_references_is_measured_when_its_ct_comes_late(ledger: FilledLedger) -> None:
+    ledger.receive(0, mark_object(1, []))
+    (empty,) = ledger.plan(100)
+    assert ledger.uids_of(empty) == {f"{ROOT}.7.1"}
+    ledger.receive(500, ct_slice(1, study=f"{ROOT}.999", series=OTHER_SERIES))
+    assert ledger.plan(600) == ()
+    ledger.receive(1000, ct_slice(1), ct_slice(2))
+    assert ledger.plan(1000.5) == ()
+    (late,) = ledger.plan(1002)
+    assert ledger.uids_of(late) == {f"{ROOT}.7.1", ct_uid(1), ct_uid(2)}
+    assert ledger.plan(1003) == ()
+
+
 def test_a_newer_version_of_an_image_is_used(ledger: FilledLedger) -> None:
     changed = ct_slice(1)
     changed.KVP = 120

@@ -17,6 +17,7 @@ from osteoscribe.app.work import STORE_PAUSE_S, deliver, measure
 from osteoscribe.core.delivery import Patience
 from osteoscribe.errors import InputError, PeerError, RefusedError, StoreError
 from osteoscribe.store.segments import MADE
+from osteoscribe.store.status import StatusView
 from tests.fakes.dicom import ct_slice, ct_uid, mark_object
 from tests.fakes.ledger import START, FilledLedger, one_report
 
@@ -174,12 +175,14 @@ def test_a_bug_parks_its_job_without_a_word_of_received_text(
     assert "Canary" not in caplog.text
 
 
-def test_an_input_error_of_the_whole_job_becomes_its_problem(bench: Bench) -> None:
+def test_a_job_that_can_write_nothing_has_failed_with_its_problem(bench: Bench) -> None:
     def refuses(_job: JobRequest) -> JobResult:
         raise InputError("ct.uneven-slices", "found uneven slices")
 
     assert bench.measure(refuses) is None
-    assert bench.ledger.jobs.state(bench.key) == "done"
+    assert bench.ledger.jobs.state(bench.key) == "failed"
+    (shown,) = StatusView(bench.ledger.engine).jobs()
+    assert [one["code"] for one in shown["problems"]] == ["ct.uneven-slices"]
 
 
 def test_an_unreadable_store_postpones_the_job(bench: Bench) -> None:

@@ -167,5 +167,5 @@ def test_a_job_without_a_report_shows_its_problem(ledger: FilledLedger, run: Run
         now=lambda: START,
     )
     shown = run("jobs", "show", key)
-    assert shown["state"] == "done"
+    assert shown["state"] == "failed"
     assert [one["code"] for one in shown["problems"]] == ["images.missing"]

@@ -26,7 +26,7 @@ from osteoscribe.app.ports import (
 from osteoscribe.core.delivery import Patience, Reply, pause_s, reply_of_status
 from osteoscribe.core.report import Problem
 from osteoscribe.core.series import BlobRef, ReadBytes
-from osteoscribe.errors import InputError, PeerError, RefusedError, StoreError
+from osteoscribe.errors import InputError, PeerError, RefusedError, SetupError, StoreError
 
 LOGGER = logging.getLogger(__name__)
 
@@ -57,6 +57,9 @@ def measure(
                 _measure(key, ledger, pipeline, segment, destinations_for, now)
         except StoreError:
             raise
+        except SetupError as error:
+            LOGGER.error("job failed key=%s code=%s", key[:12], error.code)
+            ledger.fail(key, Problem(code=error.code, message=error.message), now())
         except Exception as error:  # noqa: BLE001  a bug parks this job and leaves the others alone
             _park_bug(key, error, ledger, now())
     except StoreError as error:

@@ -54,19 +54,20 @@ def rasterise(
     """
     toggles = np.zeros((rows, columns + 1), dtype=np.int64)
     for contour in contours_rc:
-        points = np.round((np.asarray(contour, dtype=np.float64) - first) / SNAP) * SNAP
-        row, column = _crossings(points, rows)
-        np.add.at(toggles, (row, np.clip(np.ceil(column), 0, columns).astype(np.intp)), 1)
+        points = np.round(np.asarray(contour, dtype=np.float64) / SNAP) * SNAP
+        row, column = _crossings(points, first[0], first[0] + rows)
+        start = np.ceil(np.round(column / SNAP) * SNAP) - first[1]
+        np.add.at(toggles, (row - first[0], np.clip(start, 0, columns).astype(np.intp)), 1)
     return np.asarray(np.cumsum(toggles[:, :columns], axis=1) % 2 == 1)
 
 
-def _crossings(points: FloatArray, rows: int) -> tuple[npt.NDArray[np.intp], FloatArray]:
-    """Where the edges cross the centre lines of the rows: row numbers and column coordinates."""
+def _crossings(points: FloatArray, start: int, stop: int) -> tuple[npt.NDArray[np.intp], FloatArray]:
+    """Where edges cross the centre lines of the rows [start, stop): row numbers and column coordinates."""
     ends = np.roll(points, -1, axis=0)
     upward = points[:, :1] > ends[:, :1]
     top, bottom = np.where(upward, ends, points), np.where(upward, points, ends)
-    first = np.clip(np.ceil(top[:, 0]), 0, rows).astype(np.intp)
-    count = np.clip(np.ceil(bottom[:, 0]), 0, rows).astype(np.intp) - first
+    first = np.clip(np.ceil(top[:, 0]), start, stop).astype(np.intp)
+    count = np.clip(np.ceil(bottom[:, 0]), start, stop).astype(np.intp) - first
     edge = np.repeat(np.arange(len(points)), count)
     row = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + first[edge]
     slope = (bottom[edge, 1] - top[edge, 1]) / (bottom[edge, 0] - top[edge, 0])

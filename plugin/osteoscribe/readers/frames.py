@@ -29,10 +29,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from osteoscribe.decoders.frame import FrameFormat
+from osteoscribe.decoders.process import begin_decoding
 from osteoscribe.errors import InputError
 from osteoscribe.readers.attributes import UNREADABLE, integer, text, value
-from osteoscribe.readers.decoder_process import begin_decoding
-from osteoscribe.readers.decoding import FrameFormat
 
 PixelArray = npt.NDArray[Any]
 """(rows, columns) of uint8 or uint16."""

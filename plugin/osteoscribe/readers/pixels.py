@@ -15,10 +15,10 @@ from pydicom.pixels.processing import apply_modality_lut
 from osteoscribe.core.region import Box
 from osteoscribe.core.series import BlobRef, PixelLayout, ReadBytes, SeriesIndex, SliceSource
 from osteoscribe.core.voxels import CtBox
+from osteoscribe.decoders.frame import DECODER_ERRORS, DECODERS, RLE, FrameFormat
+from osteoscribe.decoders.process import Values, begin_decoding
 from osteoscribe.errors import InputError
 from osteoscribe.readers.datasets import MAX_BYTES, read_dataset
-from osteoscribe.readers.decoder_process import Values, begin_decoding
-from osteoscribe.readers.decoding import DECODER_ERRORS, DECODERS, RLE, FrameFormat
 from osteoscribe.readers.elements import Kind, encoding_of, walk
 from osteoscribe.readers.values import DEFLATED_SYNTAXES, inflate
 

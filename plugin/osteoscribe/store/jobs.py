@@ -89,6 +89,8 @@ class JobTable:
     ) -> None:
         """Record what a job came to, and queue its delivery, in one transaction.
 
+        A job that could write nothing at all has failed: nobody but its administrator is told.
+
         Parameters
         ----------
         blobs
@@ -109,11 +111,12 @@ class JobTable:
                 _queue(connection, key, destination, now)
             stranded = any(new) and not destinations
             ended = not any(new)
+            unseen = bool(result.problems) and not result.reports
             connection.execute(
                 JOBS.update()
                 .where(JOBS.c.key == key)
                 .values(
-                    state="parked" if stranded else "done" if ended else "measured",
+                    state="failed" if unseen else "parked" if stranded else "done" if ended else "measured",
                     measured_us=to_us(now),
                     finished_us=to_us(now) if ended else None,
                     findings=sum(report.findings for report in result.reports),

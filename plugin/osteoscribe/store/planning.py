@@ -52,7 +52,7 @@ class PlanTable:
             came = sa.select(AWAITED.c.instance_id).join(
                 INSTANCES, INSTANCES.c.sop_instance_uid == AWAITED.c.sop_instance_uid
             )
-            marks = sorted({row[0] for row in connection.execute(came)})
+            marks = sorted({row[0] for query in (came, _with_late_ct()) for row in connection.execute(query)})
         if marks:
             with self._engine.begin() as connection:
                 for chunk in _chunks(marks):
@@ -190,10 +190,11 @@ class PlanTable:
                 _insert_job(connection, job, now)
             for mark in job.marks:
                 missing = job.missing.get(mark.instance_id, ())
+                incomplete = bool(missing) or not job.series
                 connection.execute(
                     MARKS.update()
                     .where(MARKS.c.instance_id == mark.instance_id, MARKS.c.state.in_(CURRENT))
-                    .values(state="incomplete" if missing else "planned")
+                    .values(state="incomplete" if incomplete else "planned")
                 )
                 connection.execute(AWAITED.delete().where(AWAITED.c.instance_id == mark.instance_id))
                 for uid in missing:
@@ -221,6 +222,24 @@ def _insert_job(connection: sa.Connection, job: PlannedJob, now: datetime) -> No
         connection.execute(JOB_MARKS.insert().values(job_key=job.key, instance_id=mark.instance_id))
     for uid in job.series:
         connection.execute(JOB_SERIES.insert().values(job_key=job.key, series_instance_uid=uid))
+
+
+def _with_late_ct() -> sa.Select[tuple[int]]:
+    """Incomplete marks that had no CT series at all, and whose study has CT now."""
+    mark, ct = INSTANCES.alias("mark"), INSTANCES.alias("ct")
+    linked = sa.select(MARK_SERIES.c.instance_id)
+    return (
+        sa.select(MARKS.c.instance_id)
+        .join(mark, mark.c.id == MARKS.c.instance_id)
+        .join(ct, ct.c.study_instance_uid == mark.c.study_instance_uid)
+        .where(
+            MARKS.c.state == "incomplete",
+            MARKS.c.instance_id.not_in(linked),
+            MARKS.c.instance_id.not_in(sa.select(AWAITED.c.instance_id)),
+            ct.c.sop_class_uid.in_(CT_SOP_CLASSES),
+        )
+        .distinct()
+    )
 
 
 def _mark_query() -> sa.Select[tuple[object, ...]]:

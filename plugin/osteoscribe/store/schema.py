@@ -73,7 +73,8 @@ MARKS = sa.Table(
     sa.Column("instance_id", sa.BigInteger, sa.ForeignKey("instances.id"), primary_key=True),
     sa.Column("state", sa.String(16), nullable=False, index=True),
 )
-"""Mark objects: open, planned, incomplete (planned with images missing), superseded, own (our report)."""
+"""Mark objects: open, planned, incomplete (planned with images missing, or without any CT series),
+superseded, own (our report)."""
 
 MARK_SERIES = sa.Table(
     "mark_series",

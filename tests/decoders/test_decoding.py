@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,9 +15,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import get_frame
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
+from osteoscribe.decoders.frame import FrameFormat
+from osteoscribe.decoders.process import begin_decoding
 from osteoscribe.readers.ct import index_series, read_box
-from osteoscribe.readers.decoder_process import begin_decoding
-from osteoscribe.readers.decoding import FrameFormat
 from osteoscribe.readers.headers import split_part10
 from tests.readers.ct_objects import CT, EXPLICIT, Memory, ct_slice, refused
 
@@ -121,3 +123,48 @@ def test_native_pixels_need_no_decoder() -> None:
     before = children()
     read_box(index_series([memory.store(ct_slice(0))]), WHOLE, memory)
     assert children() == before
+
+
+PARENT = """
+import sys, time
+from pathlib import Path
+sys.path[:0] = {path}
+from osteoscribe.decoders.frame import FrameFormat
+from osteoscribe.decoders.process import begin_decoding
+sys.executable = {executable!r}
+form = FrameFormat(
+    transfer_syntax_uid="1.2.840.10008.1.2.5",
+    rows=9, columns=9, bits_allocated=16, bits_stored=16, signed=True,
+)
+print(begin_decoding(b"", form).exception(), flush=True)
+tasks = Path("/proc/self/task").iterdir()
+print(*[pid for task in tasks for pid in (task / "children").read_text().split()], flush=True)
+time.sleep({pause_s})
+"""
+
+
+def parent(folder: Path, *, executable: str, pause_s: float) -> subprocess.Popen[str]:
+    """A process that has one damaged frame decoded, and says what came of it and which children it has."""
+    script = folder / "parent.py"
+    script.write_text(PARENT.format(path=sys.path, executable=executable, pause_s=pause_s))
+    return subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def test_a_machine_without_decoders_is_no_damaged_frame(tmp_path: Path) -> None:
+    said, _ = parent(tmp_path, executable="/bin/true", pause_s=0).communicate(timeout=60)
+    assert said.startswith("decoder.cannot-start")
+
+
+def test_decoders_end_with_a_killed_parent_and_say_nothing(tmp_path: Path) -> None:
+    with parent(tmp_path, executable=sys.executable, pause_s=60) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("ct.cannot-decode")
+        (child,) = process.stdout.readline().split()
+        process.kill()
+        assert process.stdout.read() == ""
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{child}").exists()

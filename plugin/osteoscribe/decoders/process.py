@@ -25,19 +25,22 @@ from multiprocessing.connection import Connection
 import numpy as np
 import numpy.typing as npt
 
-from osteoscribe.errors import InputError
-from osteoscribe.readers.decoding import FrameFormat, decode_frame
+from osteoscribe.decoders.frame import FrameFormat, decode_frame
+from osteoscribe.errors import InputError, SetupError
 
 CPU_LIMIT_S = 4
 """Processor time for one frame; the largest CT frames take half a second."""
 WALL_LIMIT_S = 60
 """Clock time for one frame: long, so that a busy machine never makes a sound frame a damaged one."""
+START_LIMIT_S = 60
+"""Clock time for a child to load its libraries; half a second on an idle machine."""
 MOST_CHILDREN = 4
 MEMORY_LIMIT = 2 << 30
 """Address space of a child, in bytes; its libraries map most of a gigabyte that they never touch."""
 
 Values = npt.NDArray[np.integer]
 _OF_THREAD = threading.local()
+_READY = b"ready"
 
 
 def begin_decoding(frame: bytes, form: FrameFormat) -> Future[Values]:
@@ -46,7 +49,8 @@ def begin_decoding(frame: bytes, form: FrameFormat) -> Future[Values]:
     Returns
     -------
     Future[Values]
-        Its result raises `InputError` ``ct.cannot-decode``, also where the frame ended the decoder.
+        Its result raises `InputError` ``ct.cannot-decode``, also where the frame ended the decoder, and
+        `SetupError` ``decoder.cannot-start`` where no decoder runs here at all: no fault of the frame.
     """
     return _threads_of(os.getpid()).submit(_decode, frame, form)
 
@@ -110,7 +114,17 @@ class _Child:
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"},
             )
         self._pipe = Connection(ours.detach())
-        return self._pipe
+        try:
+            if self._pipe.poll(START_LIMIT_S) and self._pipe.recv_bytes() == _READY:
+                return self._pipe
+        except (OSError, EOFError):
+            pass
+        self._end()
+        raise SetupError(
+            "decoder.cannot-start",
+            f"found that {sys.executable} does not start a decoding process, expected one within "
+            f"{START_LIMIT_S} s and {MEMORY_LIMIT >> 30} GB of address space; repair the installation",
+        )
 
     def _end(self) -> None:
         if self._pipe is not None:
@@ -122,7 +136,8 @@ class _Child:
 
 
 def serve(pipe: Connection) -> None:
-    """Decode what comes through the pipe, until its other end is closed."""
+    """Say that the libraries are loaded; decode what comes through the pipe, until its end is closed."""
+    pipe.send_bytes(_READY)
     while True:
         try:
             form = FrameFormat(**json.loads(pipe.recv_bytes()))

@@ -13,9 +13,9 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
+from osteoscribe.decoders.codestream import check_frame
+from osteoscribe.decoders.jpeg12 import decode_jpeg12
 from osteoscribe.errors import InputError
-from osteoscribe.readers.codestream import check_frame
-from osteoscribe.readers.jpeg12 import decode_jpeg12
 
 RLE = "1.2.840.10008.1.2.5"
 DECODERS = {

@@ -1,0 +1,1 @@
+"""Compressed frames to their values, by native decoders in processes of their own."""

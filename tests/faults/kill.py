@@ -192,6 +192,7 @@ def run(
         "instances_acknowledged": len(campaign.sender.acknowledged),
         "instances_in_segments": len(campaign.stored_digests()),
         "status": status,
+        "problem_codes": dict(Counter(one["code"] for job in node.jobs() for one in job["problems"])),
         "archives": {name: _summary(campaign, count()) for name, count in archives.items()},
     }
     _check(result, campaign)
@@ -217,6 +218,7 @@ def _check(result: dict[str, Any], campaign: Campaign) -> None:
     failed = status["jobs"].get("failed", 0)
     assert sum(status["jobs"].values()) == studies, result
     assert status["findings"] + failed == studies, result
+    assert sum(result["problem_codes"].values()) == failed, result
     assert status["jobs"].get("done", 0) + failed == studies, result
     for counts in result["archives"].values():
         assert counts["studies_with_one_sr_and_one_companion"] == studies - failed, result

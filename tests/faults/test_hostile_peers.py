@@ -126,10 +126,29 @@ def test_wrong_pdus_do_no_harm(node: NodeProcess) -> None:
             if moments.random() < 0.5:
                 reset(one)
     assert node.process.poll() is None
-    assert "Traceback" not in node.log.read_text()
-    assert "bug while" not in node.log.read_text()
+    for word in ("Traceback", "bug while", "Invalid value"):
+        assert word not in node.log.read_text()
     own = f"/proc/{node.process.pid}/fd"
     wait_until(lambda: len(os.listdir(own)) < 60, "the connections closed", 60)
+
+
+def test_no_text_of_a_broken_association_request_reaches_the_log(node: NodeProcess) -> None:
+    """The libraries warn of values that are no UIDs, and quote them."""
+    with wire(node.port) as listening:
+        assert KeepingSender().send(listening.port, [ct_slice(1)])
+        said = bytes(listening.heard[0])
+    for uid in (CT, "1.2.840.10008.3.1.1.1", "1.2.840.10008.1.2.1"):
+        wrong = said.replace(uid.encode(), b"CANARY^NAME".ljust(len(uid), b"x"))
+        assert wrong != said
+        with (
+            contextlib.suppress(ConnectionError),
+            socket.create_connection(("127.0.0.1", node.port), timeout=10) as one,
+        ):
+            one.sendall(wrong)
+            one.settimeout(5)
+            one.recv(100)
+    time.sleep(0.5)
+    assert "CANARY" not in node.log.read_text()
 
 
 def mutated(said: bytes, moments: random.Random) -> list[bytes]:

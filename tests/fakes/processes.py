@@ -114,17 +114,23 @@ class NodeProcess:
 
     def status(self) -> dict[str, Any]:
         """What ``osteoscribe status --json`` says."""
-        command = [*self._prefix, sys.executable, "-m", "osteoscribe", "status"]
-        command += ["--config", str(self._config)]
-        command += ["--data", str(self.folder / "data"), "--json"]
+        return dict(self._asked("status"))
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """What ``osteoscribe jobs --json`` says."""
+        return list(self._asked("jobs"))
+
+    def _asked(self, command: str) -> Any:
+        words = [*self._prefix, sys.executable, "-m", "osteoscribe", command, "--config", str(self._config)]
+        words += ["--data", str(self.folder / "data"), "--json"]
         output = subprocess.run(
-            command,
+            words,
             env=dict(os.environ, PYTHONPATH=str(PLUGIN)),
             check=False,
             capture_output=True,
-            timeout=30,
+            timeout=60,
         ).stdout
-        return dict(json.loads(output))
+        return json.loads(output)
 
 
 @contextlib.contextmanager

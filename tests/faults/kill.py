@@ -15,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from pydicom import Dataset, dcmread
 
 from osteoscribe.store.segments import RECEIVED, SegmentStore
 from tests.conftest import PROJECT, find_program
+from tests.fakes.orthanc import DICOM_PORT, Orthanc, running_orthanc
 from tests.fakes.processes import QUICK, NodeProcess, free_port, running_node, storescp_archive, wait_until
 from tests.faults.peers import (
     CountingArchive,
@@ -35,6 +37,9 @@ from tests.faults.processes import is_running, kill_listener, kill_worker, worke
 from tests.postgresql import postgresql_server
 
 PHASES = ("reception", "measuring", "delivery")
+Counts = dict[tuple[str, str], int]
+"""Number of different instances by study and SOP class."""
+
 SAMPLES = PROJECT / "dicom_samples" / "pelvis-thick"
 
 
@@ -153,7 +158,7 @@ def run(
     node: NodeProcess,
     kills: int,
     seed: int,
-    archives: dict[str, Callable[[], dict[tuple[str, str], int]]],
+    archives: dict[str, Callable[[], Counts]],
     progress: Callable[[str], None] = lambda _line: None,
     until: float = float("inf"),
 ) -> dict[str, Any]:
@@ -192,13 +197,14 @@ def run(
         "instances_acknowledged": len(campaign.sender.acknowledged),
         "instances_in_segments": len(campaign.stored_digests()),
         "status": status,
+        "problem_codes": dict(Counter(one["code"] for job in node.jobs() for one in job["problems"])),
         "archives": {name: _summary(campaign, count()) for name, count in archives.items()},
     }
     _check(result, campaign)
     return result
 
 
-def _summary(campaign: Campaign, counts: dict[tuple[str, str], int]) -> dict[str, int]:
+def _summary(campaign: Campaign, counts: Counts) -> dict[str, int]:
     studies = {str(study[0].StudyInstanceUID) for study in campaign.studies}
     kinds = Counter(study for study, _ in counts)
     return {
@@ -217,6 +223,7 @@ def _check(result: dict[str, Any], campaign: Campaign) -> None:
     failed = status["jobs"].get("failed", 0)
     assert sum(status["jobs"].values()) == studies, result
     assert status["findings"] + failed == studies, result
+    assert sum(result["problem_codes"].values()) == failed, result
     assert status["jobs"].get("done", 0) + failed == studies, result
     for counts in result["archives"].values():
         assert counts["studies_with_one_sr_and_one_companion"] == studies - failed, result
@@ -227,7 +234,7 @@ def _check(result: dict[str, Any], campaign: Campaign) -> None:
     assert not left, "a worker outlived its listener"
 
 
-def instances_in_folder(folder: Path) -> dict[tuple[str, str], int]:
+def instances_in_folder(folder: Path) -> Counts:
     """How many different instances of each SOP class each study has in the folder of DCMTK's storescp."""
     found = {}
     for path in folder.iterdir():
@@ -237,30 +244,53 @@ def instances_in_folder(folder: Path) -> dict[tuple[str, str], int]:
     return dict(Counter(found.values()))
 
 
+def instances_in_orthanc(orthanc: Orthanc) -> Counts:
+    """How many instances of each SOP class each study has in an Orthanc."""
+    found: Counter[tuple[str, str]] = Counter()
+    for instance in orthanc.find("Instance"):
+        tags = orthanc.get(f"instances/{instance['ID']}/simplified-tags")
+        found[tags["StudyInstanceUID"], tags["SOPClassUID"]] += 1
+    return dict(found)
+
+
+@contextlib.contextmanager
+def dcmtk_archive(folder: Path, storescp: str) -> Iterator[tuple[str, Callable[[], Counts]]]:
+    """DCMTK's storescp: its destination, and what counts in it."""
+    port = free_port()
+    with storescp_archive(storescp, folder / "archive", port) as files:
+        yield f"PACS@127.0.0.1:{port}", lambda: instances_in_folder(files)
+
+
+@contextlib.contextmanager
+def orthanc_archive(folder: Path) -> Iterator[tuple[str, Callable[[], Counts]]]:
+    """An Orthanc beside this process, which must run in a network namespace of its own."""
+    program, curl = find_program("Orthanc"), find_program("curl")
+    assert program, "Orthanc is absent"
+    assert curl, "curl is absent"
+    with running_orthanc(program, curl, (), folder / "orthanc") as orthanc:
+        yield f"ORTHANC@127.0.0.1:{DICOM_PORT}", lambda: instances_in_orthanc(orthanc)
+
+
 @contextlib.contextmanager
 def node_with_archives(
-    folder: Path, storescp: str, *, ledger_url: str = "", slow_s: float = 0.4
-) -> Iterator[tuple[NodeProcess, dict[str, Callable[[], dict[tuple[str, str], int]]], CountingArchive]]:
-    """A node that delivers to DCMTK's storescp and to a counting archive that takes its time."""
+    folder: Path,
+    archive: AbstractContextManager[tuple[str, Callable[[], Counts]]],
+    *,
+    ledger_url: str = "",
+    slow_s: float = 0.4,
+) -> Iterator[tuple[NodeProcess, dict[str, Callable[[], Counts]], CountingArchive]]:
+    """A node that delivers to a real archive and to a counting one that takes its time."""
     pauses = random.Random(1)
 
     def slowly(_event: object, _number: int) -> int:
         time.sleep(pauses.uniform(0.0, slow_s))
         return 0x0000
 
-    port = free_port()
     settings = QUICK.replace("[store]", f'[store]\nledger_url = "{ledger_url}"') if ledger_url else QUICK
-    with (
-        storescp_archive(storescp, folder / "archive", port) as files,
-        counting_archive(slowly) as counting,
-        running_node(
-            folder / "node",
-            *("--destination", f"PACS@127.0.0.1:{port}"),
-            *("--destination", f"ARCHIVE@127.0.0.1:{counting.port}"),
-            settings=settings,
-        ) as node,
-    ):
-        yield node, {"dcmtk": lambda: instances_in_folder(files), "pynetdicom": counting.per_study}, counting
+    with archive as (destination, count), counting_archive(slowly) as counting:
+        places = ["--destination", destination, "--destination", f"ARCHIVE@127.0.0.1:{counting.port}"]
+        with running_node(folder / "node", *places, settings=settings) as node:
+            yield node, {destination.partition("@")[0]: count, "pynetdicom": counting.per_study}, counting
 
 
 def _say(line: str) -> None:
@@ -275,17 +305,26 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=600.0, help="begin no kill after so long")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument(
+        "--archive",
+        choices=("dcmtk", "orthanc"),
+        default="dcmtk",
+        help="orthanc: only through unshare --net, with loopback up, for it listens on every address",
+    )
     parser.add_argument("--result", type=Path, default=Path("kill-result.json"))
     asked = parser.parse_args()
     storescp = find_program("storescp")
-    if storescp is None:
+    if asked.archive == "dcmtk" and storescp is None:
         parser.error("DCMTK's storescp is absent")
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="osteoscribe-kill-")))
         url = ""
         if asked.database == "postgresql":
             url = stack.enter_context(postgresql_server())()
-        node, archives, counting = stack.enter_context(node_with_archives(folder, storescp, ledger_url=url))
+        archive = (
+            dcmtk_archive(folder, str(storescp)) if asked.archive == "dcmtk" else orthanc_archive(folder)
+        )
+        node, archives, counting = stack.enter_context(node_with_archives(folder, archive, ledger_url=url))
         try:
             result = run(
                 node,

@@ -124,7 +124,11 @@ Answer = Callable[[evt.Event, int], int]
 
 @contextlib.contextmanager
 def counting_archive(
-    answer: Answer = lambda _event, _number: 0x0000, *, port: int = 0, **options: Any
+    answer: Answer = lambda _event, _number: 0x0000,
+    *,
+    port: int = 0,
+    sop_classes: Sequence[str] = SR_CLASSES,
+    **options: Any,
 ) -> Iterator[CountingArchive]:
     """An archive in this process; ``options`` are attributes of its application entity."""
     archive = CountingArchive()
@@ -147,7 +151,7 @@ def counting_archive(
         archive.associations += 1
 
     ae = AE(ae_title="ARCHIVE")
-    for sop_class_uid in SR_CLASSES:
+    for sop_class_uid in sop_classes:
         ae.add_supported_context(sop_class_uid, ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"])
     for name, value in options.items():
         setattr(ae, name, value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 CALLS = "openat,write,writev,pwrite64,pwritev,ftruncate,fdatasync,fsync,sendto,sendmsg"
@@ -41,13 +42,13 @@ class Call:
     began: int
     ended: int
 
-    @property
+    @cached_property
     def path(self) -> str:
         """File or socket of the first argument."""
         found = _PATH.search(_hex_free(self.text))
         return found[1] if found else ""
 
-    @property
+    @cached_property
     def data(self) -> bytes:
         """What was written, as far as the trace shows it."""
         return b"".join(bytes.fromhex(one.replace("\\x", "")) for one in _TEXT.findall(self.text))

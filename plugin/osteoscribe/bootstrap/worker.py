@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
+import warnings
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
@@ -36,12 +38,24 @@ ROUND_S = 0.1
 
 
 def start_logging() -> None:
-    """Log lines go to standard error, with UTC time."""
+    """Log lines go to standard error, with UTC time; none of them quotes received text.
+
+    Warnings of the libraries do quote it, and Python remembers each text; so they are not shown. What ends
+    a thread is logged without its message.
+    """
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
         datefmt="%Y-%m-%dT%H:%M:%S%z",
     )
+    warnings.simplefilter("ignore")
+    threading.excepthook = _on_thread_ended
+
+
+def _on_thread_ended(ended: threading.ExceptHookArgs) -> None:
+    """Log why a thread ended: the network library's do where a peer breaks the protocol."""
+    if ended.exc_value is not None:
+        LOGGER.warning("thread ended by %s", trace_of(ended.exc_value))
 
 
 def open_pipeline(settings: Settings, read: ReadBytes) -> Pipeline:

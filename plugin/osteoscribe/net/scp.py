@@ -30,6 +30,7 @@ from osteoscribe.net.guard import (
 )
 from osteoscribe.readers.ct import CT_SOP_CLASSES
 from osteoscribe.readers.marks import DOCUMENTS, MARK_SOP_CLASSES, MASK_SOP_CLASSES, MASK_TRANSFER_SYNTAXES
+from osteoscribe.readers.values import is_uid
 
 LOGGER = logging.getLogger(__name__)
 
@@ -229,7 +230,7 @@ class Listener:
             LOGGER.warning(
                 "refused instance calling=%s sop_class=%s code=%s status=0x%04X",
                 _calling_ae(event.assoc),
-                _printable(str(getattr(event.request, "AffectedSOPClassUID", "")), 64),
+                _uid(getattr(event.request, "AffectedSOPClassUID", "")),
                 error.code,
                 error.dimse_status,
             )
@@ -306,7 +307,7 @@ def _on_accepted(event: Event) -> None:
     )
     refused = event.assoc.rejected_contexts
     for code, result in (("net.sop-class-refused", 3), ("net.transfer-syntax-refused", 4)):
-        classes = {_printable(str(one.abstract_syntax), 64) for one in refused if one.result == result}
+        classes = {_uid(one.abstract_syntax) for one in refused if one.result == result}
         if classes:
             LOGGER.info(
                 "%s calling=%s found=%s expected=CT, SEG, RTSTRUCT, SR, presentation states in a readable "
@@ -340,6 +341,11 @@ def _envelope(event: Event) -> Envelope:
 
 def _calling_ae(association: Any) -> str:
     return _printable(str(association.requestor.ae_title), 16)
+
+
+def _uid(received: object) -> str:
+    """Received UID for a log line; any other text stays out of it."""
+    return str(received) if is_uid(str(received)) else "(no UID)"
 
 
 def _printable(text: str, longest: int) -> str:

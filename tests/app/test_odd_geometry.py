@@ -193,3 +193,14 @@ def test_a_length_on_an_image_that_is_not_used_is_a_problem(
     outcome = process(practice, *ct, *lengths)
     codes = [one.code for one in outcome.all_problems]
     assert codes == ["roi.image-not-in-series"]
+
+
+def test_a_length_has_no_hu_and_says_so(practice: Practice, tilted: list[Dataset]) -> None:
+    image = dataset(RelationshipType="SELECTED FROM", ValueType="IMAGE")
+    image.ReferencedSOPSequence = [image_reference(3)]
+    length = sr(group(scoord("POLYLINE", [200.5, 200.5, 240.5, 200.5], image=image)))
+    lesion = finding(process(practice, *tilted, on(tilted, length))).lesion
+    assert isinstance(lesion.size, Size)
+    assert lesion.size.long_axis_mm == pytest.approx(40 * float(tilted[0].PixelSpacing[1]), abs=1e-6)
+    assert lesion.intensity is None
+    assert "No HU: a length has no area." in lesion.mark.remarks

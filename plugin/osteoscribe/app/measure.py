@@ -9,13 +9,20 @@ import numpy as np
 from osteoscribe.app.gather import Placed
 from osteoscribe.core.intensity import IntensityReference, reference
 from osteoscribe.core.marks import InstanceRef, RoiMark
-from osteoscribe.core.region import Outline, Region
+from osteoscribe.core.region import Outline, Region, RegionKind
 from osteoscribe.core.series import ReadBytes, SeriesIndex, SliceSource
 from osteoscribe.core.size import NotMeasurable, Size, measure_size, outline_on_ct
 from osteoscribe.errors import InputError
 from osteoscribe.readers.ct import read_box
 
 NAMED_DOUBLES = 3
+NO_VOXELS = {
+    RegionKind.CALIPER: "a length has no area",
+    RegionKind.POINT: "a point has no area",
+    RegionKind.CONTOUR: "the centre of no CT pixel lies inside the outline",
+    RegionKind.MASK: "the centre of no CT voxel lies inside the mask",
+}
+"""Why a mark of each kind covers no CT voxel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,17 +64,19 @@ def measure(placed: Placed, index: SeriesIndex, read: ReadBytes) -> Measured:
     size = measure_size(placement.measured, slice_thickness_mm=index.acquisition.slice_thickness_mm)
     outline = outline_on_ct(placement, size if isinstance(size, Size) else None)
     region = placement.on_ct
-    intensity, remark = None, named
+    intensity, why_none = None, ""
     try:
         if region.mask.size:
             intensity = reference(region, read_box(index, region.box, read))
+        else:
+            why_none = f"No HU: {NO_VOXELS[region.kind]}."
     except InputError as error:
-        remark = f"{named} No HU: {error.message}".strip()
+        why_none = f"No HU: {error.message}"
     return Measured(
         placed=placed,
         size=size,
         intensity=intensity,
-        remark=remark,
+        remark=f"{named} {why_none}".strip(),
         k=region.offset[0] if outline is None else outline.k,
         outline=outline,
     )

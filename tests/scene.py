@@ -27,7 +27,10 @@ BENIGN = "BI typical, no ca, asymp, solitary, no prior, no agg, no risk"
 
 def on(ct: Sequence[Dataset], mark: Dataset, number: int = 1) -> Dataset:
     """A mark of `builders_marks` on the images of a CT series: its made-up UIDs become those of the CT."""
-    known = {SERIES: ct[0].SeriesInstanceUID, FRAME_OF_REFERENCE: ct[0].FrameOfReferenceUID}
+    known = {
+        SERIES: ct[0].SeriesInstanceUID,
+        FRAME_OF_REFERENCE: ct[0].get("FrameOfReferenceUID", FRAME_OF_REFERENCE),
+    }
     known |= {image_uid(n): ds.SOPInstanceUID for n, ds in enumerate(ct, 1)}
     placed = deepcopy(mark)
     placed.walk(lambda _ds, element: _replace(element, known))

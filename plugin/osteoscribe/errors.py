@@ -3,7 +3,6 @@
 - ``OsteoscribeError``
     - ``SetupError``: the administrator; the program refuses to start
     - ``InputError``: the sender or the radiologist; never retried, becomes a stated problem
-    - ``WaitError``: nobody yet; the job is postponed
     - ``PeerError``: the network or the archive; retried with growing pauses
         - ``RefusedError``: the peer refuses for good; parked at once, a person must act
     - ``StoreError``: the administrator; the sender is told to keep its copy
@@ -64,10 +63,6 @@ class WrongClassError(InputError):
     """The data set is not what its SOP Class says."""
 
     dimse_status = DOES_NOT_MATCH_SOP_CLASS
-
-
-class WaitError(OsteoscribeError):
-    """Nobody has to act yet: something that was announced has not come."""
 
 
 class PeerError(OsteoscribeError):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from osteoscribe.app.plan import plan
 from osteoscribe.app.ports import JobResult
 from osteoscribe.core.report import Problem
+from osteoscribe.store.planning import PlanTable
 from tests.fakes.dicom import ROOT, ct_slice, ct_uid, mark_object, sr_object
 from tests.fakes.ledger import START, FilledLedger, one_report
 
@@ -119,6 +121,22 @@ def test_a_mark_on_two_series_binds_them_into_one_job(ledger: FilledLedger) -> N
         finish(ledger, key)
     (key,) = ledger.plan(4)
     assert len(ledger.uids_of(key)) == 5
+
+
+def test_two_workers_never_have_two_jobs_of_one_series_under_way(ledger: FilledLedger) -> None:
+    class Overtaken(PlanTable):
+        """Between this worker's look and its deed, another one plans more."""
+
+        def busy(self, series: Sequence[str]) -> bool:
+            before = super().busy(series)
+            ledger.receive(1, mark_object(2, [ct_uid(1)]))
+            assert len(ledger.plan(4)) == 1
+            return before
+
+    ledger.receive(0, ct_slice(1), mark_object(1, [ct_uid(1)]))
+    assert plan(Overtaken(ledger.engine), ledger.settings, START + timedelta(seconds=2)) == ()
+    ((key, _run),) = ledger.jobs.ready()
+    assert {f"{ROOT}.7.1", f"{ROOT}.7.2"} < ledger.uids_of(key)
 
 
 def test_two_series_give_two_jobs(ledger: FilledLedger) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -226,3 +227,24 @@ def test_a_bug_that_cannot_be_recorded_is_recorded_later(bench: Bench) -> None:
     assert bench.ledger.jobs.state(bench.key) == "ready"
     holding.__exit__(None, None, None)
     assert bench.measure() is None
+
+
+def saying(content_key: str) -> Callable[[JobRequest], JobResult]:
+    def pipeline(job: JobRequest) -> JobResult:
+        made = one_report(job)
+        (report,) = made.reports
+        return dataclasses.replace(made, reports=(dataclasses.replace(report, content_key=content_key),))
+
+    return pipeline
+
+
+def test_an_object_that_adds_nothing_gives_no_second_report(bench: Bench) -> None:
+    bench.measure(saying("a"))
+    keys = [bench.key]
+    for number, content in ((2, "a"), (3, "b"), (4, "a")):
+        bench.ledger.receive(number * 10, mark_object(number, [ct_uid(1)]))
+        (bench.key,) = bench.ledger.plan(number * 10 + 5)
+        bench.measure(saying(content))
+        keys.append(bench.key)
+    assert [len(bench.ledger.jobs.objects(key)) for key in keys] == [1, 0, 1, 1]
+    assert [bench.ledger.jobs.state(key) for key in keys] == ["measured", "done", "measured", "measured"]

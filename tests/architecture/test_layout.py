@@ -73,6 +73,6 @@ def test_no_module_is_a_catch_all(project: Path) -> None:
 
 def test_the_test_folders_mirror_the_package(project: Path) -> None:
     package = {p.name for p in (project / "plugin" / "osteoscribe").iterdir() if p.is_dir()}
-    own = {"architecture", "e2e", "golden", "fakes", "benchmarks", "data", "dicom_samples"}
+    own = {"architecture", "e2e", "faults", "golden", "fakes", "benchmarks", "data", "dicom_samples"}
     folders = {p.name for p in (project / "tests").iterdir() if p.is_dir() and p.name != "__pycache__"}
     assert folders <= package | own

@@ -1,4 +1,4 @@
-"""Every code of an error stands in docs/problems*.md, and no other."""
+"""Every code of an error stands in docs/problems.md, and no other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 CLASSES = {
     "InputError", "NotMeasurable", "OsteoscribeError", "PeerError", "Problem", "SetupError", "StoreError",
-    "UnreadableMark", "WaitError", "WrongClassError", "Unusable",
+    "UnreadableMark", "WrongClassError", "Unusable",
 }  # fmt: skip
 CODE = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*\.[a-z0-9]+(?:-[a-z0-9]+)*")
 
@@ -40,8 +40,7 @@ def source_of(project: Path) -> dict[Path, str]:
 
 
 def listed(project: Path) -> set[str]:
-    pages = sorted((project / "docs").glob("problems*.md"))
-    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    text = (project / "docs" / "problems.md").read_text(encoding="utf-8")
     return {code for code in re.findall(r"`([^`]+)`", text) if CODE.fullmatch(code) and code != "labels.toml"}
 
 

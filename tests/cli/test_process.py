@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -227,6 +228,47 @@ def test_own_report_is_not_taken_for_a_mark(pelvis: Path, process: Process, tmp_
     process(pelvis / "ct", pelvis / "marks/seg.dcm", out="first")
     code, document = process(pelvis / "ct", pelvis / "marks/seg.dcm", tmp_path / "first")
     assert (code, len(findings_of(document)), len(document["ignored"])) == (0, 1, 2)
+
+
+def test_images_that_are_no_slices_of_their_series_are_listed(
+    pelvis: Path, process: Process, tmp_path: Path
+) -> None:
+    def become_survey(ds: Dataset) -> None:
+        ds.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = "2.25.9"
+
+    survey = changed(pelvis / "ct/001.dcm", tmp_path / "survey.dcm", become_survey)
+    code, document = process(pelvis / "ct", pelvis / "marks/seg.dcm", survey)
+    (left_out,) = document["ignored"]
+    assert (code, left_out["source"], left_out["item"]) == (0, "2.25.9", "image")
+    code, document = process(survey)
+    assert (code, len(document["ignored"])) == (0, 1)
+
+
+def test_ct_series_alone_that_cannot_be_measured_is_a_problem(
+    pelvis: Path, process: Process, tmp_path: Path
+) -> None:
+    def lose_its_place(ds: Dataset) -> None:
+        del ds.ImagePositionPatient
+
+    lost = changed(pelvis / "ct/001.dcm", tmp_path / "lost.dcm", lose_its_place)
+    code, document = process(lost)
+    assert (code, codes_of(document), document["ignored"]) == (1, {"ct.no-geometry"}, [])
+
+
+def test_folder_that_cannot_take_the_reports_exits_with_2(
+    pelvis: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["process", str(pelvis), "--out", str(tmp_path / "file"), "--json"]) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, "out.unwritable" in captured.err) == ("", True)
+
+
+def test_a_pipe_is_no_path_to_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert main(["process", str(tmp_path / "pipe"), "--out", str(tmp_path / "out")]) == 2
+    assert "no such file or folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

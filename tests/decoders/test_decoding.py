@@ -11,14 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import get_frame
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
+from osteoscribe.core.marks import RoiMark
 from osteoscribe.decoders.frame import FrameFormat
 from osteoscribe.decoders.process import begin_decoding
 from osteoscribe.readers.ct import index_series, read_box
 from osteoscribe.readers.headers import split_part10
+from osteoscribe.readers.marks import read_marks
 from tests.readers.ct_objects import CT, EXPLICIT, Memory, ct_slice, refused
 
 WHOLE = (slice(None), slice(None), slice(None))
@@ -116,6 +119,20 @@ def test_a_frame_that_aborts_its_decoder_is_a_stated_problem(shared_data: Path) 
         read_box(index_series([bad]), WHOLE, memory)
     good = memory.store_bytes(data[part10.dataset_offset :], part10.transfer_syntax_uid)
     assert read_box(index_series([good]), WHOLE, memory).voxels_hu.max() > 1000
+
+
+@pytest.mark.shared
+def test_the_code_streams_of_a_mask_are_decoded_apart(shared_data: Path) -> None:
+    path = shared_data / "dcmqi-ct-liver-spine" / "seg" / "liver_j2k.dcm"
+    for pid in children():
+        os.kill(pid, signal.SIGKILL)
+    assert all(isinstance(mark, RoiMark) for mark in read_marks(dcmread(path)))
+    assert children()
+    ds = dcmread(path)
+    start = ds.PixelData.index(b"\xff\x4f\xff\x51")
+    ds.PixelData = ds.PixelData[: start + 48] + b"\xff" * 40 + ds.PixelData[start + 88 :]
+    with refused("pixels.undecodable"):
+        read_marks(ds)
 
 
 def test_native_pixels_need_no_decoder() -> None:

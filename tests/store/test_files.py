@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -42,6 +43,16 @@ def test_a_file_named_twice_is_read_once(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
     found = scan([tmp_path / "gone"])
     assert [error.code for _, error in found.problems] == ["file.unreadable"]
+
+
+def test_a_folder_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+    inner = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(20):  # deeper than the system lets a path be; rights would not stop root
+        os.mkdir("x" * 250, dir_fd=inner)
+        outer, inner = inner, os.open("x" * 250, os.O_RDONLY, dir_fd=inner)
+        os.close(outer)
+    os.close(inner)
+    assert [error.code for _, error in scan([tmp_path]).problems] == ["file.unreadable"]
 
 
 def test_progress_is_told(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from osteoscribe.app.write import Written
 from osteoscribe.core.report import Report
 from osteoscribe.core.series import ReadBytes
 from osteoscribe.readers.headers import split_part10
+from osteoscribe.writers.uids import content_key
 
 
 def report_job(job: JobRequest, read: ReadBytes, practice: Practice) -> JobResult:
@@ -52,6 +53,7 @@ def _made(written: Written) -> MadeReport:
             for one in written.objects
         ),
         findings=len(report.findings),
+        content_key=content_key(report),
         patient_key=written.patient_key,
         lesions=written.lesions,
         summary=_summary(report),

@@ -114,7 +114,8 @@ def run(request: Request, practice: Practice, show: Show = lambda *_: None) -> O
         show("measuring marks", done, len(rois))
         _take(roi, request, practice, shelf, indexes, tally)
     written = _report_all(request, practice, shelf, indexes, objects, tally, show)
-    _leave_out_unmarked(shelf, indexes, tally)
+    _leave_out_no_slices(indexes, tally)
+    _say_unmarked(shelf, indexes, tally, is_all=not objects)
     unreported = sorted(set(tally.ignored) - set(tally.named))
     return Outcome(
         written=tuple(written),
@@ -184,18 +185,37 @@ def _leave_out(mark: RoiMark | UnreadableMark, reason: str, series_instance_uid:
     )
 
 
-def _leave_out_unmarked(shelf: SeriesShelf, indexes: _Indexes, tally: Tally) -> None:
-    """List the CT series that no mark lies on, so that every instance of a request is accounted for."""
+def _say_unmarked(shelf: SeriesShelf, indexes: _Indexes, tally: Tally, *, is_all: bool) -> None:
+    """Name the CT series that no mark lies on, so that every instance of a request is accounted for.
+
+    One that cannot be measured is a problem only where there is nothing else (`is_all`): beside marks that
+    were measured it may well be a page or a survey of the scanner.
+    """
     for uid in sorted(set(shelf.series) - set(tally.named)):
         members = shelf.series[uid].instances
+        header = members[0].header
         reason = "no mark lies on this CT series"
         try:
             indexes(uid)
         except InputError as error:
+            if is_all and error.code != "ct.localizer":
+                tally.refuse(error, error.where or header.sop_instance_uid)
+                continue
             reason += f", and none could be measured on it: {error}"
-        header = members[0].header
         source = InstanceRef(sop_class_uid=header.sop_class_uid, sop_instance_uid=header.sop_instance_uid)
         tally.leave_out(source, reason, item=f"CT series {uid}, {len(members)} instances")
+
+
+def _leave_out_no_slices(indexes: _Indexes, tally: Tally) -> None:
+    """Name the images of the marked series that are none of its slices: surveys, pages, doubles."""
+    for uid in tally.named:
+        try:
+            index = indexes(uid)
+        except InputError:
+            continue  # what is wrong with the series is the problem of its marks
+        for ref, reason in index.left_out:
+            item = "image" if ref.frame_number is None else f"frame {ref.frame_number}"
+            tally.leave_out(ref, f"no slice of its series: {reason}", item=item)
 
 
 def _time_of(objects: Sequence[MarkObject]) -> datetime:

@@ -63,6 +63,8 @@ class MadeReport:
         What is sent, the SR first.
     findings
         How many findings it states.
+    content_key
+        SHA-256 over what it says, whichever report came before; empty where that is not known.
     patient_key, lesions
         What later examinations of the same patient are compared with; the key is a digest.
     summary
@@ -75,6 +77,7 @@ class MadeReport:
     instance_number: int
     objects: tuple[EncodedObject, ...]
     findings: int = 0
+    content_key: str = ""
     patient_key: str = ""
     lesions: tuple[StoredLesion, ...] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
@@ -159,7 +162,8 @@ class Delivery:
     destination
         ``AE@HOST:PORT``.
     state
-        Value of `core.delivery.DeliveryState`.
+        ``queued``; ``waiting`` after a failed try; ``stored`` where every object was; ``committed`` where the
+        destination took over the safekeeping (PS3.4 J); ``parked`` where a person must act; ``cancelled``.
     round
         Raised each time a person asks for another delivery.
     due_at
@@ -288,6 +292,10 @@ class JobLedger(Protocol):
 
     def is_made(self, sop_instance_uid: str) -> bool:
         """Whether a report object of this UID is recorded."""
+        ...
+
+    def says_nothing_new(self, report: MadeReport) -> bool:
+        """Whether the newest recorded report of the same CT series says the same."""
         ...
 
 

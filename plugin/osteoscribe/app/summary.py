@@ -1,4 +1,4 @@
-"""One report as plain data, for scripts (`osteoscribe process --json`) and for the ledger."""
+"""One report as plain data, for scripts (`osteoscribe process --json`)."""
 
 from __future__ import annotations
 

@@ -34,6 +34,7 @@ from osteoscribe.core.prior import (
     compare,
     counterparts,
     resaved_as,
+    same_lesion,
     surely_same_lesion,
 )
 from osteoscribe.core.report import Basis, Finding, Lesion
@@ -108,16 +109,18 @@ def _findings(
     lesions: Sequence[_Lesion], before: Sequence[StoredLesion], practice: Practice, calling_ae: str
 ) -> list[Finding]:
     """The findings of one study."""
-    sizes = _sizes_of_lesions(lesions)
+    groups = _marks_of_one_lesion(lesions)
+    sizes = [max((lesions[at].measured.size for at in group), key=_length) for group in groups]
     comparisons = compare([one.record for one in lesions], [one.record for one in before])
     answered = _answered(lesions, practice, calling_ae)
-    numbers: dict[str, int] = defaultdict(int)
-    findings = []
-    for lesion, comparison, said in zip(lesions, comparisons, answered, strict=True):
-        series_uid = lesion.series.index.series_instance_uid
-        numbers[series_uid] += 1
-        name = f"Lesion {numbers[series_uid]}"
-        findings.append(_finding(name, lesion, sizes, comparison, said, practice))
+    names = _names(lesions)
+    doubles = _doubles(lesions, groups, names)
+    findings = [
+        _finding(name, lesion, sizes, comparison, replace(said, remarks=(*said.remarks, *double)), practice)
+        for name, lesion, comparison, said, double in zip(
+            names, lesions, comparisons, answered, doubles, strict=True
+        )
+    ]
     return _with_courses(_with_one_phrase(findings, sizes, practice), lesions, before, practice)
 
 
@@ -220,16 +223,47 @@ def _date(text: str) -> date | None:
         return None
 
 
-def _sizes_of_lesions(lesions: Sequence[_Lesion]) -> list[Size | NotMeasurable]:
-    """One size for each lesion of the examination: the largest of those that mark the same place."""
-    groups: list[list[_Lesion]] = []
-    for one in lesions:
-        known = next((g for g in groups if any(surely_same_lesion(one.record, m.record) for m in g)), None)
+def _names(lesions: Sequence[_Lesion]) -> list[str]:
+    """A name for each mark, counted in each series."""
+    numbers: dict[str, int] = defaultdict(int)
+    names = []
+    for lesion in lesions:
+        series_uid = lesion.series.index.series_instance_uid
+        numbers[series_uid] += 1
+        names.append(f"Lesion {numbers[series_uid]}")
+    return names
+
+
+def _marks_of_one_lesion(lesions: Sequence[_Lesion]) -> list[list[int]]:
+    """The marks of an examination, those of one lesion together."""
+    groups: list[list[int]] = []
+    for at, one in enumerate(lesions):
+        known = next((g for g in groups if any(_one_lesion(one, lesions[m]) for m in g)), None)
         if known is None:
-            groups.append([one])
+            groups.append([at])
         else:
-            known.append(one)
-    return [max((m.measured.size for m in group), key=_length) for group in groups]
+            known.append(at)
+    return groups
+
+
+def _one_lesion(a: _Lesion, b: _Lesion) -> bool:
+    """Whether two marks lie on one lesion: they cannot be two, or the viewer says so and the place fits."""
+    uids = [one.measured.placed.mark.tracking_uid for one in (a, b)]
+    stated = uids[0] is not None and uids[0] == uids[1]
+    return surely_same_lesion(a.record, b.record) or (stated and same_lesion(a.record, b.record))
+
+
+def _doubles(
+    lesions: Sequence[_Lesion], groups: Sequence[Sequence[int]], names: Sequence[str]
+) -> list[tuple[str, ...]]:
+    """For each mark what is to be said where an earlier one marks the same lesion."""
+    remarks: list[tuple[str, ...]] = [()] * len(lesions)
+    for first, *others in groups:
+        for at in others:
+            uid = lesions[first].series.index.series_instance_uid
+            there = "" if uid == lesions[at].series.index.series_instance_uid else f" of CT series {uid}"
+            remarks[at] = (f"Marks the same lesion as {names[first]}{there}: counted once.",)
+    return remarks
 
 
 def _length(size: Size | NotMeasurable) -> float:

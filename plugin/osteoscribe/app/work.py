@@ -299,7 +299,8 @@ def _store_objects(
     result: JobResult, ledger: JobLedger, segment: SegmentAppender, at: datetime
 ) -> dict[str, BlobRef]:
     blobs: dict[str, BlobRef] = {}
-    for one in (one for report in result.reports for one in report.objects):
+    new = [report for report in result.reports if not ledger.says_nothing_new(report)]
+    for one in (one for report in new for one in report.objects):
         if ledger.is_made(one.sop_instance_uid):
             continue
         envelope = Envelope(

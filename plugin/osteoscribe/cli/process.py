@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
+
+from osteoscribe.errors import SetupError
 
 if TYPE_CHECKING:
     from osteoscribe.app.pipeline import Outcome
@@ -65,10 +68,11 @@ def run(options: argparse.Namespace) -> int:
     """Process the paths; returns the exit code."""
     from osteoscribe.bootstrap.files import process_paths
 
-    missing = [path for path in options.paths if not path.exists()]
+    missing = [path for path in options.paths if not (path.is_file() or path.is_dir())]
     if missing:
         print(f"osteoscribe process: no such file or folder: {missing[0]}", file=sys.stderr)
         return 2
+    _make_writable(options.out)
     console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"),
@@ -93,9 +97,19 @@ def run(options: argparse.Namespace) -> int:
     return 1 if outcome.all_problems else 0
 
 
+def _make_writable(folder: Path) -> None:
+    """Make the folder of the reports, before the work is done that would be lost."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        why = "" if os.access(folder, os.W_OK | os.X_OK) else "it is not writable"
+    except OSError as error:
+        why = str(error.strerror)
+    if why:
+        raise SetupError("out.unwritable", f"{folder} cannot take the reports: {why}; name another folder")
+
+
 def _write(written: Written, folder: Path) -> Path | None:
     """Write the objects of one report; gives the path of the one that carries the result, if any."""
-    folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{one.role}.{one.sop_instance_uid}.dcm" for one in written.objects]
     for one, path in zip(written.objects, paths, strict=True):
         beside = path.with_suffix(".part")

@@ -1,26 +1,9 @@
-"""Delivery as a table of states and events."""
+"""What a destination's answer means, and how long and how often a delivery is tried."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-
-
-class DeliveryState(Enum):
-    """How far one job's reports are on their way to one destination."""
-
-    QUEUED = "queued"
-    """To be sent at the next occasion."""
-    WAITING = "waiting"
-    """A try failed; the next is due after a pause."""
-    STORED = "stored"
-    """The destination answered success for every object."""
-    COMMITTED = "committed"
-    """The destination took over the safekeeping (PS3.4 J)."""
-    PARKED = "parked"
-    """A person must act; the reason stands beside it."""
-    CANCELLED = "cancelled"
-    """A person took it back."""
 
 
 class Reply(Enum):

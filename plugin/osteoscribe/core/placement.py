@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
@@ -39,10 +38,6 @@ from osteoscribe.errors import InputError
 CENTRE_PX = 0.5
 """Drawn coordinates count from the outer corner of the first pixel, index coordinates from its centre."""
 DIFFERS = "roi.frame-of-reference-differs"
-OWN_FRAME_OF_REFERENCE = (
-    "The mask names another frame of reference than the CT, but it refers to images of this series and lies "
-    "exactly on their pixels: taken as drawn on them."
-)
 PARALLEL_MM = 0.1
 """How far the points of one contour may spread across its slice plane, in mm..."""
 PARALLEL_SLOPE = 0.05
@@ -111,20 +106,8 @@ def place(mark: RoiMark, index: SeriesIndex) -> Placement:
 
 
 def _mask(mark: RoiMark, shape: MaskShape, index: SeriesIndex) -> Placement:
-    """Place a mask; on the CT's very pixels its reference to the CT's images outweighs a UID that differs.
-
-    3D Slicer has written segmentations with a frame of reference UID of its own making.
-    """
     own = mark.frame_of_reference_uid or shape.grid.frame_of_reference_uid
-    try:
-        _check_frame_of_reference(mark, index, shape.images, own)
-    except InputError as error:
-        if error.code != DIFFERS or not _refers_to(mark, index, shape.images):
-            raise
-        placement = place_mask(shape, index.grid)
-        if placement.measured is not placement.on_ct:
-            raise
-        return replace(placement, remarks=(*placement.remarks, OWN_FRAME_OF_REFERENCE))
+    _check_frame_of_reference(mark, index, shape.images, own)
     return place_mask(shape, index.grid)
 
 

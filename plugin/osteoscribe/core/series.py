@@ -107,6 +107,8 @@ class SeriesIndex:
         One for each slice of `grid`, in the same order.
     left_out
         Instances of the series that are no slices of the grid (localizers, duplicates), with the reason.
+    doubles
+        Those of them that lie at the place of a slice and could be it: number of the slice, and the image.
     """
 
     study_instance_uid: str
@@ -115,3 +117,4 @@ class SeriesIndex:
     slices: tuple[SliceSource, ...]
     acquisition: Acquisition
     left_out: tuple[tuple[InstanceRef, str], ...] = ()
+    doubles: tuple[tuple[int, SliceSource], ...] = ()

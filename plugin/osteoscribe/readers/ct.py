@@ -64,7 +64,9 @@ def index_series(
     stack, others = _largest_stack(planes, referenced)
     left_out += others
     slices, doubles = _sorted_without_doubles(stack, referenced)
-    left_out += doubles
+    left_out += [
+        (plane.source.ref, f"at the same place as {_named(slices[k])}, which is used") for k, plane in doubles
+    ]
     first = slices[0]
     header = first.instance.header
     return SeriesIndex(
@@ -81,6 +83,7 @@ def index_series(
         left_out=tuple(
             sorted(left_out, key=lambda entry: (entry[0].sop_instance_uid, entry[0].frame_number or 0))
         ),
+        doubles=tuple((k, plane.source) for k, plane in doubles),
     )
 
 
@@ -176,23 +179,22 @@ def _differs(plane: CtPlane, other: CtPlane) -> str | None:
 
 def _sorted_without_doubles(
     stack: Sequence[CtPlane], referenced: frozenset[str]
-) -> tuple[list[CtPlane], LeftOut]:
-    """Sort along the normal; of several images at one place keep one."""
+) -> tuple[list[CtPlane], list[tuple[int, CtPlane]]]:
+    """Sort along the normal; of several images at one place keep one, name the others with its number."""
     normal = _normal(stack[0])
 
     def place(plane: CtPlane) -> float:
         return float(plane.origin @ normal)
 
     slices: list[CtPlane] = []
-    doubles: LeftOut = []
+    doubles: list[tuple[int, CtPlane]] = []
     for plane in sorted(stack, key=lambda p: (place(p), p.order)):
         if not slices or place(plane) - place(slices[-1]) > STEP_TOLERANCE_MM:
             slices.append(plane)
             continue
-        kept = slices[-1]
-        if _preferred(plane, referenced) < _preferred(kept, referenced):
-            slices[-1], kept, plane = plane, plane, kept
-        doubles.append((plane.source.ref, f"at the same place as {_named(kept)}, which is used"))
+        if _preferred(plane, referenced) < _preferred(slices[-1], referenced):
+            slices[-1], plane = plane, slices[-1]
+        doubles.append((len(slices) - 1, plane))
     return slices, doubles
 
 

@@ -97,10 +97,10 @@ def read_frames(ds: Dataset, number_of_frames: int) -> Frames:
     groups = items(ds, "PerFrameFunctionalGroupsSequence")
     if not groups and number_of_frames == 1:
         groups = (Dataset(),)
-    if len(groups) < number_of_frames:
+    if len(groups) != number_of_frames:
         raise InputError(
             "seg.frames-missing",
-            f"found positions for {len(groups)} frames, expected {number_of_frames};"
+            f"found positions for {len(groups)} frames, expected {number_of_frames} as NumberOfFrames says;"
             " the segmentation is damaged, please export it again",
         )
     sources = _sources(shared)

@@ -37,6 +37,10 @@ from osteoscribe.readers.attributes import (
 from osteoscribe.readers.frames import FrameLayout, PixelArray, frame_layout, iter_frames
 from osteoscribe.readers.planes import Frames, common_image, read_frames, slice_step, stacked
 
+INVENTED = (
+    "An early writer of 3D Slicer made up the frame of reference: the CT images that the mask names count."
+)
+
 SOP_CLASSES = frozenset(("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"))
 """Segmentation Storage and Label Map Segmentation Storage."""
 
@@ -280,11 +284,20 @@ def _shape(whole: _Object, masks: dict[int, _Patch]) -> tuple[MaskShape, tuple[s
         row_step_lps_mm=row_step,
         column_step_lps_mm=column_step,
         slice_step_lps_mm=step,
-        frame_of_reference_uid=uid(whole.ds, "FrameOfReferenceUID"),
+        frame_of_reference_uid=None
+        if _invents_frame_of_reference(whole.ds)
+        else uid(whole.ds, "FrameOfReferenceUID"),
     )
+    if _invents_frame_of_reference(whole.ds):
+        remarks = (*remarks, INVENTED)
     if whole.kind == "FRACTIONAL":
         remarks = (*remarks, "fractional segment: pixels of at least half of the maximum are inside")
     return MaskShape(grid=grid, mask=mask, images=tuple(common_image(plane) for plane in planes)), remarks
+
+
+def _invents_frame_of_reference(ds: Dataset) -> bool:
+    """Whether the writer is known to make up a frame of reference UID, as an early one of 3D Slicer does."""
+    return text(ds, "ManufacturerModelName").startswith("AndreyTestDICOMSegWriter")
 
 
 def _series_images(ds: Dataset) -> tuple[InstanceRef, ...]:

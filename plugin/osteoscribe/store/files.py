@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,18 +46,16 @@ def scan(paths: Iterable[Path], progress: Callable[[int, int], None] | None = No
     progress
         Told the files done and the files in all.
     """
-    files = sorted({file for path in paths for file in _files_of(path)})
-    instances: list[StoredInstance] = []
     problems: list[tuple[Path, OsteoscribeError]] = []
+    files = sorted({file for path in paths for file in _files_of(path, problems)})
+    instances: list[StoredInstance] = []
     for done, file in enumerate(files, start=1):
         try:
             instances.append(_read_instance(file))
         except OsteoscribeError as error:
             problems.append((file, error))
         except OSError as error:
-            problems.append(
-                (file, InputError("file.unreadable", f"the file cannot be read: {error.strerror}"))
-            )
+            problems.append((file, _unreadable("file", error)))
         if progress is not None:
             progress(done, len(files))
     copies = Counter(instance.header.sop_instance_uid for instance in instances)
@@ -84,11 +83,24 @@ def read_bytes(ref: BlobRef, start: int, stop: int) -> bytes:
             file.seek(ref.offset + start)
             return file.read(max(0, min(stop, ref.length) - start))
     except OSError as error:
-        raise InputError("file.unreadable", f"the file cannot be read: {error.strerror}") from None
+        raise _unreadable("file", error) from None
 
 
-def _files_of(path: Path) -> Iterable[Path]:
-    return (file for file in path.rglob("*") if file.is_file()) if path.is_dir() else (path,)
+def _unreadable(what: str, error: OSError) -> InputError:
+    return InputError("file.unreadable", f"the {what} cannot be read: {error.strerror}; check its rights")
+
+
+def _files_of(path: Path, problems: list[tuple[Path, OsteoscribeError]]) -> Iterator[Path]:
+    """The file, or the files below the folder; a folder that cannot be read is a problem."""
+    if not path.is_dir():
+        yield path
+        return
+
+    def note(error: OSError) -> None:
+        problems.append((Path(error.filename), _unreadable("folder", error)))
+
+    for folder, _, names in os.walk(path, onerror=note):
+        yield from (file for name in names if (file := Path(folder, name)).is_file())
 
 
 def _read_instance(path: Path) -> StoredInstance:

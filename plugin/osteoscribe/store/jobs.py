@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 
-from osteoscribe.app.ports import CommitmentReport, Delivery, JobRequest, JobResult, StoredObject
+from osteoscribe.app.ports import (
+    CommitmentReport,
+    Delivery,
+    JobRequest,
+    JobResult,
+    MadeReport,
+    StoredObject,
+)
 from osteoscribe.app.work import after_commitment
 from osteoscribe.core.report import Predecessor, Problem
 from osteoscribe.core.series import BlobRef
@@ -218,6 +224,21 @@ class JobTable:
         with self._reads.begin() as connection:
             return connection.execute(query).first() is not None
 
+    def says_nothing_new(self, report: MadeReport) -> bool:
+        """Whether the newest recorded report of the same CT series says the same."""
+        with self._reads.begin() as connection:
+            return _says_nothing_new(connection, report)
+
+
+def _says_nothing_new(connection: sa.Connection, report: MadeReport) -> bool:
+    newest = (
+        sa.select(REPORTS.c.content_key)
+        .where(REPORTS.c.ct_series_instance_uid == report.ct_series_instance_uid)
+        .order_by(REPORTS.c.id.desc())
+        .limit(1)
+    )
+    return bool(report.content_key) and connection.execute(newest).scalar() == report.content_key
+
 
 def _images(connection: sa.Connection, series: Sequence[str], through_id: int) -> tuple[StoredInstance, ...]:
     """Newest version of each instance of the series that was there when the job was planned."""
@@ -248,8 +269,12 @@ def _predecessors(connection: sa.Connection, key: str, series: Sequence[str]) ->
     }
 
 
-def _insert_report(connection: sa.Connection, key: str, report: Any, blobs: Mapping[str, BlobRef]) -> bool:
-    """Record one report; False where it was made before by another job."""
+def _insert_report(
+    connection: sa.Connection, key: str, report: MadeReport, blobs: Mapping[str, BlobRef]
+) -> bool:
+    """Record one report; False where another job made it before, or one that says the same."""
+    if _says_nothing_new(connection, report):
+        return False
     new = False
     for one in report.objects:
         known = sa.select(REPORTS.c.id).where(REPORTS.c.sop_instance_uid == one.sop_instance_uid)
@@ -267,6 +292,7 @@ def _insert_report(connection: sa.Connection, key: str, report: Any, blobs: Mapp
                 series_instance_uid=report.series_instance_uid,
                 instance_number=report.instance_number,
                 role=one.role,
+                content_key=report.content_key,
                 segment=blob.segment,
                 offset=blob.offset,
                 length=blob.length,

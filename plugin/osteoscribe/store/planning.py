@@ -175,17 +175,18 @@ class PlanTable:
     def busy(self, series: Sequence[str]) -> bool:
         """Whether an earlier job of any of these series is not measured yet."""
         with self._reads.begin() as connection:
-            query = (
-                sa.select(JOBS.c.key)
-                .join(JOB_SERIES, JOB_SERIES.c.job_key == JOBS.c.key)
-                .where(JOBS.c.state == "ready", JOB_SERIES.c.series_instance_uid.in_(series))
-            )
-            return connection.execute(query).first() is not None
+            return _is_busy(connection, series)
 
     def add_job(self, job: PlannedJob, now: datetime) -> bool:
-        """Record the job and take its marks off the open ones; False where it was there already."""
+        """Record the job and take its marks off the open ones.
+
+        False where it was there already, or where another worker has just planned one of its series: the
+        next round looks again.
+        """
         with self._engine.begin() as connection:
             known = connection.execute(sa.select(JOBS.c.key).where(JOBS.c.key == job.key)).first()
+            if known is None and _is_busy(connection, job.series):
+                return False
             if known is None:
                 _insert_job(connection, job, now)
             for mark in job.marks:
@@ -202,6 +203,15 @@ class PlanTable:
                         AWAITED.insert().values(instance_id=mark.instance_id, sop_instance_uid=uid)
                     )
             return known is None
+
+
+def _is_busy(connection: sa.Connection, series: Sequence[str]) -> bool:
+    query = (
+        sa.select(JOBS.c.key)
+        .join(JOB_SERIES, JOB_SERIES.c.job_key == JOBS.c.key)
+        .where(JOBS.c.state == "ready", JOB_SERIES.c.series_instance_uid.in_(series))
+    )
+    return connection.execute(query).first() is not None
 
 
 def _insert_job(connection: sa.Connection, job: PlannedJob, now: datetime) -> None:

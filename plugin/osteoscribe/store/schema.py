@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from osteoscribe.errors import SetupError, StoreError
 from osteoscribe.readers.headers import FramePlane, InstanceHeader
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised with every change of the tables."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -136,6 +136,7 @@ REPORTS = sa.Table(
     sa.Column("series_instance_uid", Uid, nullable=False),
     sa.Column("instance_number", sa.Integer, nullable=False),
     sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("content_key", sa.String(64), nullable=False),
     sa.Column("segment", sa.String(128), nullable=False),
     sa.Column("offset", sa.BigInteger, nullable=False),
     sa.Column("length", sa.BigInteger, nullable=False),

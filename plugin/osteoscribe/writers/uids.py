@@ -47,6 +47,11 @@ def report_key(report: Report) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def content_key(report: Report) -> str:
+    """As `report_key`, whichever report came before: two of one CT series with the same key say the same."""
+    return report_key(dataclasses.replace(report, predecessor=None))
+
+
 def _canonical(value: Any) -> Any:
     match value:
         case Enum():

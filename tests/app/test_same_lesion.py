@@ -78,3 +78,15 @@ def test_lesions_side_by_side_are_two_even_under_one_tracking_uid(
     outcome = process(practice, *ct, on(ct, outlined((2, 10.5, 12.5), (2, 30.5, 45.5), uid=uid)))
     assert remarks(outcome) == [[], []]
     assert counted(outcome) == {"multiple"}
+
+
+def test_two_long_segments_side_by_side_are_two_lesions(practice: Practice, ct: list[Dataset]) -> None:
+    """Their centres are nearer than half their length, and they share no voxel."""
+    pixels = np.zeros((2, 60, 40), dtype=np.uint8)
+    pixels[0, 10:50, 14:18] = 1
+    pixels[1, 10:50, 20:24] = 1
+    frames = [seg_frame(0.7, number, image=2) for number in (1, 2)]
+    segments = [segment(number, BENIGN) for number in (1, 2)]
+    outcome = process(practice, *ct, on(ct, seg(pixels, frames, segments), 1))
+    assert remarks(outcome) == [[], []]
+    assert counted(outcome) == {"multiple"}

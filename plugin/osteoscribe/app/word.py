@@ -37,6 +37,7 @@ from osteoscribe.core.prior import (
     same_lesion,
     surely_same_lesion,
 )
+from osteoscribe.core.region import Region
 from osteoscribe.core.report import Basis, Finding, Lesion
 from osteoscribe.core.rules.decide import decide
 from osteoscribe.core.rules.examination import examination_facts
@@ -248,9 +249,31 @@ def _marks_of_one_lesion(lesions: Sequence[_Lesion]) -> list[list[int]]:
 
 def _one_lesion(a: _Lesion, b: _Lesion) -> bool:
     """Whether two marks lie on one lesion: they cannot be two, or the viewer says so and the place fits."""
+    regions = [one.measured.placed.placement.on_ct for one in (a, b)]
+    if a.series is b.series and _apart(*regions):
+        return False
     uids = [one.measured.placed.mark.tracking_uid for one in (a, b)]
     stated = uids[0] is not None and uids[0] == uids[1]
     return surely_same_lesion(a.record, b.record) or (stated and same_lesion(a.record, b.record))
+
+
+def _apart(a: Region, b: Region) -> bool:
+    """Whether two areas of one grid share slices but no voxel: however near, they are two lesions."""
+    if not (a.mask.any() and b.mask.any()):
+        return False
+    both = [
+        slice(max(x.start, y.start), max(x.start, y.start, min(x.stop, y.stop)))
+        for x, y in zip(a.box, b.box, strict=True)
+    ]
+    if both[0].start == both[0].stop:
+        return False
+    shared = [
+        region.mask[
+            tuple(slice(x.start - at, x.stop - at) for x, at in zip(both, region.offset, strict=True))
+        ]
+        for region in (a, b)
+    ]
+    return not bool((shared[0] & shared[1]).any())
 
 
 def _doubles(

@@ -113,16 +113,19 @@ def seg_mark(path: Path, segment: int) -> RoiMark:
     step = float(measures.get("SpacingBetweenSlices") or measures.SliceThickness)
     most = ds.get("MaximumFractionalValue", 1)
     mask = np.stack([2 * pixels.astype(int) >= int(most) for _, pixels in planes])
+    # An early writer of 3D Slicer made the UID up.
+    invented = str(ds.get("ManufacturerModelName")).startswith("AndreyTestDICOMSegWriter")
+    frame = None if invented else str(ds.FrameOfReferenceUID)
     grid = Grid(
         shape=mask.shape,
         origins_lps_mm=np.array([position for position, _ in planes]),
         row_step_lps_mm=row * float(measures.PixelSpacing[0]),
         column_step_lps_mm=column * float(measures.PixelSpacing[1]),
         slice_step_lps_mm=normal * step,
-        frame_of_reference_uid=ds.FrameOfReferenceUID,
+        frame_of_reference_uid=frame,
     )
     shape = MaskShape(grid=grid, mask=mask, images=(None,) * len(mask))
-    return mark_of(shape, str(ds.FrameOfReferenceUID), str(ds.ReferencedSeriesSequence[0].SeriesInstanceUID))
+    return mark_of(shape, frame, str(ds.ReferencedSeriesSequence[0].SeriesInstanceUID))
 
 
 def expected(data: Path, folder: str) -> dict:  # type: ignore[type-arg]

@@ -10,8 +10,11 @@ import copy
 import gzip
 import os
 import random
+import subprocess
+import sys
 import time
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
@@ -31,7 +34,7 @@ from tests.builders_marks import (
     segment,
     tracking,
 )
-from tests.readers.mark_fuzz import DIALECTS, LIMIT_S, PIXELS, Way, checked, damaged, frames, lying, row_of
+from tests.readers.mark_fuzz import DIALECTS, LIMIT_S, PIXELS, Way, checked, damaged, frames, lying
 from tests.readers.test_gsps import SQUARE, graphic, note, pts, state, weasis
 
 ROUNDS = int(os.environ.get("OSTEOSCRIBE_FUZZ", "120"))
@@ -53,8 +56,17 @@ def test_hostile_objects_end_as_marks_or_problems(dialect: str, way: Way) -> Non
     assert len(set[str]().union(*outcomes)) > 1
 
 
-def test_each_input_of_a_dialect_is_counted_once() -> None:
-    cells = [cell.strip() for cell in row_of("RTSTRUCT", 40).strip("|").split("|")]
+def test_each_input_of_a_dialect_is_counted_once(project: Path) -> None:
+    """In a process of its own: the row says how much memory the process took."""
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.readers.mark_fuzz", "RTSTRUCT", "--count", "40"],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    cells = [cell.strip() for cell in result.stdout.strip().strip("|").split("|")]
     assert cells[0] == "RTSTRUCT"
     total, *parts = map(int, cells[1:5])
     assert total == sum(parts) == 40

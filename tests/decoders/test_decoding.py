@@ -126,6 +126,7 @@ def test_the_code_streams_of_a_mask_are_decoded_apart(shared_data: Path) -> None
     path = shared_data / "dcmqi-ct-liver-spine" / "seg" / "liver_j2k.dcm"
     for pid in children():
         os.kill(pid, signal.SIGKILL)
+    time.sleep(0.2)
     assert all(isinstance(mark, RoiMark) for mark in read_marks(dcmread(path)))
     assert children()
     ds = dcmread(path)

@@ -44,10 +44,6 @@ class Measured:
     outline: Outline | None
     remark: str = ""
 
-    def image(self, index: SeriesIndex) -> InstanceRef:
-        """The CT image that carries the outline."""
-        return index.slices[self.k].ref
-
 
 def measure(placed: Placed, index: SeriesIndex, read: ReadBytes) -> Measured:
     """Size of a mark, and HU of its voxels; only the slices that it touches are read.

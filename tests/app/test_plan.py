@@ -100,7 +100,7 @@ def test_a_new_mark_on_the_same_series_gives_a_new_job_that_names_the_earlier_re
     (second,) = ledger.plan(3)
     request = ledger.jobs.request(second)
     assert ledger.uids_of(second) == {ct_uid(1), f"{ROOT}.7.1", f"{ROOT}.7.2"}
-    assert [one.sop_instance_uid for one in request.predecessors.values()] == [made]
+    assert [one.sop_instance_uid for one in request.revisions[SERIES].predecessors.values()] == [made]
     assert request.accepted_at == START + timedelta(seconds=2)
 
 

@@ -23,6 +23,10 @@ _URL = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#@]*)?")
 _NAME = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?")
 
 
+Form = tuple[str, str]
+"""Profile and role (``sr``, ``text``, ``key-image``, ``notice``) of an object."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
     """What is sent to one place, and what is asked of it.
@@ -83,15 +87,16 @@ class Destination(Delivered):
     def __str__(self) -> str:
         return self.name
 
-    def wants(self, profile: str, role: str) -> bool:
-        """Whether objects of a profile and role (``sr``, ``text``, ``key-image``, ``notice``) go here."""
+    @property
+    def forms(self) -> frozenset[Form]:
+        """What goes here, of a destination that `Settings` completed."""
         wanted = {
             "sr": True,
             "text": self.text_companion,
             "key-image": self.key_image,
             "notice": self.notice,
         }
-        return profile == self.profile and bool(wanted[role])
+        return frozenset((self.profile, role) for role, sent in wanted.items() if sent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,17 +79,20 @@ def _measure(
 ) -> None:
     began = now()
     request = ledger.request(key)
+    destinations = tuple(destinations_for(request.calling_ae))
+    request = dataclasses.replace(
+        request, forms=frozenset().union(*(destination.forms for destination in destinations))
+    )
     try:
         result = pipeline(request)
     except InputError as error:
         problem = Problem(code=error.code, message=error.message, where=error.where)
         result = JobResult(problems=(problem,))
-    destinations = tuple(destinations_for(request.calling_ae))
     if result.reports and not destinations:
         result = dataclasses.replace(result, problems=(*result.problems, _nowhere(request.calling_ae)))
     blobs = _store_objects(result, ledger, segment, began)
     done = now()
-    ledger.record(key, result, blobs, [one.name for one in destinations], done)
+    ledger.record(key, result, blobs, destinations, done)
     LOGGER.info(
         "job measured key=%s instances=%d reports=%d findings=%d problems=%s seconds=%.2f",
         key[:12],
@@ -162,10 +165,12 @@ def _deliver(
     delivery = ledger.delivery(key, name)
     if delivery.state not in ("queued", "waiting"):
         return None
-    objects = [_encoded(one, read) for one in ledger.objects(key)]
+    sent = 0
     try:
         destination = destination_named(name)
-        replies = sender.send(destination, objects)
+        objects = [_encoded(one, read) for one in _objects_for(destination, key, ledger)]
+        sent = len(objects)
+        replies = sender.send(destination, objects) if objects else ()
     except (RefusedError, SetupError) as error:
         after, wait_s = _parked(delivery, error.code, error.message), None
     except PeerError as error:
@@ -174,12 +179,14 @@ def _deliver(
         after, wait_s = _after_replies(
             delivery, replies, patience, now(), ask_commitment=bool(destination.ask_commitment)
         )
+        if not objects:
+            after = dataclasses.replace(delivery, state="cancelled", code="delivery.nothing-wanted")
     ledger.update_delivery(after, now())
     LOGGER.info(
         "delivery key=%s destination=%s objects=%d state=%s tries=%d code=%s next_try_s=%s",
         key[:12],
         name,
-        len(objects),
+        sent,
         after.state,
         after.tries,
         after.code or "none",
@@ -242,10 +249,12 @@ def _ask_commitment(
         delivery, asks=delivery.asks + 1, due_at=now() + timedelta(seconds=patience.commitment_wait_s)
     )
     transaction_uid = _transaction_uid(asked)
-    ledger.begin_commitment(transaction_uid, asked, now())
-    ledger.update_delivery(asked, now())
     try:
-        committer.ask(destination_named(name), transaction_uid, ledger.objects(key))
+        destination = destination_named(name)
+        objects = _objects_for(destination, key, ledger)
+        ledger.begin_commitment(transaction_uid, asked, objects, now())
+        ledger.update_delivery(asked, now())
+        committer.ask(destination, transaction_uid, objects)
     except (RefusedError, SetupError) as error:
         ledger.update_delivery(_parked(asked, error.code, error.message), now())
     except PeerError as error:
@@ -289,6 +298,25 @@ def after_commitment(delivery: Delivery, report: CommitmentReport, uids: Set[str
     return _parked(delivery, "peer.not-committed", message)
 
 
+def _objects_for(destination: Destination, key: str, ledger: JobLedger) -> tuple[StoredObject, ...]:
+    """The objects of a job that go to a destination.
+
+    Raises
+    ------
+    SetupError
+        ``delivery.not-made``: the job was never asked for what the settings want there now.
+    """
+    missing = destination.forms - ledger.forms(key)
+    if missing:
+        wanted = ", ".join(f"{role} of {profile}" for profile, role in sorted(missing))
+        raise SetupError(
+            "delivery.not-made",
+            f"found no {wanted} for {destination.name}, which the settings want there now; run osteoscribe "
+            f"jobs resend {key[:12]} to have it made and sent",
+        )
+    return tuple(one for one in ledger.objects(key) if (one.profile, one.role) in destination.forms)
+
+
 def _transaction_uid(delivery: Delivery) -> str:
     """UID made from the question itself (PS3.5 B.2): repeated after a crash it is the same question."""
     text = f"{delivery.job_key} {delivery.destination} {delivery.round} {delivery.asks} {delivery.tries}"
@@ -307,10 +335,8 @@ def _store_objects(
     result: JobResult, ledger: JobLedger, segment: SegmentAppender, at: datetime
 ) -> dict[str, BlobRef]:
     blobs: dict[str, BlobRef] = {}
-    new = [report for report in result.reports if not ledger.says_nothing_new(report)]
-    for one in (one for report in new for one in report.objects):
-        if ledger.is_made(one.sop_instance_uid):
-            continue
+    new = [one for report in result.reports for one in report.objects if ledger.is_new(report, one)]
+    for one in new:
         envelope = Envelope(
             sop_class_uid=one.sop_class_uid,
             sop_instance_uid=one.sop_instance_uid,

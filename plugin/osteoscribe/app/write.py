@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache, partial
 
 from PIL import Image
 from pydicom import Dataset
 
 from osteoscribe.app.gather import CtSeries, MarkObject
-from osteoscribe.core.report import Problem, Report
+from osteoscribe.core.report import FIRST, Problem, Report, Revision
 from osteoscribe.core.serial import StoredLesion
 from osteoscribe.errors import InputError
 from osteoscribe.writers.companion import build_companion
@@ -31,6 +32,7 @@ class WrittenObject:
     ``role`` is ``sr``, ``text``, ``key-image`` or ``notice``.
     """
 
+    profile: str
     role: str
     sop_class_uid: str
     sop_instance_uid: str
@@ -41,7 +43,7 @@ class WrittenObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Written:
-    """A report and the objects it was written as, the one that carries the result first.
+    """A report and the objects it was written as: by profile, the one that carries the result first.
 
     ``quarantined`` says why objects are not among them: they could not be built, or the gate refused them.
     ``patient_key`` and ``lesions`` are what later examinations are compared with.
@@ -59,8 +61,9 @@ def write_report(
     series: CtSeries,
     context: Dataset,
     objects: Sequence[MarkObject],
-    profile: Profile = STANDARD,
+    profiles: Sequence[Profile] = (STANDARD,),
     draw: Draw | None = None,
+    revision: Revision = FIRST,
 ) -> Written:
     """Build and check the objects of one report.
 
@@ -70,8 +73,12 @@ def write_report(
         Header of one CT instance of the series.
     objects
         The mark objects of the request; those that the report speaks of are its evidence.
+    profiles
+        The forms to write.
     draw
         Gives the picture of a report; without it there is no key image.
+    revision
+        Which report on the series this is.
 
     Returns
     -------
@@ -79,42 +86,51 @@ def write_report(
         What passed the gate, and why the rest did not (``gate.*``, or what drawing the picture raises).
     """
     evidence = _evidence(report, series, objects)
+    picture = None if draw is None else cache(partial(draw, report))
     passed: list[WrittenObject] = []
     refused: list[Problem] = []
-    for role, build in _builders(report, profile, draw):
-        where = report.series_instance_uid
-        try:
-            dataset = build(report, context, evidence, profile)
-            where = str(dataset.SOPInstanceUID)
-            encoded = encode(dataset)
-            check(encoded, report, context, evidence, profile)
-        except InputError as error:
-            refused.append(Problem(code=error.code, message=error.message, where=where))
-        else:
-            written = WrittenObject(
-                role=role,
-                sop_class_uid=str(dataset.SOPClassUID),
-                sop_instance_uid=str(dataset.SOPInstanceUID),
-                series_instance_uid=str(dataset.SeriesInstanceUID),
-                instance_number=int(dataset.InstanceNumber),
-                encoded=encoded,
-            )
-            passed.append(written)
+    for profile in profiles:
+        own = replace(report, revision=revision.number, predecessor=revision.predecessors.get(profile.name))
+        for role, build in _builders(own, profile, picture):
+            where = report.series_instance_uid
+            try:
+                dataset = build(own, context, evidence, profile)
+                where = str(dataset.SOPInstanceUID)
+                encoded = encode(dataset)
+                check(encoded, own, context, evidence, profile)
+            except InputError as error:
+                refused.append(Problem(code=error.code, message=error.message, where=where))
+            else:
+                passed.append(_written(dataset, encoded, profile, role))
     return Written(report=report, objects=tuple(passed), quarantined=tuple(refused))
+
+
+def _written(dataset: Dataset, encoded: bytes, profile: Profile, role: str) -> WrittenObject:
+    return WrittenObject(
+        profile=profile.name,
+        role=role,
+        sop_class_uid=str(dataset.SOPClassUID),
+        sop_instance_uid=str(dataset.SOPInstanceUID),
+        series_instance_uid=str(dataset.SeriesInstanceUID),
+        instance_number=int(dataset.InstanceNumber),
+        encoded=encoded,
+    )
 
 
 _Build = Callable[[Report, Dataset, Sequence[EvidenceRef], Profile], Dataset]
 
 
-def _builders(report: Report, profile: Profile, draw: Draw | None) -> list[tuple[str, _Build]]:
-    """Which objects a report is written as for a destination, by role."""
+def _builders(
+    report: Report, profile: Profile, picture: Callable[[], Image.Image] | None
+) -> list[tuple[str, _Build]]:
+    """Which objects a report is written as in one form, by role."""
     builders: list[tuple[str, _Build]] = []
     if report.findings and profile.measurement_report:
         builders.append(("sr", build_sr))
     if report.findings and profile.text_companion:
         builders.append(("text", build_companion))
-    if report.findings and profile.key_image and draw is not None:
-        builders.append(("key-image", lambda r, c, e, p: build_key_image(r, c, e, draw(r), p)))
+    if report.findings and profile.key_image and picture is not None:
+        builders.append(("key-image", lambda r, c, e, p: build_key_image(r, c, e, picture(), p)))
     if report.problems and profile.notice:
         builders.append(("notice", build_notice))
     return builders

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from osteoscribe.app.practice import load_practice
+from osteoscribe.app.practice import check_profiles, load_practice
 from osteoscribe.app.settings import Settings
 from osteoscribe.bootstrap.worker import run_worker, start_logging, utc_now
 from osteoscribe.errors import SetupError
@@ -100,6 +100,7 @@ def serve(read_settings: Callable[[], Settings], on_listening: Callable[[Setting
 def _checked(read_settings: Callable[[], Settings]) -> Settings:
     settings = read_settings()
     load_practice(settings.practice)
+    check_profiles(settings)
     return settings
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from osteoscribe.errors import SetupError, StoreError
 from osteoscribe.readers.headers import FramePlane, InstanceHeader
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised with every change of the tables."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -106,8 +106,10 @@ JOBS = sa.Table(
     sa.Column("run", sa.Integer, nullable=False, default=0),
     sa.Column("findings", sa.Integer, nullable=False, default=0),
     sa.Column("problems", sa.Text, nullable=False, default="[]"),
+    sa.Column("forms", sa.Text, nullable=False, default="[]"),
 )
-"""One job: mark objects with the CT series they refer to. Instances above `through_id` came too late."""
+"""One job: mark objects with the CT series they refer to. Instances above `through_id` came too late.
+`forms` are the pairs of profile and role that its reports were asked for in."""
 
 JOB_MARKS = sa.Table(
     "job_marks",
@@ -135,6 +137,7 @@ REPORTS = sa.Table(
     sa.Column("ct_series_instance_uid", Uid, nullable=False, index=True),
     sa.Column("series_instance_uid", Uid, nullable=False),
     sa.Column("instance_number", sa.Integer, nullable=False),
+    sa.Column("profile", sa.String(32), nullable=False),
     sa.Column("role", sa.String(16), nullable=False),
     sa.Column("content_key", sa.String(64), nullable=False),
     sa.Column("segment", sa.String(128), nullable=False),
@@ -143,7 +146,8 @@ REPORTS = sa.Table(
     sa.Column("summary", sa.Text, nullable=False),
     sqlite_autoincrement=True,
 )
-"""What we made: SRs and their companions, in the order of their making."""
+"""What we made: SRs and their companions in each profile, in the order of their making. `summary` stands with
+the first object of a report only."""
 
 LESIONS = sa.Table(
     "lesions",
@@ -197,6 +201,7 @@ COMMITMENTS = sa.Table(
     sa.Column("destination", sa.String(128), nullable=False),
     sa.Column("round", sa.Integer, nullable=False),
     sa.Column("asked_us", sa.BigInteger, nullable=False),
+    sa.Column("sop_instance_uids", sa.Text, nullable=False),
 )
 """Questions for storage commitment; on disk before they are asked, for the answer can overtake the reply."""
 

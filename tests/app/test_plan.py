@@ -13,7 +13,7 @@ from osteoscribe.app.plan import plan
 from osteoscribe.app.ports import JobResult
 from osteoscribe.core.report import Problem
 from osteoscribe.store.planning import PlanTable
-from tests.fakes.dicom import ROOT, ct_slice, ct_uid, mark_object, sr_object
+from tests.fakes.dicom import ROOT, SERIES, ct_slice, ct_uid, mark_object, sr_object
 from tests.fakes.ledger import START, FilledLedger, one_report
 
 OTHER_SERIES = f"{ROOT}.20"

@@ -83,7 +83,7 @@ def new_document(
     _cite_evidence(ds, evidence)
     if report.predecessor is not None and kind.names_predecessor:
         predecessor = _hierarchy((_as_evidence(report.predecessor),))
-        ds.update(raw_elements({"PredecessorDocumentsSequence": predecessor}))
+        ds.update(raw_elements(PredecessorDocumentsSequence=predecessor))
     return ds
 
 
@@ -131,7 +131,7 @@ def _describe_equipment(ds: Dataset, report: Report, context: Dataset) -> None:
     ds.DeviceSerialNumber = serial_number(report)
     ds.ContentQualification = "RESEARCH"
     own = Dataset()
-    own.update(raw_elements({"PurposeOfReferenceCodeSequence": [coded(codes.PROCESSING_EQUIPMENT)]}))
+    own.update(raw_elements(PurposeOfReferenceCodeSequence=[coded(codes.PROCESSING_EQUIPMENT)]))
     own.Manufacturer = MANUFACTURER
     own.ManufacturerModelName = MODEL_NAME
     own.SoftwareVersions = report.software_version
@@ -140,7 +140,7 @@ def _describe_equipment(ds: Dataset, report: Report, context: Dataset) -> None:
     own.ContributionDateTime = report.accepted_at.strftime("%Y%m%d%H%M%S.%f%z")[:26]
     own.ContributionDescription = f"Rule table {report.table_id} {report.table_version}"[:1024]
     scanner = Dataset()
-    scanner.update(raw_elements({"PurposeOfReferenceCodeSequence": [coded(codes.ACQUISITION_EQUIPMENT)]}))
+    scanner.update(raw_elements(PurposeOfReferenceCodeSequence=[coded(codes.ACQUISITION_EQUIPMENT)]))
     copy_attributes(context, scanner, modules.EQUIPMENT)
     if "Manufacturer" not in scanner:
         scanner.Manufacturer = ""
@@ -199,7 +199,7 @@ def _cite_evidence(ds: Dataset, evidence: Sequence[EvidenceRef]) -> None:
         ("PertinentOtherEvidenceSequence", other),
     ):
         if refs:
-            ds.update(raw_elements({keyword: _hierarchy(refs)}))
+            ds.update(raw_elements(**{keyword: _hierarchy(refs)}))
 
 
 def _hierarchy(refs: Iterable[EvidenceRef]) -> list[Item]:

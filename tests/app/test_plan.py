@@ -14,7 +14,7 @@ from osteoscribe.app.ports import JobResult
 from osteoscribe.core.report import Problem
 from osteoscribe.store.planning import PlanTable
 from tests.fakes.dicom import ROOT, SERIES, ct_slice, ct_uid, mark_object, sr_object
-from tests.fakes.ledger import START, FilledLedger, one_report
+from tests.fakes.ledger import START, FilledLedger, one_report, place
 
 OTHER_SERIES = f"{ROOT}.20"
 
@@ -33,7 +33,7 @@ def finish(ledger: FilledLedger, key: str, at_s: float = 50) -> JobResult:
         for report in result.reports
         for one in report.objects
     }
-    ledger.jobs.record(key, result, blobs, ["PACS@127.0.0.1:1"], START + timedelta(seconds=at_s))
+    ledger.jobs.record(key, result, blobs, [place("PACS@127.0.0.1:1")], START + timedelta(seconds=at_s))
     return result
 
 

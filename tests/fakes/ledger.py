@@ -67,7 +67,7 @@ class FilledLedger:
 
 
 def one_report(job: JobRequest) -> JobResult:
-    """A stand-in pipeline: one SR for each CT series and profile of a job, its UID made from the job's key."""
+    """A stand-in pipeline: one SR for each CT series and profile, its UID made from the job's key."""
     series = sorted({one.header.series_instance_uid for one in job.instances if one.header.modality == "CT"})
     profiles = sorted({profile for profile, _ in job.forms}) or ["standard"]
     reports = []

@@ -114,14 +114,15 @@ class NodeProcess:
 
     def status(self) -> dict[str, Any]:
         """What ``osteoscribe status --json`` says."""
-        return dict(self._asked("status"))
+        return dict(self.ask("status"))
 
     def jobs(self) -> list[dict[str, Any]]:
         """What ``osteoscribe jobs --json`` says."""
-        return list(self._asked("jobs"))
+        return list(self.ask("jobs"))
 
-    def _asked(self, command: str) -> Any:
-        words = [*self._prefix, sys.executable, "-m", "osteoscribe", command, "--config", str(self._config)]
+    def ask(self, *command: str) -> Any:
+        """What a command says of this node, as JSON."""
+        words = [*self._prefix, sys.executable, "-m", "osteoscribe", *command, "--config", str(self._config)]
         words += ["--data", str(self.folder / "data"), "--json"]
         output = subprocess.run(
             words,

@@ -133,7 +133,7 @@ class JobRequest:
     revisions
         Which report on each CT series this will be, by Series Instance UID.
     forms
-        What its destinations want; empty: as the practice has it.
+        In which forms its reports are wanted; empty: as the practice has it.
     earlier
         Gives the lesions of a patient from reports that were accepted before this job.
     """
@@ -315,6 +315,10 @@ class JobLedger(Protocol):
 
     def forms(self, key: str) -> frozenset[Form]:
         """In which forms a job's reports were asked for."""
+        ...
+
+    def make_again(self, key: str, forms: frozenset[Form], now: datetime) -> None:
+        """Have a job measured again for forms that it was not asked for; its deliveries wait for that."""
         ...
 
     def is_new(self, report: MadeReport, one: MadeObject) -> bool:

@@ -23,7 +23,7 @@ from osteoscribe.app.ports import (
     StoredObject,
     StoreReply,
 )
-from osteoscribe.app.settings import Destination
+from osteoscribe.app.settings import Destination, Form
 from osteoscribe.core.delivery import Patience, Reply, pause_s, reply_of_status
 from osteoscribe.core.report import Problem
 from osteoscribe.core.series import BlobRef, ReadBytes
@@ -81,7 +81,7 @@ def _measure(
     request = ledger.request(key)
     destinations = tuple(destinations_for(request.calling_ae))
     request = dataclasses.replace(
-        request, forms=frozenset().union(*(destination.forms for destination in destinations))
+        request, forms=request.forms.union(*(destination.forms for destination in destinations))
     )
     try:
         result = pipeline(request)
@@ -163,11 +163,14 @@ def _deliver(
     now: Callable[[], datetime],
 ) -> float | None:
     delivery = ledger.delivery(key, name)
-    if delivery.state not in ("queued", "waiting"):
+    if delivery.state not in ("queued", "waiting") or ledger.state(key) == "ready":
         return None
     sent = 0
     try:
         destination = destination_named(name)
+        if missing := destination.forms - ledger.forms(key):
+            _make_again(key, destination, missing, ledger, now())
+            return None
         objects = [_encoded(one, read) for one in _objects_for(destination, key, ledger)]
         sent = len(objects)
         replies = sender.send(destination, objects) if objects else ()
@@ -298,22 +301,34 @@ def after_commitment(delivery: Delivery, report: CommitmentReport, uids: Set[str
     return _parked(delivery, "peer.not-committed", message)
 
 
-def _objects_for(destination: Destination, key: str, ledger: JobLedger) -> tuple[StoredObject, ...]:
-    """The objects of a job that go to a destination.
+def _make_again(
+    key: str, destination: Destination, missing: frozenset[Form], ledger: JobLedger, now: datetime
+) -> None:
+    """Have made what a destination wants and the job was never asked for; it is delivered after that.
 
     Raises
     ------
     SetupError
-        ``delivery.not-made``: the job was never asked for what the settings want there now.
+        ``delivery.not-made``: it was tried, and the job failed.
     """
-    missing = destination.forms - ledger.forms(key)
-    if missing:
-        wanted = ", ".join(f"{role} of {profile}" for profile, role in sorted(missing))
+    wanted = ", ".join(f"{profile}/{role}" for profile, role in sorted(missing))
+    if ledger.state(key) == "failed":
         raise SetupError(
             "delivery.not-made",
-            f"found no {wanted} for {destination.name}, which the settings want there now; run osteoscribe "
-            f"jobs resend {key[:12]} to have it made and sent",
+            f"found {wanted} wanted by {destination.name}, and no way to make it; osteoscribe jobs show "
+            f"{key[:12]} says why",
         )
+    ledger.make_again(key, missing, now)
+    LOGGER.info(
+        "job measured again key=%s destination=%s forms=%s",
+        key[:12],
+        destination.name,
+        wanted.replace(" ", ""),
+    )
+
+
+def _objects_for(destination: Destination, key: str, ledger: JobLedger) -> tuple[StoredObject, ...]:
+    """The objects of a job that go to a destination."""
     return tuple(one for one in ledger.objects(key) if (one.profile, one.role) in destination.forms)
 
 

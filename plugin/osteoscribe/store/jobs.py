@@ -86,6 +86,7 @@ class JobTable:
                 calling_ae=job["calling_ae"],
                 revisions={uid: _revision(connection, key, uid) for uid in series},
                 earlier=earlier_lesions(self._reads, key, job["accepted_us"]),
+                forms=_forms(job["wanted"]),
             )
 
     def record(
@@ -122,7 +123,7 @@ class JobTable:
                     queue_delivery(connection, sayer, destination.name, now)
             values = _outcome(result, is_new=_has_reports(connection, key), is_sent=bool(destinations))
             finished_us = to_us(now) if values["state"] == "done" else None
-            forms = sorted({*forms_of_job(connection, key), *result.forms})
+            forms = sorted({*_forms_of_job(connection, key), *result.forms})
             connection.execute(
                 JOBS.update()
                 .where(JOBS.c.key == key)
@@ -227,7 +228,22 @@ class JobTable:
     def forms(self, key: str) -> frozenset[Form]:
         """In which forms a job's reports were asked for."""
         with self._reads.begin() as connection:
-            return forms_of_job(connection, key)
+            return _forms_of_job(connection, key)
+
+    def make_again(self, key: str, forms: frozenset[Form], now: datetime) -> None:
+        """Have a job measured again for forms that it was not asked for; its deliveries wait for that."""
+        with self._engine.begin() as connection:
+            begun = connection.execute(
+                JOBS.update()
+                .where(JOBS.c.key == key, JOBS.c.state.in_(("measured", "parked", "done")))
+                .values(state="ready", run=JOBS.c.run + 1, finished_us=None, wanted=json.dumps(sorted(forms)))
+            ).rowcount
+            if begun:
+                connection.execute(
+                    DELIVERIES.update()
+                    .where(DELIVERIES.c.job_key == key, DELIVERIES.c.state.in_(("queued", "waiting")))
+                    .values(round=DELIVERIES.c.round + 1, updated_us=to_us(now))
+                )
 
     def is_new(self, report: MadeReport, one: MadeObject) -> bool:
         """Whether an object is not recorded yet, nor one of its form that says the same."""
@@ -357,9 +373,11 @@ def _has_reports(connection: sa.Connection, key: str) -> bool:
     return connection.execute(sa.select(REPORTS.c.id).where(REPORTS.c.job_key == key)).first() is not None
 
 
-def forms_of_job(connection: sa.Connection, key: str) -> frozenset[Form]:
-    """In which forms a job's reports were asked for."""
-    text = connection.execute(sa.select(JOBS.c.forms).where(JOBS.c.key == key)).scalar_one()
+def _forms_of_job(connection: sa.Connection, key: str) -> frozenset[Form]:
+    return _forms(connection.execute(sa.select(JOBS.c.forms).where(JOBS.c.key == key)).scalar_one())
+
+
+def _forms(text: str) -> frozenset[Form]:
     return frozenset((profile, role) for profile, role in json.loads(text))
 
 

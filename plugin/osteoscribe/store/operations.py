@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from osteoscribe.app.settings import Destination
 from osteoscribe.errors import SetupError
-from osteoscribe.store.jobs import forms_of_job, queue_delivery, settle
+from osteoscribe.store.jobs import queue_delivery, settle
 from osteoscribe.store.schema import DELIVERIES, JOBS, REPORTS, to_us
 
 SHORTEST_KEY = 6
@@ -68,9 +68,10 @@ class JobActions:
             return self._queue(connection, key, now, ("parked", "waiting", "cancelled"))
 
     def resend(self, key: str, now: datetime) -> str:
-        """Send the reports of a job again, to all destinations of the settings; returns what is done.
+        """Send the reports of a job again, to all its destinations; returns what is done.
 
-        What a destination wants and the job was not asked for is made first.
+        Those that the settings have named since are among them, those that the node no longer finds there
+        are not.
         """
         with self._engine.begin() as connection:
             return self._queue(
@@ -97,35 +98,27 @@ class JobActions:
         has_reports = connection.execute(sa.select(REPORTS.c.id).where(REPORTS.c.job_key == key)).first()
         if has_reports is None:
             return "nothing to send"
-        job = connection.execute(sa.select(*JOBS.c).where(JOBS.c.key == key)).mappings().one()
-        if job["state"] == "ready":
-            return "measured already again; delivered after that"
-        destinations = self._destinations_for(job["calling_ae"])
-        names = [destination.name for destination in destinations]
+        calling = connection.execute(sa.select(JOBS.c.calling_ae).where(JOBS.c.key == key)).scalar_one()
+        names = [destination.name for destination in self._destinations_for(calling)]
         of_job = DELIVERIES.c.job_key == key
-        if names:
-            unknown = DELIVERIES.c.destination.not_in(names)
-            connection.execute(
-                DELIVERIES.update()
-                .where(of_job, unknown, DELIVERIES.c.state.in_(("parked", "waiting")))
-                .values(state="cancelled", due_us=None, updated_us=to_us(now))
-            )
+        gone = sa.and_(
+            sa.literal(bool(names)),
+            DELIVERIES.c.code == "delivery.unknown-destination",
+            DELIVERIES.c.destination.not_in(names),
+        )
+        connection.execute(DELIVERIES.update().where(of_job, gone).values(state="cancelled"))
         fresh = {"state": "queued", "tries": 0, "refusals": 0, "asks": 0, "due_us": None}
+        times = {"queued_us": to_us(now), "updated_us": to_us(now)}
         again = connection.execute(
             DELIVERIES.update()
-            .where(of_job, DELIVERIES.c.state.in_(states), DELIVERIES.c.destination.in_(names))
-            .values(round=DELIVERIES.c.round + 1, **fresh, code="", message="", queued_us=to_us(now))
+            .where(of_job, DELIVERIES.c.state.in_(states), sa.not_(gone))
+            .values(round=DELIVERIES.c.round + 1, code="", message="", **fresh, **times)
         ).rowcount
         new = [name for name in names if queue_delivery(connection, key, name, now)]
         if not (again or new):
             settle(connection, key, now)
             return "nothing to send"
-        wanted = frozenset().union(*(destination.forms for destination in destinations))
-        missing = sorted({profile for profile, _ in wanted - forms_of_job(connection, key)})
-        state = {"state": "ready", "run": JOBS.c.run + 1} if missing else {"state": "measured"}
-        connection.execute(JOBS.update().where(JOBS.c.key == key).values(**state, finished_us=None))
-        if missing:
-            return f"queued for delivery, made first in profile {', '.join(missing)}"
+        connection.execute(JOBS.update().where(JOBS.c.key == key).values(state="measured", finished_us=None))
         return "queued for delivery"
 
 

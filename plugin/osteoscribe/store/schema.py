@@ -107,9 +107,10 @@ JOBS = sa.Table(
     sa.Column("findings", sa.Integer, nullable=False, default=0),
     sa.Column("problems", sa.Text, nullable=False, default="[]"),
     sa.Column("forms", sa.Text, nullable=False, default="[]"),
+    sa.Column("wanted", sa.Text, nullable=False, default="[]"),
 )
 """One job: mark objects with the CT series they refer to. Instances above `through_id` came too late.
-`forms` are the pairs of profile and role that its reports were asked for in."""
+`forms` are the pairs of profile and role that it was asked for, `wanted` those that are to come."""
 
 JOB_MARKS = sa.Table(
     "job_marks",

@@ -43,8 +43,8 @@ def report_key(report: Report) -> str:
     """SHA-256 over what a report says, in hexadecimal.
 
     The time of acceptance is left out: the same content accepted twice is the same report. Numbers count to
-    six decimals, so that the last digits of another machine's arithmetic make no new report. It is kept for the
-    last few reports, which are frozen: builders and gate of every document ask for it.
+    six decimals, so that the last digits of another machine's arithmetic make no new report. It is kept for
+    the last few reports, which are frozen: builders and gate of every document ask for it.
     """
     text = json.dumps(_canonical(report, {}), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

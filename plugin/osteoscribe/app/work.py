@@ -168,7 +168,7 @@ def _deliver(
         after, wait_s = _after_failure(delivery, error.code, error.message, patience, now())
     else:
         after, wait_s = _after_replies(delivery, replies, patience, now())
-    ledger.update_delivery(after, now())
+    ledger.update_delivery(after, now(), was=delivery)
     LOGGER.info(
         "delivery key=%s destination=%s objects=%d state=%s tries=%d code=%s next_try_s=%s",
         key[:12],

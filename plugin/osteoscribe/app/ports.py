@@ -279,8 +279,8 @@ class JobLedger(Protocol):
         """One delivery."""
         ...
 
-    def update_delivery(self, delivery: Delivery, now: datetime) -> None:
-        """Record how far a delivery is."""
+    def update_delivery(self, delivery: Delivery, now: datetime, was: Delivery | None = None) -> None:
+        """Record how far a delivery is, unless it is no longer as it was: another worker was faster."""
         ...
 
     def begin_commitment(self, transaction_uid: str, delivery: Delivery, now: datetime) -> None:

@@ -98,6 +98,8 @@ class Destination(Delivered):
 class NodeSettings:
     """How the node is called and where it listens."""
 
+    name: str = ""
+    dead_after_s: float = 20.0
     ae_title: str = "OSTEOSCRIBE"
     host: str = "127.0.0.1"
     port: int = 11112
@@ -116,6 +118,7 @@ class StoreSettings:
     """Where received instances and the ledger are kept."""
 
     folder: Path = Path("data")
+    shared_folder: str = ""
     ledger_url: str = ""
     reserve_mb: float = 1024.0
 

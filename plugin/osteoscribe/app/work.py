@@ -184,7 +184,7 @@ def _deliver(
         )
         if not objects:
             after = dataclasses.replace(delivery, state="cancelled", code="delivery.nothing-wanted")
-    ledger.update_delivery(after, now())
+    ledger.update_delivery(after, now(), was=delivery)
     LOGGER.info(
         "delivery key=%s destination=%s objects=%d state=%s tries=%d code=%s next_try_s=%s",
         key[:12],

@@ -35,6 +35,7 @@ def report_job(job: JobRequest, read: ReadBytes, practice: Practice) -> JobResul
     return JobResult(
         reports=tuple(_made(written) for written in outcome.written if written.objects),
         problems=outcome.all_problems,
+        quarantined=tuple(one for written in outcome.written for one in written.quarantined),
         forms=forms_of(profiles),
     )
 

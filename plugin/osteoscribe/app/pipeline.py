@@ -299,7 +299,7 @@ def _report_all(
             draw,
             request.revisions.get(uid, FIRST),
         )
-        tally.problems[NO_SERIES] += one.quarantined
+        tally.problems[NO_SERIES] += [refused.problem for refused in one.quarantined]
         written.append(
             replace(
                 one,

@@ -13,6 +13,9 @@ from osteoscribe.core.serial import StoredLesion
 from osteoscribe.core.series import BlobRef
 from osteoscribe.readers.headers import InstanceHeader, StoredInstance
 
+QUARANTINED = "(QUARANTINED)"
+"""Stands for the sender of our own objects that are never sent; such a record is a whole Part 10 file."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
@@ -66,6 +69,28 @@ class MadeObject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedObject:
+    """An object that is never sent: it could not be built, or the gate refused it.
+
+    Parameters
+    ----------
+    sop_class_uid, sop_instance_uid
+        Empty where it could not be built.
+    encoded
+        The whole Part 10 file as the gate read it, for inspection; empty where it could not be built.
+    problem
+        Why.
+    """
+
+    profile: str
+    role: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    encoded: bytes
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MadeReport:
     """What the pipeline made of one CT series.
 
@@ -99,11 +124,13 @@ class MadeReport:
 class JobResult:
     """What a job came to: its reports, and all problems of it.
 
-    ``forms`` says what was asked for: objects of these that are not there had no cause, or were refused.
+    ``forms`` says what was asked for: objects of these that are not there had no cause, or are among the
+    ``quarantined``.
     """
 
     reports: tuple[MadeReport, ...] = ()
     problems: tuple[Problem, ...] = ()
+    quarantined: tuple[RefusedObject, ...] = ()
     forms: frozenset[Form] = frozenset()
 
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from osteoscribe.app.bugs import trace_of
 from osteoscribe.app.ports import (
+    QUARANTINED,
     CommitmentReport,
     Committer,
     Delivery,
@@ -17,7 +18,9 @@ from osteoscribe.app.ports import (
     Envelope,
     JobLedger,
     JobResult,
+    MadeObject,
     Pipeline,
+    RefusedObject,
     SegmentAppender,
     Sender,
     StoredObject,
@@ -102,6 +105,14 @@ def _measure(
         ",".join(sorted({one.code for one in result.problems})) or "none",
         (done - began).total_seconds(),
     )
+    for one in result.quarantined:
+        LOGGER.error(
+            "object quarantined key=%s profile=%s role=%s code=%s",
+            key[:12],
+            one.profile,
+            one.role,
+            one.problem.code,
+        )
 
 
 def _park_bug(key: str, error: Exception, ledger: JobLedger, now: datetime) -> None:
@@ -349,14 +360,18 @@ def _nowhere(calling_ae: str) -> Problem:
 def _store_objects(
     result: JobResult, ledger: JobLedger, segment: SegmentAppender, at: datetime
 ) -> dict[str, BlobRef]:
-    blobs: dict[str, BlobRef] = {}
+    """Put new objects and refused ones on disk; gives where, by SOP Instance UID."""
     new = [one for report in result.reports for one in report.objects if ledger.is_new(report, one)]
-    for one in new:
+    kept: list[tuple[MadeObject | RefusedObject, str, str]]
+    kept = [(one, one.transfer_syntax_uid, "") for one in new]
+    kept += [(one, "", QUARANTINED) for one in result.quarantined if one.encoded]
+    blobs: dict[str, BlobRef] = {}
+    for one, transfer_syntax_uid, mark in kept:
         envelope = Envelope(
             sop_class_uid=one.sop_class_uid,
             sop_instance_uid=one.sop_instance_uid,
-            transfer_syntax_uid=one.transfer_syntax_uid,
-            calling_ae="",
+            transfer_syntax_uid=transfer_syntax_uid,
+            calling_ae=mark,
             received_at=at,
         )
         blobs[one.sop_instance_uid] = segment.append(

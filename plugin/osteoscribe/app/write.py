@@ -10,6 +10,7 @@ from PIL import Image
 from pydicom import Dataset
 
 from osteoscribe.app.gather import CtSeries, MarkObject
+from osteoscribe.app.ports import RefusedObject
 from osteoscribe.core.report import FIRST, Problem, Report, Revision
 from osteoscribe.core.serial import StoredLesion
 from osteoscribe.errors import InputError
@@ -45,13 +46,13 @@ class WrittenObject:
 class Written:
     """A report and the objects it was written as: by profile, the one that carries the result first.
 
-    ``quarantined`` says why objects are not among them: they could not be built, or the gate refused them.
+    ``quarantined`` are those that could not be built, or that the gate refused.
     ``patient_key`` and ``lesions`` are what later examinations are compared with.
     """
 
     report: Report
     objects: tuple[WrittenObject, ...]
-    quarantined: tuple[Problem, ...] = ()
+    quarantined: tuple[RefusedObject, ...] = ()
     patient_key: str = ""
     lesions: tuple[StoredLesion, ...] = ()
 
@@ -83,23 +84,22 @@ def write_report(
     Returns
     -------
     Written
-        What passed the gate, and why the rest did not (``gate.*``, or what drawing the picture raises).
+        What passed the gate, and what did not (``gate.*``, or what drawing the picture raises).
     """
     evidence = _evidence(report, series, objects)
     picture = None if draw is None else cache(partial(draw, report))
     passed: list[WrittenObject] = []
-    refused: list[Problem] = []
+    refused: list[RefusedObject] = []
     for profile in profiles:
         own = replace(report, revision=revision.number, predecessor=revision.predecessors.get(profile.name))
         for role, build in _builders(own, profile, picture):
-            where = report.series_instance_uid
+            dataset, encoded = None, b""
             try:
                 dataset = build(own, context, evidence, profile)
-                where = str(dataset.SOPInstanceUID)
                 encoded = encode(dataset)
                 check(encoded, own, context, evidence, profile)
             except InputError as error:
-                refused.append(Problem(code=error.code, message=error.message, where=where))
+                refused.append(_refused(dataset, encoded, profile, role, report, error))
             else:
                 passed.append(_written(dataset, encoded, profile, role))
     return Written(report=report, objects=tuple(passed), quarantined=tuple(refused))
@@ -114,6 +114,22 @@ def _written(dataset: Dataset, encoded: bytes, profile: Profile, role: str) -> W
         series_instance_uid=str(dataset.SeriesInstanceUID),
         instance_number=int(dataset.InstanceNumber),
         encoded=encoded,
+    )
+
+
+def _refused(
+    dataset: Dataset | None, encoded: bytes, profile: Profile, role: str, report: Report, error: InputError
+) -> RefusedObject:
+    uid = "" if dataset is None else str(dataset.SOPInstanceUID)
+    return RefusedObject(
+        profile=profile.name,
+        role=role,
+        sop_class_uid="" if dataset is None else str(dataset.SOPClassUID),
+        sop_instance_uid=uid,
+        encoded=encoded,
+        problem=Problem(
+            code=error.code, message=error.message, where=uid or f"{role} of {report.series_instance_uid}"
+        ),
     )
 
 

@@ -12,6 +12,7 @@ from osteoscribe.app.past import case_lines
 from osteoscribe.app.settings import Settings
 from osteoscribe.errors import SetupError
 from osteoscribe.store.export import export_files
+from osteoscribe.store.export import export_quarantined as write_quarantined
 from osteoscribe.store.folder import DataFolder, FolderLock, open_folder
 from osteoscribe.store.operations import JobActions
 from osteoscribe.store.schema import Database, open_database
@@ -57,6 +58,18 @@ def past_cases(settings: Settings) -> Iterator[str]:
 def export_store(settings: Settings, target: Path) -> Iterator[Path]:
     """Write everything stored as DICOM files; yields their paths."""
     return export_files(SegmentStore(existing_folder(settings).segments), target)
+
+
+def export_quarantined(settings: Settings, target: Path) -> Iterator[dict[str, Any]]:
+    """Write the objects that are never sent as files; yields path, job and reason of each."""
+    folder = existing_folder(settings)
+    for path, row in write_quarantined(
+        open_database(folder.ledger_url), SegmentStore(folder.segments), target
+    ):
+        yield {
+            "file": str(path),
+            **{name: row[name] for name in ("job_key", "profile", "role", "code", "message")},
+        }
 
 
 def _actions(settings: Settings, database: Database) -> JobActions:

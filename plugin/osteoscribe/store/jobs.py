@@ -16,6 +16,7 @@ from osteoscribe.app.ports import (
     JobResult,
     MadeObject,
     MadeReport,
+    RefusedObject,
     StoredObject,
 )
 from osteoscribe.app.settings import Destination, Form
@@ -32,6 +33,7 @@ from osteoscribe.store.schema import (
     JOB_MARKS,
     JOB_SERIES,
     JOBS,
+    QUARANTINE,
     REPORTS,
     from_us,
     to_us,
@@ -121,6 +123,7 @@ class JobTable:
             for destination in destinations:
                 for sayer in sorted(set().union(*(sayers.get(form, ()) for form in destination.forms))):
                     queue_delivery(connection, sayer, destination.name, now)
+            _insert_quarantined(connection, key, result.quarantined, blobs, now)
             values = _outcome(result, is_new=_has_reports(connection, key), is_sent=bool(destinations))
             finished_us = to_us(now) if values["state"] == "done" else None
             forms = sorted({*_forms_of_job(connection, key), *result.forms})
@@ -384,6 +387,39 @@ def _insert_object(
             summary=summary,
         )
     )
+
+
+def _insert_quarantined(
+    connection: sa.Connection,
+    key: str,
+    refused: Sequence[RefusedObject],
+    blobs: Mapping[str, BlobRef],
+    now: datetime,
+) -> None:
+    """Record what is never sent; what an earlier run of the job recorded stays."""
+    of_job = QUARANTINE.c.job_key == key
+    known = {
+        (row.profile, row.role, row.sop_instance_uid)
+        for row in connection.execute(sa.select(*QUARANTINE.c).where(of_job))
+    }
+    new = [one for one in refused if (one.profile, one.role, one.sop_instance_uid) not in known]
+    for number, one in enumerate(new, start=len(known) + 1):
+        blob = blobs.get(one.sop_instance_uid) if one.encoded else None
+        connection.execute(
+            QUARANTINE.insert().values(
+                job_key=key,
+                number=number,
+                profile=one.profile,
+                role=one.role,
+                sop_instance_uid=one.sop_instance_uid,
+                code=one.problem.code,
+                message=one.problem.message,
+                segment=blob.segment if blob else None,
+                offset=blob.offset if blob else None,
+                length=blob.length if blob else None,
+                made_us=to_us(now),
+            )
+        )
 
 
 def _has_reports(connection: sa.Connection, key: str) -> bool:

@@ -163,6 +163,23 @@ REPORTS = sa.Table(
 """What we made: SRs and their companions in each profile, in the order of their making. `summary` stands with
 the first object of a report only."""
 
+QUARANTINE = sa.Table(
+    "quarantine",
+    METADATA,
+    sa.Column("job_key", sa.String(64), sa.ForeignKey("jobs.key"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("profile", sa.String(32), nullable=False),
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("sop_instance_uid", Uid, nullable=False),
+    sa.Column("code", sa.String(64), nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("segment", sa.String(128)),
+    sa.Column("offset", sa.BigInteger),
+    sa.Column("length", sa.BigInteger),
+    sa.Column("made_us", sa.BigInteger, nullable=False),
+)
+"""What we made and never send, and why. Without a segment where it could not be built."""
+
 LESIONS = sa.Table(
     "lesions",
     METADATA,

@@ -259,9 +259,11 @@ def across(hull: npt.ArrayLike, direction: npt.ArrayLike) -> FloatArray:
     frame = np.array([[x, -y], [y, x]]) / length
     corners = np.asarray(hull, dtype=np.float64) @ frame
     low = int(corners[:, 1].argmin())
+    # Once around, from a lowest corner to itself: up on the right, perhaps along a flat top, down on the left.
     along, level = np.concatenate([corners[low:], corners[: low + 1]]).T
-    top = int(level.argmax())
-    right = np.interp(level, level[: top + 1], along[: top + 1])
-    left = np.interp(level, level[: top - 1 if top else None : -1], along[: top - 1 if top else None : -1])
+    right, left = (
+        np.interp(level, one[: int(one.argmax()) + 1], other[: int(one.argmax()) + 1])
+        for one, other in ((level, along), (level[::-1], along[::-1]))
+    )
     best = int((right - left).argmax())
     return np.array([[left[best], level[best]], [right[best], level[best]]]) @ frame.T

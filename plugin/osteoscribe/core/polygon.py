@@ -259,7 +259,7 @@ def across(hull: npt.ArrayLike, direction: npt.ArrayLike) -> FloatArray:
     frame = np.array([[x, -y], [y, x]]) / length
     corners = np.asarray(hull, dtype=np.float64) @ frame
     low = int(corners[:, 1].argmin())
-    # Once around, from a lowest corner to itself: up on the right, perhaps along a flat top, down on the left.
+    # Once around from a lowest corner: up on the right, perhaps along a flat top, down on the left.
     along, level = np.concatenate([corners[low:], corners[: low + 1]]).T
     right, left = (
         np.interp(level, one[: int(one.argmax()) + 1], other[: int(one.argmax()) + 1])

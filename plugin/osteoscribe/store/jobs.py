@@ -19,7 +19,6 @@ from osteoscribe.app.ports import (
 from osteoscribe.app.work import after_commitment
 from osteoscribe.core.report import Predecessor, Problem
 from osteoscribe.core.series import BlobRef
-from osteoscribe.readers.headers import StoredInstance
 from osteoscribe.store.instances import stored_instance
 from osteoscribe.store.lesions import earlier_lesions, insert_lesions
 from osteoscribe.store.schema import (
@@ -33,6 +32,7 @@ from osteoscribe.store.schema import (
     from_us,
     to_us,
 )
+from osteoscribe.store.series import series_images
 
 
 class JobTable:
@@ -47,6 +47,7 @@ class JobTable:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._reads = engine.execution_options(reads=True)
+        self._images = series_images(self._reads)
 
     def ready(self) -> tuple[tuple[str, int], ...]:
         """Jobs that wait to be measured, oldest first: key and number of the run."""
@@ -66,7 +67,9 @@ class JobTable:
             job = connection.execute(sa.select(*JOBS.c).where(JOBS.c.key == key)).mappings().one()
             series = list(
                 connection.execute(
-                    sa.select(JOB_SERIES.c.series_instance_uid).where(JOB_SERIES.c.job_key == key)
+                    sa.select(JOB_SERIES.c.series_instance_uid)
+                    .where(JOB_SERIES.c.job_key == key)
+                    .order_by(JOB_SERIES.c.series_instance_uid)
                 ).scalars()
             )
             marks = connection.execute(
@@ -75,7 +78,7 @@ class JobTable:
                 .where(JOB_MARKS.c.job_key == key)
                 .order_by(INSTANCES.c.id)
             ).mappings()
-            images = _images(connection, series, job["through_id"])
+            images = [one for uid in series for one in self._images(connection, uid, job["through_id"])]
             return JobRequest(
                 key=key,
                 instances=(*(stored_instance(row) for row in marks), *images),
@@ -255,17 +258,6 @@ def _says_nothing_new(connection: sa.Connection, report: MadeReport) -> bool:
         .limit(1)
     )
     return bool(report.content_key) and connection.execute(newest).scalar() == report.content_key
-
-
-def _images(connection: sa.Connection, series: Sequence[str], through_id: int) -> tuple[StoredInstance, ...]:
-    """Newest version of each instance of the series that was there when the job was planned."""
-    newest = (
-        sa.select(sa.func.max(INSTANCES.c.id))
-        .where(INSTANCES.c.series_instance_uid.in_(series), INSTANCES.c.id <= through_id)
-        .group_by(INSTANCES.c.series_instance_uid, INSTANCES.c.sop_instance_uid)
-    )
-    query = sa.select(*INSTANCES.c).where(INSTANCES.c.id.in_(newest)).order_by(INSTANCES.c.id)
-    return tuple(stored_instance(row) for row in connection.execute(query).mappings())
 
 
 def _predecessors(connection: sa.Connection, key: str, series: Sequence[str]) -> dict[str, Predecessor]:

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING
 from osteoscribe.app.bugs import trace_of
 from osteoscribe.app.ports import Pipeline
 from osteoscribe.app.settings import Settings
+from osteoscribe.app.watch import executor_id
 from osteoscribe.app.work import ask_commitment, deliver, measure
 from osteoscribe.app.worker import Rounds
+from osteoscribe.bootstrap.heart import start_watch
 from osteoscribe.core.delivery import Patience
 from osteoscribe.core.series import ReadBytes
 from osteoscribe.errors import OsteoscribeError, StoreError
 from osteoscribe.store.folder import FolderLock, open_folder
+from osteoscribe.store.identity import node_name
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.jobs import JobTable
 from osteoscribe.store.metrics import metrics_text
@@ -101,7 +104,8 @@ def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine
     # Held to the end of the process: two workers of one number would run each step twice.
     FolderLock(folder, f"worker-{number}", patience_s=30.0)
     database = open_database(folder.ledger_url)
-    segments = SegmentStore(folder.segments)
+    name = node_name(settings.node.name)
+    segments = SegmentStore(folder.segments, name)
     jobs = JobTable(database)
     sender = StoreSender(ae_title=settings.node.ae_title, timeout_s=settings.delivery.timeout_s)
     committer = CommitmentAsker(
@@ -115,7 +119,6 @@ def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine
         longest_pause_s=settings.delivery.longest_pause_s,
         give_up_after_s=settings.delivery.give_up_after_h * 3600,
         refusals=settings.delivery.refusals,
-        ask_commitment=settings.delivery.ask_commitment,
         commitment_wait_s=settings.delivery.commitment_wait_h * 3600,
         commitment_asks=settings.delivery.commitment_asks,
     )
@@ -128,7 +131,7 @@ def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine
                 ledger=jobs,
                 pipeline=pipeline,
                 segment=segment,
-                destinations_for=lambda calling: [str(one) for one in settings.destinations_for(calling)],
+                destinations_for=settings.destinations_for,
                 now=utc_now,
             )
         finally:
@@ -138,6 +141,7 @@ def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine
         return deliver(
             key,
             destination,
+            destination_named=settings.destination_named,
             ledger=jobs,
             sender=sender,
             read=segments.read_bytes,
@@ -145,16 +149,27 @@ def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine
             now=utc_now,
         )
 
+    def ask_job_commitment(key: str, destination: str) -> float | None:
+        return ask_commitment(
+            key,
+            destination,
+            destination_named=settings.destination_named,
+            ledger=jobs,
+            committer=committer,
+            patience=patience,
+            now=utc_now,
+        )
+
     engine = DurableEngine(
         database_url=folder.engine_url,
-        executor_id=f"worker-{number}",
+        executor_id=executor_id(name, number),
         measure=measure_job,
         deliver=deliver_job,
-        ask_commitment=lambda key, destination: ask_commitment(
-            key, destination, ledger=jobs, committer=committer, patience=patience, now=utc_now
-        ),
+        ask_commitment=ask_job_commitment,
     )
     engine.start()
+    if number == 0:
+        start_watch(settings, folder, name, engine.take_over)
     rounds = Rounds(
         plans=PlanTable(database),
         jobs=jobs,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,6 +23,7 @@ from osteoscribe.store.schema import (
     header_to_json,
     to_us,
 )
+from osteoscribe.store.segments import node_of
 
 
 class InstanceTable:
@@ -85,10 +86,18 @@ class InstanceTable:
         with self._lock, self._engine.begin() as connection:
             connection.execute(SEGMENTS.update().where(SEGMENTS.c.name == name).values(closed=True))
 
-    def close_all_segments(self) -> None:
-        """Record at the start that no association of an earlier run is open."""
+    def close_segments(self, of: Callable[[str], bool]) -> None:
+        """Record that no association of an earlier run of these nodes is open.
+
+        Parameters
+        ----------
+        of
+            Whether the segments of a node are meant, by its name.
+        """
         with self._lock, self._engine.begin() as connection:
-            connection.execute(SEGMENTS.update().where(~SEGMENTS.c.closed).values(closed=True))
+            open_ones = connection.execute(sa.select(SEGMENTS.c.name).where(~SEGMENTS.c.closed)).scalars()
+            for name in [one for one in open_ones if of(node_of(one))]:
+                connection.execute(SEGMENTS.update().where(SEGMENTS.c.name == name).values(closed=True))
 
     def indexed_bytes(self) -> dict[str, int]:
         """How far each segment is recorded, by its name."""

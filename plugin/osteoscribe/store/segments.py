@@ -35,10 +35,27 @@ RECEIVED = "received"
 MADE = "made"
 """Folder of the segments with our own reports."""
 
-_NAME = re.compile(rf"(?:{RECEIVED}|{MADE})/[0-9]{{8}}/[0-9a-f]+-[0-9]+-[0-9]+\.seg")
+NODE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,30}[a-z0-9])?")
+"""What a node may be called: its name becomes part of the names of its segments."""
+
+_NAME = re.compile(
+    rf"(?:{RECEIVED}|{MADE})/[0-9]{{8}}/[0-9a-f]+-(?:(?P<node>{NODE_NAME.pattern})-)?[0-9]+-[0-9]+\.seg"
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _COUNTER = itertools.count()
+
+
+def node_of(name: str) -> str:
+    """Name of the node that wrote a segment; empty where it had none.
+
+    Examples
+    --------
+    >>> node_of("received/20261122/64c5-site-a-71-3.seg"), node_of("received/20261122/64c5-71-3.seg")
+    ('site-a', '')
+    """
+    found = _NAME.fullmatch(name)
+    return (found["node"] or "") if found else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +79,14 @@ class SegmentStore:
     ----------
     folder
         The folder; made if absent.
+    node
+        Name of the node that writes: several may share the folder, and process numbers repeat from machine
+        to machine. Empty where it only reads.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, node: str = "") -> None:
         self.folder = folder
+        self._mine = f"{node}-{os.getpid()}" if node else str(os.getpid())
 
     def writer(self, kind: str, opened_at: datetime) -> SegmentWriter:
         """Return a new segment; its file is made with the first record.
@@ -79,7 +100,7 @@ class SegmentStore:
         """
         stamp = (opened_at - _EPOCH) // _MICROSECOND
         day = opened_at.astimezone(UTC).strftime("%Y%m%d")
-        return SegmentWriter(self.folder, f"{kind}/{day}/{stamp:x}-{os.getpid()}-{next(_COUNTER)}.seg")
+        return SegmentWriter(self.folder, f"{kind}/{day}/{stamp:x}-{self._mine}-{next(_COUNTER)}.seg")
 
     def read_bytes(self, blob: BlobRef, start: int, stop: int) -> bytes:
         """Bytes [start, stop) of a stored data set, counted from its first byte.

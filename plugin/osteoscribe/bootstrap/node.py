@@ -22,6 +22,7 @@ from osteoscribe.store.identity import node_name
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.jobs import JobTable
 from osteoscribe.store.reception import AssociationReception
+from osteoscribe.store.recorder import Recorder
 from osteoscribe.store.recovery import every_node, recover_instances
 from osteoscribe.store.schema import open_database
 from osteoscribe.store.segments import SegmentStore
@@ -34,8 +35,16 @@ STOP_PATIENCE_S = 4.0
 __all__ = ["open_listener", "serve", "start_logging"]
 
 
-def open_listener(settings: Settings, folder: DataFolder) -> Listener:
-    """Join receiver and store; records first what a crash left unrecorded."""
+def open_listener(
+    settings: Settings, folder: DataFolder, on_recorded: Callable[[], None] = lambda: None
+) -> Listener:
+    """Join receiver and store; records first what a crash left unrecorded.
+
+    Parameters
+    ----------
+    on_recorded
+        Called after a mark object, or the end of an association, was recorded.
+    """
     name = node_name(settings.node.name)
     segments = SegmentStore(folder.segments, name)
     database = open_database(folder.ledger_url)
@@ -44,14 +53,16 @@ def open_listener(settings: Settings, folder: DataFolder) -> Listener:
     ours = every_node if folder.shared is None else name.__eq__
     recover_instances(segments, table, ours)
     table.close_segments(ours)
+    recorder = Recorder(table, on_recorded)
 
     def open_reception(opened_at: datetime) -> AssociationReception:
-        return AssociationReception(folder=folder, segments=segments, table=table, opened_at=opened_at)
+        return AssociationReception(folder=folder, segments=segments, recorder=recorder, opened_at=opened_at)
 
     return Listener(
         settings.node,
         transfer_syntaxes=tuple(READABLE_TRANSFER_SYNTAXES),
         open_reception=open_reception,
+        record_all=recorder.flush,
         peers=settings.peer,
         check_room=folder.check_reserve,
         take_commitment=lambda report: jobs.take_commitment(report, utc_now()),

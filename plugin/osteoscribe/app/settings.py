@@ -110,6 +110,7 @@ class NodeSettings:
     idle_timeout_s: float = 60.0
     largest_object_mb: float = 4096.0
     health_port: int = 0
+    fast_receive: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from osteoscribe.app.ports import Stored
 from osteoscribe.core.series import BlobRef
-from osteoscribe.readers.headers import StoredInstance
+from osteoscribe.readers.headers import InstanceHeader, StoredInstance
 from osteoscribe.store.schema import (
     AWAITED,
     INSTANCES,
@@ -38,10 +38,10 @@ class InstanceTable:
         # SQLite's own waiting polls with pauses; threads of one process wait for each other here instead.
         self._lock = threading.Lock()
 
-    def has_instance(self, sop_instance_uid: str, sha256: str) -> bool:
+    def has_instance(self, header: InstanceHeader, sha256: str) -> bool:
         """Whether these very bytes are known under this UID."""
         query = sa.select(INSTANCES.c.id).where(
-            INSTANCES.c.sop_instance_uid == sop_instance_uid, INSTANCES.c.sha256 == sha256
+            INSTANCES.c.sop_instance_uid == header.sop_instance_uid, INSTANCES.c.sha256 == sha256
         )
         with self._reads.begin() as connection:
             return connection.execute(query).first() is not None

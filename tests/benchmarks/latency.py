@@ -177,7 +177,9 @@ def _part10(encoded: bytes) -> Any:
     from io import BytesIO
 
     meta = b"\2\0\x10\0UI\x14\x001.2.840.10008.1.2.1\0"
-    return BytesIO(b"\0" * 128 + b"DICM" + b"\2\0\0\0UL\4\0" + len(meta).to_bytes(4, "little") + meta + encoded)
+    return BytesIO(
+        b"\0" * 128 + b"DICM" + b"\2\0\0\0UL\4\0" + len(meta).to_bytes(4, "little") + meta + encoded
+    )
 
 
 def _concept(child: pydicom.Dataset) -> str:
@@ -190,9 +192,7 @@ def running_bench(folder: Path) -> Iterator[Bench]:
     """A node as shipped, and an archive."""
     with (
         Archive() as archive,
-        running_node(
-            folder, "--destination", f"ARCHIVE@127.0.0.1:{archive.port}", settings=SETTINGS
-        ) as node,
+        running_node(folder, "--destination", f"ARCHIVE@127.0.0.1:{archive.port}", settings=SETTINGS) as node,
     ):
         yield Bench(node=node, archive=archive)
 
@@ -303,9 +303,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=0)
     parser.add_argument("--no-baseline", action="store_true")
     arguments = parser.parse_args()
-    sys.stdout.write(
-        tables(run(arguments.short, arguments.rounds, baseline=not arguments.no_baseline))
-    )
+    sys.stdout.write(tables(run(arguments.short, arguments.rounds, baseline=not arguments.no_baseline)))
 
 
 if __name__ == "__main__":

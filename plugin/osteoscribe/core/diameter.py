@@ -171,7 +171,9 @@ def _completed(
     perpendicular = np.array([-along[1], along[0]])
     assert drawn.short_ends is not None
     long_ends = _stretched(drawn.long_ends, along, missed_long_mm)
-    short_ends = _stretched(drawn.short_ends, perpendicular, ellipse.missed_across(perpendicular, raster_hull))
+    short_ends = _stretched(
+        drawn.short_ends, perpendicular, ellipse.missed_across(perpendicular, raster_hull)
+    )
     # What a shape unlike an ellipse misses differs by direction; the longest diameter stays the longest.
     excess_mm = max(0.0, _length(short_ends) - _length(long_ends))
     return Diameters.of_lines(long_ends, _stretched(short_ends, perpendicular, -excess_mm))

@@ -8,19 +8,20 @@ from pathlib import Path
 from osteoscribe.app.ports import Envelope
 from osteoscribe.core.series import BlobRef
 from osteoscribe.store.part10 import file_head
-from osteoscribe.store.segments import SegmentStore
+from osteoscribe.store.places import Segments
+from osteoscribe.store.segments import MADE, RECEIVED
 
 _CHUNK = 1 << 20
 
 
-def export_files(segments: SegmentStore, folder: Path) -> Iterator[Path]:
+def export_files(segments: Segments, folder: Path) -> Iterator[Path]:
     """Write every stored data set, received and made, as a DICOM file; yields their paths.
 
     The segments alone are read, so that this works where the ledger is lost. Files are numbered: no
     received text becomes part of a path.
     """
     number = 0
-    for name in segments.names():
+    for name in (name for kind in (MADE, RECEIVED) for name in segments.lengths(kind)):
         for record in segments.scan(name):
             number += 1
             target = folder / name.split("/")[0] / f"{number:08d}.dcm"
@@ -29,7 +30,7 @@ def export_files(segments: SegmentStore, folder: Path) -> Iterator[Path]:
             yield target
 
 
-def _write(target: Path, envelope: Envelope, segments: SegmentStore, blob: BlobRef) -> None:
+def _write(target: Path, envelope: Envelope, segments: Segments, blob: BlobRef) -> None:
     beside = target.with_suffix(".part")
     with beside.open("wb") as file:
         file.write(file_head(envelope))

@@ -7,7 +7,8 @@ from datetime import datetime
 from osteoscribe.app.intake import Incoming
 from osteoscribe.store.folder import DataFolder
 from osteoscribe.store.instances import InstanceTable
-from osteoscribe.store.segments import RECEIVED, SegmentStore
+from osteoscribe.store.places import Segments
+from osteoscribe.store.segments import RECEIVED
 
 
 class AssociationReception:
@@ -26,7 +27,7 @@ class AssociationReception:
     """
 
     def __init__(
-        self, *, folder: DataFolder, segments: SegmentStore, table: InstanceTable, opened_at: datetime
+        self, *, folder: DataFolder, segments: Segments, table: InstanceTable, opened_at: datetime
     ) -> None:
         self._folder = folder
         self._table = table

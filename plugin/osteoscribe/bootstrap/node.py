@@ -21,11 +21,11 @@ from osteoscribe.store.folder import DataFolder, FolderLock, open_folder
 from osteoscribe.store.identity import node_name
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.jobs import JobTable
+from osteoscribe.store.places import open_segments
 from osteoscribe.store.reception import AssociationReception
 from osteoscribe.store.recorder import Recorder
 from osteoscribe.store.recovery import every_node, recover_instances
 from osteoscribe.store.schema import open_database
-from osteoscribe.store.segments import SegmentStore
 
 LOGGER = logging.getLogger(__name__)
 
@@ -46,11 +46,11 @@ def open_listener(
         Called after a mark object, or the end of an association, was recorded.
     """
     name = node_name(settings.node.name)
-    segments = SegmentStore(folder.segments, name)
+    segments = open_segments(folder, name)
     database = open_database(folder.ledger_url)
     table, jobs = InstanceTable(database), JobTable(database)
     # In a shared place the segments of other nodes are theirs, or of who takes over from them (`app.watch`).
-    ours = every_node if folder.shared is None else name.__eq__
+    ours = name.__eq__ if folder.is_shared else every_node
     recover_instances(segments, table, ours)
     table.close_segments(ours)
     recorder = Recorder(table, on_recorded)

@@ -99,11 +99,11 @@ class InstanceTable:
             for name in [one for one in open_ones if of(node_of(one))]:
                 connection.execute(SEGMENTS.update().where(SEGMENTS.c.name == name).values(closed=True))
 
-    def indexed_bytes(self) -> dict[str, int]:
-        """How far each segment is recorded, by its name."""
+    def known_segments(self) -> dict[str, tuple[int, bool]]:
+        """How far each received segment is recorded, by its name, and whether its association has ended."""
         with self._reads.begin() as connection:
-            rows = connection.execute(sa.select(SEGMENTS.c.name, SEGMENTS.c.indexed_bytes))
-            return {row.name: row.indexed_bytes for row in rows}
+            rows = connection.execute(sa.select(SEGMENTS.c.name, SEGMENTS.c.indexed_bytes, SEGMENTS.c.closed))
+            return {row.name: (row.indexed_bytes, row.closed) for row in rows}
 
     def newest_id(self) -> int:
         """Return the id of the newest instance; 0 where there is none."""

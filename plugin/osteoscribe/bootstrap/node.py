@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from osteoscribe.app.practice import load_practice
@@ -32,11 +34,19 @@ STOP_PATIENCE_S = 4.0
 __all__ = ["open_listener", "serve", "start_logging"]
 
 
-def open_listener(settings: Settings, folder: DataFolder) -> Listener:
-    """Join receiver and store; records first what a crash left unrecorded."""
+def open_listener(
+    settings: Settings, folder: DataFolder, on_recorded: Callable[[], None] = lambda: None
+) -> Listener:
+    """Join receiver and store; records first what a crash left unrecorded.
+
+    Parameters
+    ----------
+    on_recorded
+        Called from any thread when an association has ended and what it brought is recorded.
+    """
     segments = SegmentStore(folder.segments)
     database = open_database(folder.ledger_url)
-    table, jobs = InstanceTable(database), JobTable(database)
+    table, jobs = InstanceTable(database, on_recorded), JobTable(database)
     recover_instances(segments, table)
     table.close_all_segments()
 
@@ -77,7 +87,7 @@ def serve(read_settings: Callable[[], Settings], on_listening: Callable[[Setting
     lock = FolderLock(folder, "node")
     workers: list[WorkerProcess] = []
     try:
-        listener = open_listener(settings, folder)
+        listener = open_listener(settings, folder, lambda: _wake(workers))
         try:
             workers += [WorkerProcess(settings, number) for number in range(settings.jobs.workers)]
             on_listening(settings, listener.start())
@@ -95,6 +105,11 @@ def serve(read_settings: Callable[[], Settings], on_listening: Callable[[Setting
                 worker.join(STOP_PATIENCE_S)
     finally:
         lock.close()
+
+
+def _wake(workers: Sequence[WorkerProcess]) -> None:
+    for worker in workers:
+        worker.wake()
 
 
 def _checked(read_settings: Callable[[], Settings]) -> Settings:
@@ -135,18 +150,27 @@ class WorkerProcess:
         self._number = number
         self._pause_s = self._FIRST_PAUSE_S
         self._revive_at = 0.0
+        self._control_lock = threading.Lock()
         self._start()
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        self._control = ours
+        # A worker that does not read must not hold up an association.
+        os.set_blocking(ours.fileno(), False)
+        with self._control_lock:
+            self._control = ours
         self._process = context.Process(
             target=run_worker, args=(self._settings, self._number, theirs), name=f"osteoscribe-{self._number}"
         )
         self._started = time.monotonic()
         self._process.start()
         theirs.close()
+
+    def wake(self) -> None:
+        """Have it look at the ledger; from any thread."""
+        with self._control_lock, suppress(OSError):
+            os.write(self._control.fileno(), b"\0")
 
     def revive(self) -> None:
         """Start it again, after a growing pause, where it has ended."""
@@ -161,7 +185,7 @@ class WorkerProcess:
             self._pause_s = min(self._pause_s * 2, self._LONGEST_PAUSE_S)
         elif now >= self._revive_at:
             self._revive_at = 0.0
-            self._control.close()
+            self.ask_to_stop()
             self._start()
 
     def restart(self, settings: Settings) -> None:
@@ -174,7 +198,8 @@ class WorkerProcess:
 
     def ask_to_stop(self) -> None:
         """Let it end after what it is doing."""
-        self._control.close()
+        with self._control_lock:
+            self._control.close()
 
     def join(self, patience_s: float) -> None:
         """Wait for its end, and end it where it takes too long; its work is resumed at the next start."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
@@ -29,11 +29,14 @@ class InstanceTable:
     ----------
     engine
         An opened database (`store.schema.open_database`).
+    on_segment_closed
+        Called when it is recorded that an association has ended: what it brought may be complete now.
     """
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, on_segment_closed: Callable[[], None] = lambda: None) -> None:
         self._engine = engine
         self._reads = engine.execution_options(reads=True)
+        self._on_segment_closed = on_segment_closed
         # SQLite's own waiting polls with pauses; threads of one process wait for each other here instead.
         self._lock = threading.Lock()
 
@@ -61,6 +64,7 @@ class InstanceTable:
         """Record that the association of a segment has ended."""
         with self._lock, self._engine.begin() as connection:
             connection.execute(SEGMENTS.update().where(SEGMENTS.c.name == name).values(closed=True))
+        self._on_segment_closed()
 
     def close_all_segments(self) -> None:
         """Record at the start that no association of an earlier run is open."""

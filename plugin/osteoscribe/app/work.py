@@ -174,7 +174,7 @@ def _deliver(
         after, wait_s = _after_replies(
             delivery, replies, patience, now(), ask_commitment=bool(destination.ask_commitment)
         )
-    ledger.update_delivery(after, now())
+    ledger.update_delivery(after, now(), was=delivery)
     LOGGER.info(
         "delivery key=%s destination=%s objects=%d state=%s tries=%d code=%s next_try_s=%s",
         key[:12],

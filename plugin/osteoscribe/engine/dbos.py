@@ -18,7 +18,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -244,6 +244,18 @@ class DurableEngine:
         )
         names = (one.workflow_id.split("/") for one in found)
         return tuple((key, int(run)) for _, key, run in names)
+
+    def take_over(self, living: Collection[str]) -> int:
+        """Have everything resumed that is under way with executors other than these; returns how much.
+
+        It was at the head of its lane there, and stays at the head of that lane everywhere. What such an
+        executor finishes all the same is recorded once: the library fences it off, the steps ask the ledger.
+        """
+        found = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
+        left = [one for one in found if one.executor_id not in living]
+        for one in left:
+            DBOS.resume_workflow(one.workflow_id)
+        return len(left)
 
     def stop(self) -> None:
         """Take no more work; what is under way is resumed at the next start."""

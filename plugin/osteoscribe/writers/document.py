@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 
 from pydicom import Dataset, dcmwrite
@@ -16,7 +17,7 @@ from osteoscribe.core.report import Predecessor, Report
 from osteoscribe.writers import modules, uids
 from osteoscribe.writers.content import coded
 from osteoscribe.writers.copying import copy_attributes, copy_patient_and_study, quiet
-from osteoscribe.writers.encoded import Item, item, raw_elements
+from osteoscribe.writers.encoded import Item, element, item, raw_elements
 
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 COMPREHENSIVE_SR = "1.2.840.10008.5.1.4.1.1.88.33"
@@ -182,8 +183,9 @@ def _requests(ds: Dataset, context: Dataset) -> list[Dataset]:
 
 
 def _cite_evidence(ds: Dataset, evidence: Sequence[EvidenceRef]) -> None:
-    current = [ref for ref in evidence if ref.study_instance_uid == ds.StudyInstanceUID]
-    other = [ref for ref in evidence if ref.study_instance_uid != ds.StudyInstanceUID]
+    own_study = str(ds.StudyInstanceUID)
+    current = [ref for ref in evidence if ref.study_instance_uid == own_study]
+    other = [ref for ref in evidence if ref.study_instance_uid != own_study]
     for keyword, refs in (
         ("CurrentRequestedProcedureEvidenceSequence", current),
         ("PertinentOtherEvidenceSequence", other),
@@ -200,19 +202,28 @@ def _hierarchy(refs: Iterable[EvidenceRef]) -> list[Item]:
         series.setdefault(ref.sop_instance_uid, ref.sop_class_uid)
     return [
         item(
-            ReferencedSeriesSequence=[_series(uid, sops) for uid, sops in series_by_uid.items()],
+            ReferencedSeriesSequence=[
+                _series(uid, tuple(sops.items())) for uid, sops in series_by_uid.items()
+            ],
             StudyInstanceUID=study_uid,
         )
         for study_uid, series_by_uid in studies.items()
     ]
 
 
-def _series(series_instance_uid: str, sop_classes: dict[str, str]) -> Item:
+@lru_cache(maxsize=16)
+def _series(series_instance_uid: str, sops: tuple[tuple[str, str], ...]) -> Item:
+    """One series; kept, for every document of every mark on a CT series cites it whole."""
     references = [
-        item(ReferencedSOPClassUID=sop_class_uid, ReferencedSOPInstanceUID=sop_instance_uid)
-        for sop_instance_uid, sop_class_uid in sop_classes.items()
+        _reference_class(sop_class_uid) + element("ReferencedSOPInstanceUID", sop_instance_uid)
+        for sop_instance_uid, sop_class_uid in sops
     ]
     return item(ReferencedSOPSequence=references, SeriesInstanceUID=series_instance_uid)
+
+
+@lru_cache(maxsize=16)
+def _reference_class(sop_class_uid: str) -> bytes:
+    return element("ReferencedSOPClassUID", sop_class_uid)
 
 
 def encode(ds: Dataset) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from io import BytesIO
 
 import pydicom
@@ -264,19 +265,25 @@ def _check_value(item: ContentItem) -> None:
 
 
 def _check_references(ds: Dataset, root: ContentItem, evidence: Sequence[EvidenceRef]) -> None:
-    cited = {
-        _named(elements_of(sop))
-        for keyword in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence")
-        for study in items_of(_encoded(ds, keyword))
-        for series in items_of(elements_of(study)["ReferencedSeriesSequence"])
-        for sop in items_of(elements_of(series)["ReferencedSOPSequence"])
-    }
+    cited: set[tuple[str, str]] = set()
+    for keyword in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence"):
+        for study in items_of(_encoded(ds, keyword)):
+            for series in items_of(elements_of(study)["ReferencedSeriesSequence"]):
+                cited |= _cited(series)
     if cited != {(ref.sop_instance_uid, ref.sop_class_uid) for ref in evidence}:
         fail("gate.reference", "the evidence is not what the report was made from")
     for _, item in pairs(root):
         for sop in item.references:
             if _named(sop) not in cited:
                 fail("gate.reference", "an image is referred to that is not in the evidence")
+
+
+@lru_cache(maxsize=16)
+def _cited(series: bytes) -> frozenset[tuple[str, str]]:
+    """The instances of one series; kept, for every document about a CT series cites it whole."""
+    return frozenset(
+        _named(elements_of(sop)) for sop in items_of(elements_of(series)["ReferencedSOPSequence"])
+    )
 
 
 def _named(sop: Elements) -> tuple[str, str]:

@@ -7,7 +7,7 @@ not fit them, or its length, is an error.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import NoReturn
@@ -142,6 +142,14 @@ class ContentItem:
         sequence = self.elements.get("ConceptNameCodeSequence")
         return None if sequence is None else code_of(sequence)
 
+    @cached_property
+    def by_name(self) -> Mapping[Code | None, Sequence[ContentItem]]:
+        """The items right below, by concept name: value, scheme and meaning."""
+        found: dict[Code | None, list[ContentItem]] = {}
+        for child in self.children:
+            found.setdefault(child.name, []).append(child)
+        return found
+
     @property
     def code(self) -> Code:
         """The coded value."""
@@ -200,9 +208,9 @@ def pairs(item: ContentItem) -> Iterator[tuple[ContentItem, ContentItem]]:
         yield from pairs(child)
 
 
-def children(item: ContentItem, name: Code) -> list[ContentItem]:
-    """Content items right under `item`, of one concept name: value, scheme and meaning."""
-    return [child for child in item.children if child.name == name]
+def children(item: ContentItem, name: Code) -> Sequence[ContentItem]:
+    """Content items right under `item`, of one concept name."""
+    return item.by_name.get(name, ())
 
 
 def only(item: ContentItem, name: Code) -> ContentItem:

@@ -31,6 +31,7 @@ from osteoscribe.store.metrics import metrics_text
 from osteoscribe.store.planning import PlanTable
 from osteoscribe.store.schema import open_database
 from osteoscribe.store.segments import MADE, SegmentStore
+from osteoscribe.store.turns import Turns
 
 if TYPE_CHECKING:
     # Heavy libraries: the listener process, which imports this module to spawn workers, must not load them.
@@ -193,6 +194,8 @@ def _open_worker(settings: Settings, number: int, bell: Bell) -> tuple[Rounds, D
         measure=measure_job,
         deliver=deliver_job,
         ask_commitment=ask_job_commitment,
+        turn=Turns(folder).at,
+        on_progress=bell.ring,
     )
     engine.start()
     if number == 0:

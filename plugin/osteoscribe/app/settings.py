@@ -136,7 +136,7 @@ class JobSettings:
     """When a job begins and how many run at a time."""
 
     quiet_s: float = 1.0
-    quiet_after_release_s: float = 0.3
+    quiet_after_release_s: float = 0.0
     give_up_after_s: float = 900.0
     workers: int = 1
 

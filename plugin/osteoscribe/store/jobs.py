@@ -39,6 +39,9 @@ from osteoscribe.store.schema import (
 )
 from osteoscribe.store.series import series_images
 
+DUE_AT_A_TIME = 20
+"""Due deliveries of one destination that are looked at: an archive that was away for days has thousands."""
+
 
 class JobTable:
     """Jobs and what became of them (`app.ports.JobLedger`).
@@ -148,13 +151,16 @@ class JobTable:
             )
 
     def due_deliveries(self) -> tuple[Delivery, ...]:
-        """Deliveries that are not at an end, in the order of their jobs."""
-        query = (
-            sa.select(*DELIVERIES.c)
+        """Deliveries that are not at an end, in the order of their jobs; a few of each destination."""
+        order = (JOBS.c.measured_us, DELIVERIES.c.job_key)
+        place = sa.func.row_number().over(partition_by=DELIVERIES.c.destination, order_by=order)
+        due = (
+            sa.select(*DELIVERIES.c, place.label("place"))
             .join(JOBS, JOBS.c.key == DELIVERIES.c.job_key)
             .where(DELIVERIES.c.state.in_(("queued", "waiting")), JOBS.c.state != "ready")
-            .order_by(JOBS.c.measured_us, DELIVERIES.c.job_key)
+            .subquery()
         )
+        query = sa.select(due).where(due.c.place <= DUE_AT_A_TIME).order_by(due.c.place, due.c.destination)
         with self._reads.begin() as connection:
             return tuple(_delivery(row) for row in connection.execute(query).mappings())
 

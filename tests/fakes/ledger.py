@@ -39,7 +39,7 @@ class FilledLedger:
         self.instances = InstanceTable(self.engine)
         self.plans = PlanTable(self.engine)
         self.jobs = JobTable(self.engine)
-        self.settings = settings or JobSettings(quiet_s=1.0, give_up_after_s=100.0)
+        self.settings = settings or JobSettings(quiet_s=1.0, quiet_after_release_s=0.3, give_up_after_s=100.0)
 
     def receive(
         self, at_s: float, *datasets: Dataset, calling_ae: str = "SENDER", released: bool = False
@@ -62,7 +62,7 @@ class FilledLedger:
 
     def plan(self, at_s: float) -> tuple[str, ...]:
         self.plans.reopen()
-        return plan(self.plans, self.settings, START + timedelta(seconds=at_s))
+        return plan(self.plans, self.settings, START + timedelta(seconds=at_s)).keys
 
     def uids_of(self, key: str) -> set[str]:
         return {one.header.sop_instance_uid for one in self.jobs.request(key).instances}

@@ -120,6 +120,15 @@ class NodeProcess:
         """What ``osteoscribe jobs --json`` says."""
         return list(self.ask("jobs"))
 
+    def run(self, *words: str) -> int:
+        """Run another command on the same settings and data; its exit code."""
+        command = [*self._prefix, sys.executable, "-m", "osteoscribe", *words]
+        command += ["--config", str(self._config), "--data", str(self.folder / "data")]
+        environment = dict(os.environ, PYTHONPATH=str(PLUGIN))
+        return subprocess.run(
+            command, env=environment, check=False, capture_output=True, timeout=60
+        ).returncode
+
     def ask(self, *command: str) -> Any:
         """What a command says of this node, as JSON."""
         words = [*self._prefix, sys.executable, "-m", "osteoscribe", *command, "--config", str(self._config)]

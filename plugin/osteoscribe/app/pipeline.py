@@ -11,10 +11,11 @@ from pydicom import Dataset
 
 from osteoscribe import __version__
 from osteoscribe.app.draw import picture_of
-from osteoscribe.app.gather import CtSeries, MarkObject, SeriesShelf, place_on_series, where_of
+from osteoscribe.app.gather import MarkObject, place_on_series, where_of
 from osteoscribe.app.measure import measure, same_shape
 from osteoscribe.app.ports import EarlierLesions, no_earlier_lesions
 from osteoscribe.app.practice import Practice
+from osteoscribe.app.shelf import CtSeries, SeriesShelf
 from osteoscribe.app.sort import Roi, rois_of, sort_instances
 from osteoscribe.app.tally import NO_SERIES, Tally
 from osteoscribe.app.word import MeasuredSeries, is_metastasis, patient_key, word_series
@@ -24,7 +25,6 @@ from osteoscribe.core.marks import InstanceRef, RoiMark, UnreadableMark
 from osteoscribe.core.report import FIRST, Ignored, Problem, Report, Revision
 from osteoscribe.core.series import Acquisition, ReadBytes, SeriesIndex
 from osteoscribe.errors import InputError
-from osteoscribe.readers.ct import index_series
 from osteoscribe.readers.datasets import read_context
 from osteoscribe.readers.headers import StoredInstance
 from osteoscribe.writers.profiles import Profile
@@ -134,21 +134,13 @@ class _Indexes:
     def __init__(self, shelf: SeriesShelf, referenced: frozenset[str]) -> None:
         self._shelf = shelf
         self._referenced = referenced
-        self._made: dict[str, SeriesIndex | InputError] = {}
+        self._made: dict[str, SeriesIndex] = {}
 
     def __call__(self, series_instance_uid: str) -> SeriesIndex:
         if series_instance_uid not in self._made:
-            try:
-                made: SeriesIndex | InputError = index_series(
-                    self._shelf.series[series_instance_uid].instances, referenced=self._referenced
-                )
-            except InputError as error:
-                made = error
-            self._made[series_instance_uid] = made
-        known = self._made[series_instance_uid]
-        if isinstance(known, InputError):
-            raise known
-        return known
+            series = self._shelf.series[series_instance_uid]
+            self._made[series_instance_uid] = series.index(self._referenced)
+        return self._made[series_instance_uid]
 
 
 def _take(

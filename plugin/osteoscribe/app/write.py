@@ -9,8 +9,9 @@ from functools import cache, partial
 from PIL import Image
 from pydicom import Dataset
 
-from osteoscribe.app.gather import CtSeries, MarkObject
+from osteoscribe.app.gather import MarkObject
 from osteoscribe.app.ports import RefusedObject
+from osteoscribe.app.shelf import CtSeries, evidence_of
 from osteoscribe.core.report import FIRST, Problem, Report, Revision
 from osteoscribe.core.serial import StoredLesion
 from osteoscribe.errors import InputError
@@ -159,14 +160,8 @@ def _evidence(report: Report, series: CtSeries, objects: Sequence[MarkObject]) -
         *(ignored.source.sop_instance_uid for ignored in report.ignored),
         *(problem.where.split(" ")[0] for problem in report.problems),
     }
-    headers = [one.header for one in series.instances]
-    headers += [one.instance.header for one in objects if one.instance.header.sop_instance_uid in spoken_of]
-    return tuple(
-        EvidenceRef(
-            sop_class_uid=header.sop_class_uid,
-            sop_instance_uid=header.sop_instance_uid,
-            series_instance_uid=header.series_instance_uid,
-            study_instance_uid=header.study_instance_uid,
-        )
-        for header in headers
+    marked = (one.instance.header for one in objects)
+    return (
+        *series.evidence,
+        *(evidence_of(header) for header in marked if header.sop_instance_uid in spoken_of),
     )

@@ -11,20 +11,21 @@ import sqlalchemy as sa
 from osteoscribe.app.ports import QUARANTINED
 from osteoscribe.core.series import BlobRef
 from osteoscribe.store.part10 import file_head
+from osteoscribe.store.places import Segments
 from osteoscribe.store.schema import QUARANTINE, Database
-from osteoscribe.store.segments import MADE, SegmentStore
+from osteoscribe.store.segments import MADE, RECEIVED
 
 _CHUNK = 1 << 20
 
 
-def export_files(segments: SegmentStore, folder: Path) -> Iterator[Path]:
+def export_files(segments: Segments, folder: Path) -> Iterator[Path]:
     """Write every stored data set, received and made, as a DICOM file; yields their paths.
 
     The segments alone are read, so that this works where the ledger is lost. Files are numbered: no
     received text becomes part of a path.
     """
     number = 0
-    for name in segments.names():
+    for name in (name for kind in (MADE, RECEIVED) for name in segments.lengths(kind)):
         for record in segments.scan(name):
             number += 1
             is_refused = record.envelope.calling_ae == QUARANTINED and name.startswith(f"{MADE}/")
@@ -35,7 +36,7 @@ def export_files(segments: SegmentStore, folder: Path) -> Iterator[Path]:
 
 
 def export_quarantined(
-    database: Database, segments: SegmentStore, folder: Path
+    database: Database, segments: Segments, folder: Path
 ) -> Iterator[tuple[Path, Mapping[str, Any]]]:
     """Write every object that is never sent, as the gate read it; yields its path and its row."""
     query = sa.select(*QUARANTINE.c).where(QUARANTINE.c.segment.is_not(None))
@@ -48,7 +49,7 @@ def export_quarantined(
         yield target, dict(row)
 
 
-def _write(target: Path, head: bytes, segments: SegmentStore, blob: BlobRef) -> None:
+def _write(target: Path, head: bytes, segments: Segments, blob: BlobRef) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_suffix(".part")
     with beside.open("wb") as file:

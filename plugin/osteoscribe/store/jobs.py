@@ -23,7 +23,6 @@ from osteoscribe.app.settings import Destination, Form
 from osteoscribe.app.work import after_commitment
 from osteoscribe.core.report import Predecessor, Problem, Revision
 from osteoscribe.core.series import BlobRef
-from osteoscribe.readers.headers import StoredInstance
 from osteoscribe.store.instances import stored_instance
 from osteoscribe.store.lesions import earlier_lesions, insert_lesions
 from osteoscribe.store.schema import (
@@ -38,6 +37,10 @@ from osteoscribe.store.schema import (
     from_us,
     to_us,
 )
+from osteoscribe.store.series import series_images
+
+DUE_AT_A_TIME = 20
+"""Due deliveries of one destination that are looked at: an archive that was away for days has thousands."""
 
 
 class JobTable:
@@ -52,6 +55,7 @@ class JobTable:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._reads = engine.execution_options(reads=True)
+        self._images = series_images(self._reads)
 
     def ready(self) -> tuple[tuple[str, int], ...]:
         """Jobs that wait to be measured, oldest first: key and number of the run."""
@@ -71,7 +75,9 @@ class JobTable:
             job = connection.execute(sa.select(*JOBS.c).where(JOBS.c.key == key)).mappings().one()
             series = list(
                 connection.execute(
-                    sa.select(JOB_SERIES.c.series_instance_uid).where(JOB_SERIES.c.job_key == key)
+                    sa.select(JOB_SERIES.c.series_instance_uid)
+                    .where(JOB_SERIES.c.job_key == key)
+                    .order_by(JOB_SERIES.c.series_instance_uid)
                 ).scalars()
             )
             marks = connection.execute(
@@ -80,7 +86,7 @@ class JobTable:
                 .where(JOB_MARKS.c.job_key == key)
                 .order_by(INSTANCES.c.id)
             ).mappings()
-            images = _images(connection, series, job["through_id"])
+            images = [one for uid in series for one in self._images(connection, uid, job["through_id"])]
             return JobRequest(
                 key=key,
                 instances=(*(stored_instance(row) for row in marks), *images),
@@ -145,13 +151,16 @@ class JobTable:
             )
 
     def due_deliveries(self) -> tuple[Delivery, ...]:
-        """Deliveries that are not at an end, in the order of their jobs."""
-        query = (
-            sa.select(*DELIVERIES.c)
+        """Deliveries that are not at an end, in the order of their jobs; a few of each destination."""
+        order = (JOBS.c.measured_us, DELIVERIES.c.job_key)
+        place = sa.func.row_number().over(partition_by=DELIVERIES.c.destination, order_by=order)
+        due = (
+            sa.select(*DELIVERIES.c, place.label("place"))
             .join(JOBS, JOBS.c.key == DELIVERIES.c.job_key)
             .where(DELIVERIES.c.state.in_(("queued", "waiting")), JOBS.c.state != "ready")
-            .order_by(JOBS.c.measured_us, DELIVERIES.c.job_key)
+            .subquery()
         )
+        query = sa.select(due).where(due.c.place <= DUE_AT_A_TIME).order_by(due.c.place, due.c.destination)
         with self._reads.begin() as connection:
             return tuple(_delivery(row) for row in connection.execute(query).mappings())
 
@@ -269,17 +278,6 @@ class JobTable:
         """Whether an object is not recorded yet, nor one of its form that says the same."""
         with self._reads.begin() as connection:
             return _sayer(connection, report, one) is None
-
-
-def _images(connection: sa.Connection, series: Sequence[str], through_id: int) -> tuple[StoredInstance, ...]:
-    """Newest version of each instance of the series that was there when the job was planned."""
-    newest = (
-        sa.select(sa.func.max(INSTANCES.c.id))
-        .where(INSTANCES.c.series_instance_uid.in_(series), INSTANCES.c.id <= through_id)
-        .group_by(INSTANCES.c.series_instance_uid, INSTANCES.c.sop_instance_uid)
-    )
-    query = sa.select(*INSTANCES.c).where(INSTANCES.c.id.in_(newest)).order_by(INSTANCES.c.id)
-    return tuple(stored_instance(row) for row in connection.execute(query).mappings())
 
 
 def _revision(connection: sa.Connection, key: str, ct_series_instance_uid: str) -> Revision:

@@ -333,9 +333,14 @@ def _write_one_at_a_time(engine: sa.Engine) -> None:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})")
 
 
+_HEADER = tuple(one.name for one in dataclasses.fields(InstanceHeader))
+
+
 def header_to_json(header: InstanceHeader) -> str:
     """JSON text of a header; absent values are left out."""
-    fields = {name: value for name, value in dataclasses.asdict(header).items() if value not in (None, ())}
+    fields = {name: value for name in _HEADER if (value := getattr(header, name)) not in (None, ())}
+    if header.frames:
+        fields["frames"] = [dataclasses.asdict(frame) for frame in header.frames]
     return json.dumps(fields, separators=(",", ":"), allow_nan=False)
 
 

@@ -22,10 +22,11 @@ from osteoscribe.app.word import MeasuredSeries, is_metastasis, patient_key, wor
 from osteoscribe.app.write import Written, write_report
 from osteoscribe.core.labels import LeftOut, select
 from osteoscribe.core.marks import InstanceRef, RoiMark, UnreadableMark
-from osteoscribe.core.report import Ignored, Predecessor, Problem, Report
+from osteoscribe.core.report import FIRST, Ignored, Problem, Report, Revision
 from osteoscribe.core.series import Acquisition, ReadBytes, SeriesIndex
 from osteoscribe.errors import InputError
 from osteoscribe.readers.headers import StoredInstance
+from osteoscribe.writers.profiles import Profile
 
 Show = Callable[[str, int, int], None]
 """Told of progress: stage, done, total."""
@@ -48,8 +49,10 @@ class Request:
         Who sent the marks: chooses the site policy.
     label_patterns
         Where there are any, only ROIs of these labels are marks.
-    predecessors
-        The latest earlier report of a CT series, by Series Instance UID.
+    revisions
+        Which report on a CT series this is, by Series Instance UID; the first where nothing is said.
+    profiles
+        The forms to write; empty: the practice's.
     earlier
         Gives the lesions of a patient from earlier reports.
     """
@@ -59,7 +62,8 @@ class Request:
     accepted_at: datetime | None = None
     calling_ae: str = ""
     label_patterns: Sequence[str] = ()
-    predecessors: Mapping[str, Predecessor] = field(default_factory=dict)
+    revisions: Mapping[str, Revision] = field(default_factory=dict)
+    profiles: Sequence[Profile] = ()
     earlier: EarlierLesions = no_earlier_lesions
 
 
@@ -273,13 +277,20 @@ def _report_all(
             table_id=practice.table.id,
             table_version=practice.table.version,
             table_sha256=practice.table.sha256,
-            predecessor=request.predecessors.get(uid),
             panel=practice.panel if practice.panel_in_report and any(map(is_metastasis, findings)) else None,
         )
         own = shelf.series[uid]
         draw = partial(picture_of, instances=own.instances, read=request.read)
-        one = write_report(report, own, contexts[uid], objects, practice.profile, draw)
-        tally.problems[NO_SERIES] += one.quarantined
+        one = write_report(
+            report,
+            own,
+            contexts[uid],
+            objects,
+            request.profiles or (practice.profile,),
+            draw,
+            request.revisions.get(uid, FIRST),
+        )
+        tally.problems[NO_SERIES] += [refused.problem for refused in one.quarantined]
         written.append(
             replace(
                 one,

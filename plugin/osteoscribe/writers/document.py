@@ -42,13 +42,23 @@ class EvidenceRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentKind:
-    """What tells one of our kinds of document from another in the archive."""
+    """What tells one of our kinds of document from another in the archive.
+
+    Parameters
+    ----------
+    variant
+        The form it is written in, where that is not the usual one: it has series of its own.
+    names_predecessor
+        Whether it carries the result, and so names the document that it replaces.
+    """
 
     sop_class_uid: str
     sop_instance_uid: str
     series_kind: str
     series_number: int
     series_description: str
+    variant: str = ""
+    names_predecessor: bool = False
 
 
 def new_document(
@@ -71,7 +81,7 @@ def new_document(
     with quiet():
         _describe_document(ds, report, context)
     _cite_evidence(ds, evidence)
-    if report.predecessor is not None and kind.series_kind == "report":
+    if report.predecessor is not None and kind.names_predecessor:
         predecessor = _hierarchy((_as_evidence(report.predecessor),))
         ds.update(raw_elements(PredecessorDocumentsSequence=predecessor))
     return ds
@@ -102,11 +112,10 @@ def _as_evidence(predecessor: Predecessor) -> EvidenceRef:
 def _identify(ds: Dataset, report: Report, kind: DocumentKind) -> None:
     at = report.accepted_at
     day, time = at.strftime("%Y%m%d"), at.strftime("%H%M%S.%f")
-    number = 1 if report.predecessor is None else report.predecessor.instance_number + 1
     elements = raw_elements(
         SOPClassUID=kind.sop_class_uid,
         SOPInstanceUID=kind.sop_instance_uid,
-        SeriesInstanceUID=uids.series_uid(report, kind.series_kind),
+        SeriesInstanceUID=uids.series_uid(report, kind.series_kind, kind.variant),
         SeriesNumber=str(kind.series_number),
         SeriesDescription=kind.series_description,
         Modality="SR",
@@ -117,7 +126,7 @@ def _identify(ds: Dataset, report: Report, kind: DocumentKind) -> None:
         ContentTime=time,
         InstanceCreationTime=time,
         TimezoneOffsetFromUTC=at.strftime("%z")[:5],
-        InstanceNumber=str(number),
+        InstanceNumber=str(report.revision),
     )
     ds.update(elements)
 

@@ -161,7 +161,7 @@ def _kind(ds: Dataset, report: Report, profile: Profile) -> str:
         fail("gate.sop-class", f"found SOP class {ds.SOPClassUID}, expected {sop_class_uid}")
     if ds.file_meta.MediaStorageSOPInstanceUID != ds.SOPInstanceUID:
         fail("gate.uid", "the file meta information names another instance")
-    if ds.SeriesInstanceUID != uids.series_uid(report, kind):
+    if ds.SeriesInstanceUID != uids.series_uid(report, kind, profile.variant):
         fail("gate.uid", "the document is in another series than its kind")
     return kind
 

@@ -16,7 +16,7 @@ from osteoscribe.errors import InputError
 from osteoscribe.readers.ct import index_series
 from osteoscribe.readers.datasets import read_context
 from osteoscribe.readers.headers import InstanceHeader, StoredInstance
-from osteoscribe.writers.document import EvidenceRef
+from osteoscribe.writers.document import EvidenceRef, hierarchy
 
 KEPT_SERIES = 4
 """Series of which everything worked out is kept for the next mark on them."""
@@ -89,6 +89,18 @@ class CtSeries:
         if isinstance(usual, InputError):
             raise usual.with_traceback(None)
         return index_series(self.instances, referenced=referenced) if usual.left_out else usual
+
+    def prepare(self, read: ReadBytes) -> None:
+        """Work out what every mark on the series needs.
+
+        Raises
+        ------
+        InputError
+            It has no usable geometry, or its header cannot be read.
+        """
+        self.index(self.sop_instance_uids)
+        self.context(read)
+        hierarchy(self.evidence)
 
     def context(self, read: ReadBytes) -> Dataset:
         """Header of its first instance, without the pixels; to be read only, for it is kept.

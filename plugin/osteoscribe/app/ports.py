@@ -191,12 +191,21 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreReply:
-    """A destination's answer to one object; ``status`` is None where none was possible."""
+    """A destination's answer to one object.
+
+    Parameters
+    ----------
+    status
+        C-STORE status; None where none was possible: ``code`` and ``message`` then say why.
+    passing
+        Where there is no status: whether another try may succeed.
+    """
 
     sop_instance_uid: str
     status: int | None
     code: str = ""
     message: str = ""
+    passing: bool = False
 
 
 class Sender(Protocol):

@@ -6,12 +6,21 @@ import dataclasses
 import re
 import tomllib
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from osteoscribe.app.settings import Destination, Settings, load_settings, parse_destination, parse_settings
+from osteoscribe.app.settings import (
+    Delivered,
+    Destination,
+    Settings,
+    load_settings,
+    parse_destination,
+    parse_settings,
+)
 from osteoscribe.errors import SetupError
+
+PACS: dict[str, Any] = {"ae_title": "PACS", "host": "h", "port": 104}
 
 
 def uncommented(text: str) -> str:
@@ -30,16 +39,17 @@ def test_every_setting_stands_in_the_example_with_its_default(project: Path) -> 
         kind = get_type_hints(Settings)[section.name]
         table = shown[section.name]
         if not dataclasses.is_dataclass(kind):
-            (kind, *_), (table, *_) = get_args(kind), table
+            (kind, *_), table = get_args(kind), {key for entry in table for key in entry}
         names = {one.name for one in dataclasses.fields(kind)}
-        assert set(table) == names, section.name
-    defaults = dict(shown, peer=[])
+        shared = {one.name for one in dataclasses.fields(Delivered)} if section.name == "peer" else set()
+        assert set(table) | shared == names, section.name
+    defaults = dict(shown, destination=[], peer=[])
     assert parse_settings(defaults) == Settings()
 
 
 def test_every_setting_says_who_changes_it(project: Path) -> None:
     text = (project / "config" / "osteoscribe.toml").read_text("utf-8")
-    entries = re.split(r"\n(?=# [a-z_]+ = |\[)", text.split("\n# One table for each sender")[0])
+    entries = re.split(r"\n(?=# [a-z_]+ = |\[)", text)
     silent = [one.split(" = ")[0] for one in entries if re.match(r"# [a-z_]+ = ", one) and "Who: " not in one]
     assert silent == []
 
@@ -60,8 +70,18 @@ def test_an_unknown_key_names_the_nearest_one() -> None:
         {"node": 3},
         {"jobs": {"quiet_s": -1}},
         {"jobs": {"quiet_s": float("nan")}},
-        {"delivery": {"destinations": ["PACS:104"]}},
-        {"delivery": {"destinations": "PACS@host:104"}},
+        {"destination": [{}]},
+        {"destination": [{"ae_title": "PACS", "host": "h"}]},
+        {"destination": [{"ae_title": "PACS", "host": "a host", "port": 104}]},
+        {"destination": [PACS | {"url": "https://pacs/dicom-web"}]},
+        {"destination": [{"url": "pacs/dicom-web"}]},
+        {"destination": [{"url": "https://user:secret@pacs/dicom-web"}]},
+        {"destination": [PACS | {"token_file": "token"}]},
+        {"destination": [PACS | {"name": "two\nlines"}]},
+        {"destination": [PACS | {"senders": ["BACK\\SLASH"]}]},
+        {"destination": [PACS, PACS]},
+        {"destination": [PACS | {"name": "pacs"}], "peer": [PACS | {"name": "pacs", "port": 105}]},
+        {"peer": [PACS, PACS]},
         {"peer": [{"ae_title": "PACS", "host": "h"}]},
     ],
 )
@@ -77,7 +97,51 @@ def test_a_destination_is_read() -> None:
 
 def test_reports_go_back_to_a_known_sender_when_no_destination_is_set() -> None:
     settings = parse_settings({"peer": [{"ae_title": "PACS", "host": "h", "port": 104}]})
-    assert [str(one) for one in settings.destinations_for("PACS")] == ["PACS@h:104"]
+    assert [one.name for one in settings.destinations_for("PACS")] == ["PACS@h:104"]
     assert settings.destinations_for("OTHER") == ()
-    fixed = parse_settings({"delivery": {"destinations": ["A@b:1"]}})
-    assert [str(one) for one in fixed.destinations_for("PACS")] == ["A@b:1"]
+    fixed = parse_settings({"destination": [{"ae_title": "A", "host": "b", "port": 1}], "peer": [PACS]})
+    assert [one.name for one in fixed.destinations_for("PACS")] == ["A@b:1"]
+    kept = parse_settings({"delivery": {"back_to_sender": False}, "peer": [PACS]})
+    assert kept.destinations_for("PACS") == ()
+
+
+def test_a_destination_takes_the_reports_of_its_senders() -> None:
+    own, all_others = PACS | {"name": "own", "senders": ["A"]}, {"url": "https://pacs/dicom-web"}
+    settings = parse_settings({"destination": [own, all_others], "peer": [PACS]})
+    assert [one.name for one in settings.destinations_for("A")] == ["own", "https://pacs/dicom-web"]
+    assert [one.name for one in settings.destinations_for("B")] == ["https://pacs/dicom-web"]
+    only = parse_settings({"destination": [own], "peer": [PACS]})
+    assert [one.name for one in only.destinations_for("PACS")] == ["PACS@h:104"], "back to the sender"
+
+
+def test_a_destination_has_what_the_practice_has_where_it_says_nothing() -> None:
+    plain = {
+        "practice": {"profile": "ohif", "key_image": True, "notice": False},
+        "delivery": {"ask_commitment": True},
+        "destination": [
+            PACS,
+            PACS | {"name": "b", "profile": "text-only", "key_image": False, "notice": True},
+        ],
+        "peer": [PACS | {"name": "sender", "profile": "dictation", "ask_commitment": False}],
+    }
+    settings = parse_settings(plain)
+    first, second = settings.destinations_for("ANY")
+    assert (first.profile, first.text_companion, first.key_image, first.notice) == ("ohif", True, True, False)
+    assert (second.profile, second.key_image, second.notice) == ("text-only", False, True)
+    assert first.ask_commitment
+    sender = settings.destination_named("sender")
+    assert (sender.profile, sender.ask_commitment, sender.address) == ("dictation", False, "PACS@h:104")
+
+
+def test_a_destination_wants_the_objects_of_its_profile_only() -> None:
+    one = parse_settings({"destination": [PACS | {"profile": "ohif", "notice": False}]}).destinations_for("")[
+        0
+    ]
+    roles = ("sr", "text", "key-image", "notice")
+    assert [role for role in roles if one.wants("ohif", role)] == ["sr", "text"]
+    assert not any(one.wants("standard", role) for role in roles)
+
+
+def test_a_destination_that_the_settings_no_longer_name_is_a_clear_error() -> None:
+    with pytest.raises(SetupError, match=r"delivery.unknown-destination.*'pacs'"):
+        Settings().destination_named("pacs")

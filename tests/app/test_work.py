@@ -14,13 +14,14 @@ import pytest
 import sqlalchemy as sa
 
 from osteoscribe.app.ports import EncodedObject, JobRequest, JobResult, StoreReply
+from osteoscribe.app.settings import Destination
 from osteoscribe.app.work import STORE_PAUSE_S, deliver, measure
 from osteoscribe.core.delivery import Patience
 from osteoscribe.errors import InputError, PeerError, RefusedError, StoreError
 from osteoscribe.store.segments import MADE
 from osteoscribe.store.status import StatusView
 from tests.fakes.dicom import ct_slice, ct_uid, mark_object
-from tests.fakes.ledger import START, FilledLedger, one_report
+from tests.fakes.ledger import START, FilledLedger, one_report, place
 
 ARCHIVE = "PACS@127.0.0.1:104"
 PATIENCE = Patience(first_pause_s=5, longest_pause_s=60, give_up_after_s=3600, refusals=3)
@@ -43,8 +44,8 @@ class Archive:
         self.answers = list(answers)
         self.kept: list[str] = []
 
-    def send(self, destination: str, objects: Sequence[EncodedObject]) -> tuple[StoreReply, ...]:
-        assert destination == ARCHIVE
+    def send(self, destination: Destination, objects: Sequence[EncodedObject]) -> tuple[StoreReply, ...]:
+        assert destination == place(ARCHIVE)
         answer = self.answers.pop(0) if self.answers else 0
         if isinstance(answer, Exception):
             raise answer
@@ -74,7 +75,7 @@ class Bench:
                 ledger=self.ledger.jobs,
                 pipeline=pipeline,
                 segment=segment,
-                destinations_for=lambda _calling: destinations,
+                destinations_for=lambda _calling: [place(one) for one in destinations],
                 now=self.clock,
             )
         finally:
@@ -84,6 +85,7 @@ class Bench:
         return deliver(
             self.key,
             ARCHIVE,
+            destination_named=place,
             ledger=self.ledger.jobs,
             sender=archive,
             read=self.ledger.segments.read_bytes,

@@ -12,7 +12,7 @@ from osteoscribe.app.work import measure
 from osteoscribe.app.worker import Rounds
 from osteoscribe.store.segments import MADE
 from tests.fakes.dicom import ct_slice, ct_uid, mark_object
-from tests.fakes.ledger import START, FilledLedger, one_report
+from tests.fakes.ledger import START, FilledLedger, one_report, place
 
 ARCHIVE = "PACS@127.0.0.1:104"
 
@@ -66,7 +66,7 @@ class Bench:
             ledger=self.ledger.jobs,
             pipeline=one_report,
             segment=segment,
-            destinations_for=lambda _calling: [ARCHIVE],
+            destinations_for=lambda _calling: [place(ARCHIVE)],
             now=lambda: START + timedelta(seconds=5),
         )
         segment.close()

@@ -17,7 +17,7 @@ from osteoscribe.cli.main import main
 from osteoscribe.core.report import Problem
 from osteoscribe.store.segments import MADE
 from tests.fakes.dicom import ct_slice, ct_uid, encode, mark_object
-from tests.fakes.ledger import START, FilledLedger, one_report
+from tests.fakes.ledger import START, FilledLedger, one_report, place
 
 ARCHIVE = "PACS@127.0.0.1:104"
 Run = Callable[..., Any]
@@ -48,7 +48,7 @@ def measured(ledger: FilledLedger, destinations: tuple[str, ...] = (ARCHIVE,)) -
         ledger=ledger.jobs,
         pipeline=one_report,
         segment=segment,
-        destinations_for=lambda _calling: destinations,
+        destinations_for=lambda _calling: [place(one) for one in destinations],
         now=lambda: START + timedelta(seconds=2),
     )
     segment.close()
@@ -118,7 +118,7 @@ def test_a_report_without_destination_is_sent_once_the_settings_name_one(
     key = measured(ledger, destinations=())
     assert run("jobs", "resend", key)["done"] == "nothing to send"
     config = tmp_path / "site.toml"
-    config.write_text(f'[delivery]\ndestinations = ["{ARCHIVE}"]\n')
+    config.write_text('[[destination]]\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 104\n')
     assert run("jobs", "resend", key, "--config", str(config))["done"] == "queued for delivery"
     assert [one.destination for one in ledger.jobs.due_deliveries()] == [ARCHIVE]
 

@@ -20,7 +20,7 @@ from osteoscribe.cli.main import main
 from osteoscribe.store.segments import MADE
 from osteoscribe.store.status import StatusView
 from tests.builders_report import ct_series
-from tests.fakes.ledger import START, FilledLedger
+from tests.fakes.ledger import START, FilledLedger, place
 from tests.scene import on, outlined
 
 BENIGN = "BI typical, no ca, asymp, solitary, no prior, no agg, no risk"
@@ -53,7 +53,7 @@ class PastNode:
                 ledger=self.ledger.jobs,
                 pipeline=lambda job: report_job(job, self.ledger.segments.read_bytes, self.practice),
                 segment=segment,
-                destinations_for=lambda _calling: ("PACS@127.0.0.1:104",),
+                destinations_for=lambda _calling: (place("PACS@127.0.0.1:104"),),
                 now=lambda: datetime.now(UTC) + timedelta(seconds=self._clock),
             )
             segment.close()

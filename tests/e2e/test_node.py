@@ -182,7 +182,8 @@ def test_changed_settings_are_taken_up_and_wrong_ones_are_not(
         config.write_text(QUICK + "[node]\nno_such_setting = 1\n")
         node.process.send_signal(signal.SIGHUP)
         wait_until(lambda: bool(lines(node, "settings.unknown-key")), "the refusal")
-        added = f'destinations = ["PACS@127.0.0.1:{port}"]\n[node]\nallowed_calling_aes = ["DCMSEND"]\n'
+        added = '[node]\nallowed_calling_aes = ["DCMSEND"]\n'
+        added += f'[[destination]]\nname = "archive"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = {port}\n'
         config.write_text(QUICK + added)
         node.process.send_signal(signal.SIGHUP)
         wait_until(lambda: bool(lines(node, "settings taken up")), "the new settings")

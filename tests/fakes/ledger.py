@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from pydicom.dataset import Dataset
 
 from osteoscribe.app.intake import accept
 from osteoscribe.app.plan import plan
 from osteoscribe.app.ports import EncodedObject, Envelope, JobRequest, JobResult, MadeReport
-from osteoscribe.app.settings import JobSettings
+from osteoscribe.app.settings import Destination, JobSettings, Settings, parse_destination
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.jobs import JobTable
 from osteoscribe.store.planning import PlanTable
@@ -20,6 +22,12 @@ from osteoscribe.store.segments import RECEIVED, SegmentStore
 from tests.fakes.dicom import COMPREHENSIVE_SR, EXPLICIT, ROOT, encode, sr_object
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def place(address: str, **options: Any) -> Destination:
+    """A destination at AE@HOST:PORT, with what it leaves open filled in as the settings do."""
+    one = dataclasses.replace(parse_destination(address), **options)
+    return Settings(destination=(one,)).destination_named(one.name)
 
 
 class FilledLedger:

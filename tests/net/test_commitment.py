@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role, evt
 
 from osteoscribe.app.ports import CommitmentReport
-from osteoscribe.app.settings import NodeSettings
+from osteoscribe.app.settings import Destination, NodeSettings
 from osteoscribe.app.work import ask_commitment, deliver, measure
 from osteoscribe.core.delivery import Patience
 from osteoscribe.net.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE, CommitmentAsker
@@ -22,7 +22,7 @@ from osteoscribe.net.scp import Listener
 from osteoscribe.net.scu import StoreSender
 from osteoscribe.store.segments import MADE
 from tests.fakes.dicom import COMPREHENSIVE_SR, EXPLICIT, ct_slice, ct_uid, mark_object
-from tests.fakes.ledger import START, FilledLedger, one_report
+from tests.fakes.ledger import START, FilledLedger, one_report, place
 from tests.fakes.processes import wait_until
 
 PATIENCE = Patience(
@@ -30,7 +30,6 @@ PATIENCE = Patience(
     longest_pause_s=60,
     give_up_after_s=3600,
     refusals=3,
-    ask_commitment=True,
     commitment_wait_s=100,
     commitment_asks=2,
 )
@@ -70,6 +69,10 @@ def report_on(question: Dataset, *, failed: bool = False) -> Dataset:
     return ds
 
 
+def asking(name: str) -> Destination:
+    return place(name, ask_commitment=True)
+
+
 class Bench:
     """A job that is delivered to an archive, and a clock that the test moves."""
 
@@ -84,13 +87,14 @@ class Bench:
             ledger=self.ledger.jobs,
             pipeline=one_report,
             segment=segment,
-            destinations_for=lambda _calling: [archive.destination],
+            destinations_for=lambda _calling: [place(archive.destination)],
             now=lambda: self.now,
         )
         segment.close()
         deliver(
             self.key,
             archive.destination,
+            destination_named=asking,
             ledger=self.ledger.jobs,
             sender=StoreSender(ae_title="OSTEOSCRIBE", timeout_s=10),
             read=self.ledger.segments.read_bytes,
@@ -106,6 +110,7 @@ class Bench:
         ask_commitment(
             self.key,
             self.archive.destination,
+            destination_named=asking,
             ledger=self.ledger.jobs,
             committer=asker,
             patience=PATIENCE,

@@ -18,7 +18,7 @@ from osteoscribe.store.folder import open_folder
 from osteoscribe.store.metrics import metrics_text
 from osteoscribe.store.segments import MADE
 from tests.fakes.dicom import ct_slice, ct_uid, mark_object
-from tests.fakes.ledger import START, FilledLedger, one_report
+from tests.fakes.ledger import START, FilledLedger, one_report, place
 
 
 def get(port: int, path: str) -> tuple[int, str]:
@@ -57,7 +57,7 @@ def test_metrics_count_what_happened_and_name_nobody(tmp_path: Path) -> None:
         ledger=ledger.jobs,
         pipeline=one_report,
         segment=segment,
-        destinations_for=lambda _calling: ["PACS@127.0.0.1:104"],
+        destinations_for=lambda _calling: [place("PACS@127.0.0.1:104")],
         now=lambda: START + timedelta(seconds=2),
     )
     segment.close()

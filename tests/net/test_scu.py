@@ -10,6 +10,7 @@ import pytest
 from pynetdicom import AE, evt
 
 from osteoscribe.app.ports import EncodedObject
+from osteoscribe.app.settings import Destination
 from osteoscribe.errors import PeerError, RefusedError
 from osteoscribe.net.scu import StoreSender
 from tests.fakes.dicom import COMPREHENSIVE_SR, EXPLICIT, ROOT, encode, sr_object
@@ -27,6 +28,10 @@ def report_object(number: int = 1) -> EncodedObject:
     )
 
 
+def pacs_at(listening: socket.socket) -> Destination:
+    return Destination(ae_title="PACS", host="127.0.0.1", port=listening.getsockname()[1])
+
+
 @contextmanager
 def archive(
     answer: Callable[[evt.Event], int],
@@ -34,7 +39,7 @@ def archive(
     syntax: str = EXPLICIT,
     sop_class: str = COMPREHENSIVE_SR,
     **options: object,
-) -> Iterator[str]:
+) -> Iterator[Destination]:
     ae = AE(ae_title="PACS")
     ae.add_supported_context(sop_class, syntax)
     for name, value in options.items():
@@ -42,7 +47,7 @@ def archive(
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, answer)])
     assert server is not None
     try:
-        yield f"PACS@127.0.0.1:{server.socket.getsockname()[1]}"
+        yield pacs_at(server.socket)
     finally:
         ae.shutdown()
 
@@ -97,7 +102,7 @@ def test_nobody_there_is_an_error_to_try_again() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(PeerError, match=r"peer.unreachable") as caught:
-            sender().send(f"PACS@127.0.0.1:{taken.getsockname()[1]}", [report_object()])
+            sender().send(pacs_at(taken), [report_object()])
     assert not isinstance(caught.value, RefusedError)
 
 
@@ -122,7 +127,7 @@ def test_a_silent_archive_is_an_error_to_try_again() -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         with pytest.raises(PeerError) as caught:
-            sender(timeout_s=0.5).send(f"PACS@127.0.0.1:{silent.getsockname()[1]}", [report_object()])
+            sender(timeout_s=0.5).send(pacs_at(silent), [report_object()])
     assert not isinstance(caught.value, RefusedError)
 
 

@@ -15,7 +15,7 @@ from osteoscribe.store.schema import META, open_database
 from osteoscribe.store.segments import MADE
 from osteoscribe.store.status import StatusView
 from tests.fakes.dicom import ct_slice, ct_uid, mark_object
-from tests.fakes.ledger import START, FilledLedger, one_report
+from tests.fakes.ledger import START, FilledLedger, one_report, place
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=[pytest.mark.slow, pytest.mark.peer])])
@@ -38,7 +38,7 @@ def test_a_job_goes_through_all_its_states(ledger: FilledLedger) -> None:
             ledger=ledger.jobs,
             pipeline=one_report,
             segment=segment,
-            destinations_for=lambda _calling: ["PACS@127.0.0.1:104"],
+            destinations_for=lambda _calling: [place("PACS@127.0.0.1:104")],
             now=lambda: START + timedelta(seconds=103),
         )
         segment.close()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from osteoscribe.app.settings import Destination
 from osteoscribe.core.report import Predecessor, Problem
 from osteoscribe.core.serial import StoredLesion
 from osteoscribe.core.series import BlobRef
@@ -160,7 +161,7 @@ class Delivery:
     Parameters
     ----------
     destination
-        ``AE@HOST:PORT``.
+        Its name in the settings.
     state
         ``queued``; ``waiting`` after a failed try; ``stored`` where every object was; ``committed`` where the
         destination took over the safekeeping (PS3.4 J); ``parked`` where a person must act; ``cancelled``.
@@ -211,7 +212,7 @@ class StoreReply:
 class Sender(Protocol):
     """Sends objects to a destination."""
 
-    def send(self, destination: str, objects: Sequence[EncodedObject]) -> tuple[StoreReply, ...]:
+    def send(self, destination: Destination, objects: Sequence[EncodedObject]) -> tuple[StoreReply, ...]:
         """Send the objects over one association; one reply for each.
 
         Raises
@@ -227,7 +228,7 @@ class Sender(Protocol):
 class Committer(Protocol):
     """Asks a destination to take over the safekeeping of objects (PS3.4 J)."""
 
-    def ask(self, destination: str, transaction_uid: str, objects: Sequence[StoredObject]) -> None:
+    def ask(self, destination: Destination, transaction_uid: str, objects: Sequence[StoredObject]) -> None:
         """Ask; the answer comes as a report, over this or another association.
 
         Raises

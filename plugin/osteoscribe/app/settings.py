@@ -19,18 +19,79 @@ from osteoscribe.errors import SetupError
 
 _AE_TITLE = re.compile(r"[!-\[\]-~](?:[ -\[\]-~]{0,14}[!-\[\]-~])?")
 _ADDRESS = re.compile(r"(?P<ae>[^@]+)@(?P<host>[^@]+):(?P<port>[0-9]{1,5})")
+_URL = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#@]*)?")
+_NAME = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Destination:
-    """Where reports are sent: an application entity and its address."""
+class Delivered:
+    """What is sent to one place, and what is asked of it.
 
-    ae_title: str
-    host: str
-    port: int
+    Parameters
+    ----------
+    name
+        What the place is called in ledger, logs and faces; empty: its address.
+    profile
+        Form of the reports; empty: the practice's.
+    text_companion, key_image, notice
+        Objects beside the measurement report; None: as the practice has it.
+    ask_commitment
+        Whether it is asked to take over the safekeeping (PS3.4 J); None: as for all deliveries.
+    prove_by_query
+        Whether it is asked afterwards if it really has the objects.
+    """
+
+    name: str = ""
+    profile: str = ""
+    text_companion: bool | None = None
+    key_image: bool | None = None
+    notice: bool | None = None
+    ask_commitment: bool | None = None
+    prove_by_query: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination(Delivered):
+    """Where reports are sent: an application entity and its address, or the URL of a STOW-RS service.
+
+    Parameters
+    ----------
+    ae_title, host, port
+        Of a C-STORE destination.
+    url, token_file
+        Base URL of a DICOMweb service (PS3.18), and the file of its bearer token.
+    senders
+        Calling AE titles whose marks are reported here; empty: all.
+    """
+
+    ae_title: str = ""
+    host: str = ""
+    port: int = 0
+    url: str = ""
+    token_file: str = ""
+    senders: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.address)
+
+    @property
+    def address(self) -> str:
+        """``AE@HOST:PORT``, or the URL."""
+        return self.url or f"{self.ae_title}@{self.host}:{self.port}"
 
     def __str__(self) -> str:
-        return f"{self.ae_title}@{self.host}:{self.port}"
+        return self.name
+
+    def wants(self, profile: str, role: str) -> bool:
+        """Whether objects of a profile and role (``sr``, ``text``, ``key-image``, ``notice``) go here."""
+        wanted = {
+            "sr": True,
+            "text": self.text_companion,
+            "key-image": self.key_image,
+            "notice": self.notice,
+        }
+        return profile == self.profile and bool(wanted[role])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +131,8 @@ class JobSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverySettings:
-    """Where reports go and how often it is tried."""
+    """Whether reports go back to the sender, and how often it is tried."""
 
-    destinations: tuple[Destination, ...] = ()
     back_to_sender: bool = True
     timeout_s: float = 30.0
     first_pause_s: float = 5.0
@@ -85,12 +145,17 @@ class DeliverySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PeerSettings:
+class PeerSettings(Delivered):
     """A sender whose address is known, so that reports can go back to it."""
 
     ae_title: str
     host: str
     port: int
+
+    def as_destination(self) -> Destination:
+        """Where reports go that go back to it."""
+        same = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        return Destination(**same, senders=(self.ae_title,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,16 +182,49 @@ class Settings:
     jobs: JobSettings = field(default_factory=JobSettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     practice: PracticeSettings = field(default_factory=PracticeSettings)
+    destination: tuple[Destination, ...] = ()
     peer: tuple[PeerSettings, ...] = ()
 
     def destinations_for(self, calling_ae: str) -> tuple[Destination, ...]:
-        """Where reports on marks of this sender go: the configured places, else back to the sender."""
-        if self.delivery.destinations or not self.delivery.back_to_sender:
-            return self.delivery.destinations
-        return tuple(
-            Destination(ae_title=peer.ae_title, host=peer.host, port=peer.port)
-            for peer in self.peer
-            if peer.ae_title == calling_ae
+        """Where reports on marks of this sender go: the configured places, else back to the sender.
+
+        What they leave to the practice is filled in.
+        """
+        chosen = [one for one in self.destination if not one.senders or calling_ae in one.senders]
+        if not chosen and self.delivery.back_to_sender:
+            chosen = [peer.as_destination() for peer in self.peer if peer.ae_title == calling_ae]
+        return tuple(self._completed(one) for one in chosen)
+
+    def destination_named(self, name: str) -> Destination:
+        """The destination of a name, as `destinations_for` gives it.
+
+        Raises
+        ------
+        SetupError
+            ``delivery.unknown-destination``: the settings name it no longer.
+        """
+        for one in (*self.destination, *(peer.as_destination() for peer in self.peer)):
+            if one.name == name:
+                return self._completed(one)
+        raise SetupError(
+            "delivery.unknown-destination",
+            f"found no destination {name!r} in the settings; add it again, or run osteoscribe jobs resend to "
+            "send to those that are there now",
+        )
+
+    def _completed(self, destination: Destination) -> Destination:
+        practice = self.practice
+
+        def chosen(value: bool | None, default: bool) -> bool:
+            return default if value is None else value
+
+        return dataclasses.replace(
+            destination,
+            profile=destination.profile or practice.profile,
+            text_companion=chosen(destination.text_companion, practice.text_companion),
+            key_image=chosen(destination.key_image, practice.key_image),
+            notice=chosen(destination.notice, practice.notice),
+            ask_commitment=chosen(destination.ask_commitment, self.delivery.ask_commitment),
         )
 
 
@@ -221,8 +319,6 @@ def _value(hint: Any, value: object, where: str) -> Any:
         return tuple(_value(get_args(hint)[0], one, f"{where}[{n}]") for n, one in enumerate(value))
     if get_origin(hint) is types.UnionType:
         (hint,) = (one for one in get_args(hint) if one is not types.NoneType)
-    if hint is Destination:
-        return parse_destination(_plain(str, value, where))
     if dataclasses.is_dataclass(hint):
         return _parse(hint, value, where)  # type: ignore[arg-type]
     if hint is Path:
@@ -250,9 +346,11 @@ def check_settings(settings: Settings) -> None:
         ``settings.wrong-value``.
     """
     _check_ae_title(settings.node.ae_title, "node.ae_title")
-    for peer in settings.peer:
-        _check_ae_title(peer.ae_title, "peer.ae_title")
-        _check_range(peer.port, 1, 65535, "peer.port")
+    for number, peer in enumerate(settings.peer):
+        _check_address(peer.as_destination(), f"peer[{number}]")
+    for number, one in enumerate(settings.destination):
+        _check_destination(one, f"destination[{number}]")
+    _check_names(settings)
     _check_range(settings.node.port, 0, 65535, "node.port")
     _check_range(settings.node.health_port, 0, 65535, "node.health_port")
     _check_range(settings.node.max_associations, 1, 1000, "node.max_associations")
@@ -262,6 +360,49 @@ def check_settings(settings: Settings) -> None:
             value = getattr(section, name)
             if isinstance(value, float) and not 0 <= value < 1e9:
                 raise _wrong(name, value, "a number from 0 to 1e9")
+
+
+def _check_destination(one: Destination, where: str) -> None:
+    node = bool(one.ae_title or one.host or one.port)
+    if node == bool(one.url):
+        found = "both" if node else "neither"
+        raise SetupError(
+            "settings.wrong-value",
+            f"found {found} of ae_title, host and port, and url in {where!r}, expected either; correct it",
+        )
+    for ae_title in one.senders:
+        _check_ae_title(ae_title, f"{where}.senders")
+    if node:
+        _check_address(one, where)
+        if one.token_file:
+            raise _wrong(f"{where}.token_file", one.token_file, "none without an url")
+    elif not _URL.fullmatch(one.url):
+        raise _wrong(f"{where}.url", one.url, "http(s)://HOST/PATH without user, query and fragment")
+    if not _NAME.fullmatch(one.name):
+        raise _wrong(f"{where}.name", one.name, "1 to 128 printable characters")
+
+
+def _check_address(one: Destination, where: str) -> None:
+    _check_ae_title(one.ae_title, f"{where}.ae_title")
+    if not one.host or any(character.isspace() for character in one.host):
+        raise _wrong(f"{where}.host", one.host, "a host name or address")
+    _check_range(one.port, 1, 65535, f"{where}.port")
+    if not _NAME.fullmatch(one.name):
+        raise _wrong(f"{where}.name", one.name, "1 to 128 printable characters")
+
+
+def _check_names(settings: Settings) -> None:
+    """One name, one place: a delivery is found by it. A peer may be a destination too, under one name."""
+    addresses: dict[str, str] = {}
+    for places in (settings.destination, [peer.as_destination() for peer in settings.peer]):
+        seen = set()
+        for one in places:
+            if one.name in seen or addresses.setdefault(one.name, one.address) != one.address:
+                raise SetupError(
+                    "settings.wrong-value",
+                    f"found the name {one.name!r} twice among destinations and peers; give each its own",
+                )
+            seen.add(one.name)
 
 
 def _check_range(value: int, lowest: int, highest: int, where: str) -> None:

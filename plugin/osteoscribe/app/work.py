@@ -23,6 +23,7 @@ from osteoscribe.app.ports import (
     StoredObject,
     StoreReply,
 )
+from osteoscribe.app.settings import Destination
 from osteoscribe.core.delivery import Patience, Reply, pause_s, reply_of_status
 from osteoscribe.core.report import Problem
 from osteoscribe.core.series import BlobRef, ReadBytes
@@ -41,7 +42,7 @@ def measure(
     ledger: JobLedger,
     pipeline: Pipeline,
     segment: SegmentAppender,
-    destinations_for: Callable[[str], Sequence[str]],
+    destinations_for: Callable[[str], Sequence[Destination]],
     now: Callable[[], datetime],
 ) -> float | None:
     """Measure a job and record its reports; nothing happens where that was done before.
@@ -73,7 +74,7 @@ def _measure(
     ledger: JobLedger,
     pipeline: Pipeline,
     segment: SegmentAppender,
-    destinations_for: Callable[[str], Sequence[str]],
+    destinations_for: Callable[[str], Sequence[Destination]],
     now: Callable[[], datetime],
 ) -> None:
     began = now()
@@ -88,7 +89,7 @@ def _measure(
         result = dataclasses.replace(result, problems=(*result.problems, _nowhere(request.calling_ae)))
     blobs = _store_objects(result, ledger, segment, began)
     done = now()
-    ledger.record(key, result, blobs, destinations, done)
+    ledger.record(key, result, blobs, [one.name for one in destinations], done)
     LOGGER.info(
         "job measured key=%s instances=%d reports=%d findings=%d problems=%s seconds=%.2f",
         key[:12],
@@ -113,6 +114,7 @@ def deliver(
     key: str,
     destination: str,
     *,
+    destination_named: Callable[[str], Destination],
     ledger: JobLedger,
     sender: Sender,
     read: ReadBytes,
@@ -128,7 +130,7 @@ def deliver(
     """
     try:
         try:
-            return _deliver(key, destination, ledger, sender, read, patience, now)
+            return _deliver(key, destination, destination_named, ledger, sender, read, patience, now)
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001  a bug parks this delivery and leaves the others alone
@@ -149,30 +151,34 @@ def _park_delivery_bug(
 
 def _deliver(
     key: str,
-    destination: str,
+    name: str,
+    destination_named: Callable[[str], Destination],
     ledger: JobLedger,
     sender: Sender,
     read: ReadBytes,
     patience: Patience,
     now: Callable[[], datetime],
 ) -> float | None:
-    delivery = ledger.delivery(key, destination)
+    delivery = ledger.delivery(key, name)
     if delivery.state not in ("queued", "waiting"):
         return None
     objects = [_encoded(one, read) for one in ledger.objects(key)]
     try:
+        destination = destination_named(name)
         replies = sender.send(destination, objects)
-    except RefusedError as error:
+    except (RefusedError, SetupError) as error:
         after, wait_s = _parked(delivery, error.code, error.message), None
     except PeerError as error:
         after, wait_s = _after_failure(delivery, error.code, error.message, patience, now())
     else:
-        after, wait_s = _after_replies(delivery, replies, patience, now())
+        after, wait_s = _after_replies(
+            delivery, replies, patience, now(), ask_commitment=bool(destination.ask_commitment)
+        )
     ledger.update_delivery(after, now())
     LOGGER.info(
         "delivery key=%s destination=%s objects=%d state=%s tries=%d code=%s next_try_s=%s",
         key[:12],
-        destination,
+        name,
         len(objects),
         after.state,
         after.tries,
@@ -186,6 +192,7 @@ def ask_commitment(
     key: str,
     destination: str,
     *,
+    destination_named: Callable[[str], Destination],
     ledger: JobLedger,
     committer: Committer,
     patience: Patience,
@@ -200,7 +207,7 @@ def ask_commitment(
     """
     try:
         try:
-            _ask_commitment(key, destination, ledger, committer, patience, now)
+            _ask_commitment(key, destination, destination_named, ledger, committer, patience, now)
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001  a bug parks this delivery and leaves the others alone
@@ -213,19 +220,20 @@ def ask_commitment(
 
 def _ask_commitment(
     key: str,
-    destination: str,
+    name: str,
+    destination_named: Callable[[str], Destination],
     ledger: JobLedger,
     committer: Committer,
     patience: Patience,
     now: Callable[[], datetime],
 ) -> None:
-    delivery = ledger.delivery(key, destination)
+    delivery = ledger.delivery(key, name)
     if delivery.state != "stored" or delivery.due_at is None or delivery.due_at > now():
         return
     if delivery.asks >= patience.commitment_asks:
         message = (
             f"found no answer to {delivery.asks} questions for storage commitment; ask the administrator of "
-            "the destination, or turn delivery.ask_commitment off"
+            "the destination, or turn ask_commitment off for it"
         )
         ledger.update_delivery(_parked(delivery, "peer.commitment-silent", message), now())
         return
@@ -237,8 +245,8 @@ def _ask_commitment(
     ledger.begin_commitment(transaction_uid, asked, now())
     ledger.update_delivery(asked, now())
     try:
-        committer.ask(destination, transaction_uid, ledger.objects(key))
-    except RefusedError as error:
+        committer.ask(destination_named(name), transaction_uid, ledger.objects(key))
+    except (RefusedError, SetupError) as error:
         ledger.update_delivery(_parked(asked, error.code, error.message), now())
     except PeerError as error:
         wait_s = pause_s(patience, asked.tries + 1)
@@ -252,11 +260,11 @@ def _ask_commitment(
         if (now() - delivery.queued_at).total_seconds() >= patience.give_up_after_s:
             again = _parked(delivery, error.code, error.message)
         ledger.update_delivery(again, now())
-    after = ledger.delivery(key, destination)
+    after = ledger.delivery(key, name)
     LOGGER.info(
         "commitment key=%s destination=%s state=%s asks=%d code=%s",
         key[:12],
-        destination,
+        name,
         after.state,
         after.asks,
         after.code or "none",
@@ -290,8 +298,8 @@ def _transaction_uid(delivery: Delivery) -> str:
 def _nowhere(calling_ae: str) -> Problem:
     return Problem(
         code="delivery.no-destination",
-        message=f"found no destination for marks of {calling_ae!r}; add it as [[peer]] or set "
-        "delivery.destinations, then run osteoscribe jobs resend",
+        message=f"found no destination for marks of {calling_ae!r}; add it as [[peer]] or add a "
+        "[[destination]], then run osteoscribe jobs resend",
     )
 
 
@@ -350,7 +358,12 @@ def _after_failure(
 
 
 def _after_replies(
-    delivery: Delivery, replies: Sequence[StoreReply], patience: Patience, now: datetime
+    delivery: Delivery,
+    replies: Sequence[StoreReply],
+    patience: Patience,
+    now: datetime,
+    *,
+    ask_commitment: bool,
 ) -> tuple[Delivery, float | None]:
     judged = [(_judge(reply), reply) for reply in replies]
     worst = [reply for kind, reply in judged if kind is Reply.REFUSED_FOR_GOOD]
@@ -358,7 +371,7 @@ def _after_replies(
         return _parked(delivery, *_reason(worst[0])), None
     refused = [reply for kind, reply in judged if kind is Reply.REFUSED]
     if not refused:
-        due_at = now if patience.ask_commitment else None
+        due_at = now if ask_commitment else None
         return dataclasses.replace(delivery, state="stored", due_at=due_at, code="", message=""), None
     refusals = delivery.refusals + 1
     delivery = dataclasses.replace(delivery, refusals=refusals)

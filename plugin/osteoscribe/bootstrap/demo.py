@@ -18,7 +18,7 @@ import pydicom
 from osteoscribe.app.draw import picture_of
 from osteoscribe.app.ports import EncodedObject
 from osteoscribe.app.received import ReceivedLesion, is_measurement_report, lesions_of
-from osteoscribe.app.settings import NodeSettings
+from osteoscribe.app.settings import Destination, NodeSettings
 from osteoscribe.app.shipped import data_folder
 from osteoscribe.bootstrap.files import process_paths
 from osteoscribe.errors import OsteoscribeError, PeerError
@@ -85,7 +85,7 @@ def run_demo(out: Path, tell: Tell) -> tuple[Shown, ...]:
             sender = StoreSender(ae_title="VIEWER", timeout_s=30.0)
             for name, mark in CASES:
                 files = [*sorted((samples / name / "ct").glob("*.dcm")), samples / name / "marks" / mark]
-                _send(sender, f"OSTEOSCRIBE@127.0.0.1:{port}", files)
+                _send(sender, Destination(ae_title="OSTEOSCRIBE", host="127.0.0.1", port=port), files)
                 tell(f"{name}: sent {len(files) - 1} CT images and the mark by C-STORE")
             _wait_for_reports(inbox, len(CASES))
             tell(f"{ARCHIVE_AE} received {len(inbox.files)} objects by C-STORE")
@@ -141,7 +141,7 @@ def _port_of(process: subprocess.Popen[str], log: Path) -> int:
     return int(place.rpartition(":")[2])
 
 
-def _send(sender: StoreSender, destination: str, files: Sequence[Path]) -> None:
+def _send(sender: StoreSender, destination: Destination, files: Sequence[Path]) -> None:
     instances = scan(files).instances
     replies = sender.send(
         destination,

@@ -60,7 +60,7 @@ def export_store(settings: Settings, target: Path) -> Iterator[Path]:
 
 
 def _actions(settings: Settings, database: Database) -> JobActions:
-    return JobActions(database, lambda calling: [str(one) for one in settings.destinations_for(calling)])
+    return JobActions(database, lambda calling: [one.name for one in settings.destinations_for(calling)])
 
 
 def existing_folder(settings: Settings) -> DataFolder:

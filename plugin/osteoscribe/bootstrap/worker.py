@@ -115,7 +115,6 @@ def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine
         longest_pause_s=settings.delivery.longest_pause_s,
         give_up_after_s=settings.delivery.give_up_after_h * 3600,
         refusals=settings.delivery.refusals,
-        ask_commitment=settings.delivery.ask_commitment,
         commitment_wait_s=settings.delivery.commitment_wait_h * 3600,
         commitment_asks=settings.delivery.commitment_asks,
     )
@@ -128,7 +127,7 @@ def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine
                 ledger=jobs,
                 pipeline=pipeline,
                 segment=segment,
-                destinations_for=lambda calling: [str(one) for one in settings.destinations_for(calling)],
+                destinations_for=settings.destinations_for,
                 now=utc_now,
             )
         finally:
@@ -138,9 +137,21 @@ def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine
         return deliver(
             key,
             destination,
+            destination_named=settings.destination_named,
             ledger=jobs,
             sender=sender,
             read=segments.read_bytes,
+            patience=patience,
+            now=utc_now,
+        )
+
+    def ask_job_commitment(key: str, destination: str) -> float | None:
+        return ask_commitment(
+            key,
+            destination,
+            destination_named=settings.destination_named,
+            ledger=jobs,
+            committer=committer,
             patience=patience,
             now=utc_now,
         )
@@ -150,9 +161,7 @@ def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine
         executor_id=f"worker-{number}",
         measure=measure_job,
         deliver=deliver_job,
-        ask_commitment=lambda key, destination: ask_commitment(
-            key, destination, ledger=jobs, committer=committer, patience=patience, now=utc_now
-        ),
+        ask_commitment=ask_job_commitment,
     )
     engine.start()
     rounds = Rounds(

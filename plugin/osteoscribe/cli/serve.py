@@ -70,7 +70,6 @@ def settings_of(options: argparse.Namespace) -> Settings:
         settings = dataclasses.replace(settings, store=store)
     if options.destination:
         destinations = tuple(parse_destination(text) for text in options.destination)
-        delivery = dataclasses.replace(settings.delivery, destinations=destinations)
-        settings = dataclasses.replace(settings, delivery=delivery)
+        settings = dataclasses.replace(settings, destination=destinations)
     check_settings(settings)
     return settings

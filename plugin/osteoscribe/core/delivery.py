@@ -50,17 +50,14 @@ class Patience:
     ----------
     refusals
         Tries of an object that the destination refuses for the time being.
-    ask_commitment
-        Whether destinations are asked to take over the safekeeping (PS3.4 J).
     commitment_wait_s, commitment_asks
-        How long an answer may take, and how often is asked.
+        How long the answer to a question for storage commitment may take (PS3.4 J), and how often is asked.
     """
 
     first_pause_s: float
     longest_pause_s: float
     give_up_after_s: float
     refusals: int
-    ask_commitment: bool = False
     commitment_wait_s: float = 86400.0
     commitment_asks: int = 3
 

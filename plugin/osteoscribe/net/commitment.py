@@ -12,7 +12,7 @@ from pynetdicom import evt
 from pynetdicom.events import Event
 
 from osteoscribe.app.ports import CommitmentReport, StoredObject
-from osteoscribe.app.settings import parse_destination
+from osteoscribe.app.settings import Destination
 from osteoscribe.errors import PeerError, RefusedError
 from osteoscribe.net.scu import EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN, associate
 
@@ -50,7 +50,7 @@ class CommitmentAsker:
         self._take = take
         self._answer_wait_s = answer_wait_s
 
-    def ask(self, destination: str, transaction_uid: str, objects: Sequence[StoredObject]) -> None:
+    def ask(self, destination: Destination, transaction_uid: str, objects: Sequence[StoredObject]) -> None:
         """Ask; the answer comes as a report, over this or another association.
 
         Raises
@@ -68,7 +68,7 @@ class CommitmentAsker:
             return status, None
 
         association = associate(
-            parse_destination(destination),
+            destination,
             [(PUSH_MODEL, (EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN))],
             ae_title=self._ae_title,
             timeout_s=self._timeout_s,
@@ -113,7 +113,7 @@ def _question(transaction_uid: str, objects: Sequence[StoredObject]) -> Dataset:
     return ds
 
 
-def _check(answer: Dataset, destination: str) -> None:
+def _check(answer: Dataset, destination: Destination) -> None:
     if "Status" not in answer:
         raise PeerError("peer.silent", f"found no answer of {destination} to the question for commitment")
     status = int(answer.Status)
@@ -123,5 +123,5 @@ def _check(answer: Dataset, destination: str) -> None:
     raise kind(
         "peer.commitment-refused",
         f"found status 0x{status:04X} of {destination} to the question for commitment, expected 0x0000; ask "
-        "its administrator, or turn delivery.ask_commitment off",
+        "its administrator, or turn ask_commitment off for it",
     )

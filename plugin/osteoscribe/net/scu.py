@@ -16,7 +16,7 @@ from pynetdicom.association import Association
 from pynetdicom.events import Event
 
 from osteoscribe.app.ports import EncodedObject, StoreReply
-from osteoscribe.app.settings import Destination, parse_destination
+from osteoscribe.app.settings import Destination
 from osteoscribe.errors import PeerError, RefusedError
 
 LARGEST_PDU = 131072
@@ -53,7 +53,7 @@ class StoreSender:
         self._ae_title = ae_title
         self._timeout_s = timeout_s
 
-    def send(self, destination: str, objects: Sequence[EncodedObject]) -> tuple[StoreReply, ...]:
+    def send(self, destination: Destination, objects: Sequence[EncodedObject]) -> tuple[StoreReply, ...]:
         """Send the objects over one association; one reply for each.
 
         Raises
@@ -63,11 +63,10 @@ class StoreSender:
         RefusedError
             ``peer.rejected-permanently``: a person must act.
         """
-        peer = parse_destination(destination)
         contexts = tuple(dict.fromkeys(_context_for(one) for one in objects))
-        association = associate(peer, contexts, ae_title=self._ae_title, timeout_s=self._timeout_s)
+        association = associate(destination, contexts, ae_title=self._ae_title, timeout_s=self._timeout_s)
         try:
-            replies = tuple(self._store(association, peer, one) for one in objects)
+            replies = tuple(self._store(association, destination, one) for one in objects)
         except BaseException:
             association.abort()
             raise

@@ -13,6 +13,7 @@ from osteoscribe.core import codes
 from osteoscribe.core.report import Report
 from osteoscribe.writers import content, uids, wording
 from osteoscribe.writers.document import BASIC_TEXT_SR, DocumentKind, EvidenceRef, new_document
+from osteoscribe.writers.encoded import Item
 from osteoscribe.writers.profiles import STANDARD, Profile
 from osteoscribe.writers.sr import observation_context, observers, reference_items
 
@@ -41,13 +42,11 @@ def build_companion(
         series_description=SERIES_DESCRIPTION,
     )
     ds = new_document(report, context, evidence, kind)
-    root = content.container(codes.TEXT_COMPANION, _sections(report, profile))
-    del root.RelationshipType
-    ds.update(root)
+    ds.update(content.root(codes.TEXT_COMPANION, _sections(report, profile)))
     return ds
 
 
-def _sections(report: Report, profile: Profile) -> list[Dataset]:
+def _sections(report: Report, profile: Profile) -> list[Item]:
     spoken = wording.language(report)
     items = [content.text(profile.phrase_code, wording.summary(report), language=spoken)]
     advice = [(f.lesion.name, f.phrase.recommendation) for f in report.findings if f.phrase.recommendation]

@@ -8,12 +8,12 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
 
 from osteoscribe.core import codes
 from osteoscribe.core.codes import Code
 from osteoscribe.core.marks import InstanceRef
-from osteoscribe.writers.encoded import Elements, encoded_elements, encoded_item
+from osteoscribe.writers.encoded import Item, element, item, item_of, raw_elements
 
 CONTAINS = "CONTAINS"
 HAS_CONCEPT_MOD = "HAS CONCEPT MOD"
@@ -24,48 +24,46 @@ SELECTED_FROM = "SELECTED FROM"
 
 LONGEST_CODE_VALUE = 16
 """Longer values go to Long Code Value (PS3.3 table 8.8-1a)."""
-_CODE_VALUE, _LONG_CODE_VALUE = 0x00080100, 0x00080119
-_CODING_SCHEME_DESIGNATOR, _CODE_MEANING = 0x00080102, 0x00080104
 LONGEST_LONG_CODE, LONGEST_MEANING, LONGEST_NAME = 256, 64, 64
 MOST_DECIMALS = 13
 """A decimal string holds at most 16 characters (PS3.5 6.2)."""
 
 
-def coded(code: Code) -> Dataset:
+@lru_cache(maxsize=1024)
+def coded(code: Code) -> Item:
     """One item of a code sequence (PS3.3 table 8.8-1)."""
-    if code.meaning.isascii() and code.value.isascii() and code.scheme.isascii():
-        return encoded_item(_encoded_code(code))
-    item = Dataset()
-    setattr(item, "LongCodeValue" if len(code.value) > LONGEST_CODE_VALUE else "CodeValue", code.value)
-    item.CodingSchemeDesignator = code.scheme
-    item.CodeMeaning = code.meaning
-    return item
+    keyword = "LongCodeValue" if len(code.value) > LONGEST_CODE_VALUE else "CodeValue"
+    return item(**{keyword: code.value}, CodingSchemeDesignator=code.scheme, CodeMeaning=code.meaning)
 
 
 @lru_cache(maxsize=1024)
-def _encoded_code(code: Code) -> Elements:
-    is_long = len(code.value) > LONGEST_CODE_VALUE
-    return encoded_elements(
-        {
-            _LONG_CODE_VALUE if is_long else _CODE_VALUE: ("UC" if is_long else "SH", code.value),
-            _CODING_SCHEME_DESIGNATOR: ("SH", code.scheme),
-            _CODE_MEANING: ("LO", code.meaning),
-        }
-    )
+def _code_sequence(keyword: str, code: Code) -> bytes:
+    return element(keyword, [coded(code)])
 
 
-def _item(value_type: str, name: Code | None, relationship: str, children: Sequence[Dataset]) -> Dataset:
-    item = Dataset()
-    item.RelationshipType = relationship
-    item.ValueType = value_type
+@lru_cache(maxsize=64)
+def _kind(keyword: str, word: str) -> bytes:
+    return element(keyword, word)
+
+
+def _item(
+    value_type: str,
+    name: Code | None,
+    relationship: str,
+    children: Sequence[Item] = (),
+    **values: bytes,
+) -> Item:
+    """A content item; `values` are elements by keyword."""
+    values["RelationshipType"] = _kind("RelationshipType", relationship)
+    values["ValueType"] = _kind("ValueType", value_type)
     if name is not None:
-        item.ConceptNameCodeSequence = [coded(name)]
+        values["ConceptNameCodeSequence"] = _code_sequence("ConceptNameCodeSequence", name)
     if children:
-        item.ContentSequence = list(children)
-    return item
+        values["ContentSequence"] = element("ContentSequence", children)
+    return item_of(values)
 
 
-def container(name: Code, children: Sequence[Dataset], *, template: str | None = None) -> Dataset:
+def container(name: Code, children: Sequence[Item], *, template: str | None = None) -> Item:
     """A container whose items are SEPARATE: viewers run the items of a CONTINUOUS one together.
 
     Parameters
@@ -73,17 +71,33 @@ def container(name: Code, children: Sequence[Dataset], *, template: str | None =
     template
         Number of the template of PS3.16 that it follows, for example ``1410``.
     """
-    item = _item("CONTAINER", name, CONTAINS, children)
-    item.ContinuityOfContent = "SEPARATE"
+    values = {"ContinuityOfContent": _kind("ContinuityOfContent", "SEPARATE")}
     if template is not None:
-        template_item = Dataset()
-        template_item.MappingResource = "DCMR"
-        template_item.TemplateIdentifier = template
-        item.ContentTemplateSequence = [template_item]
-    return item
+        values["ContentTemplateSequence"] = element("ContentTemplateSequence", [_template(template)])
+    return _item("CONTAINER", name, CONTAINS, children, **values)
 
 
-def text(name: Code, value: str, *, relationship: str = CONTAINS, language: str = "en") -> Dataset:
+def _template(number: str) -> Item:
+    return item(MappingResource="DCMR", TemplateIdentifier=number)
+
+
+def root(
+    title: Code, children: Sequence[Item], *, template: str | None = None
+) -> dict[int, RawDataElement]:
+    """The elements of a document's root container, for `pydicom.Dataset.update`."""
+    templates = {} if template is None else {"ContentTemplateSequence": [_template(template)]}
+    return raw_elements(
+        {
+            "ValueType": "CONTAINER",
+            "ConceptNameCodeSequence": [coded(title)],
+            "ContinuityOfContent": "SEPARATE",
+            "ContentSequence": children,
+            **templates,
+        }
+    )
+
+
+def text(name: Code, value: str, *, relationship: str = CONTAINS, language: str = "en") -> Item:
     """A text; control characters but line feeds become spaces, trailing blanks go.
 
     Parameters
@@ -91,12 +105,10 @@ def text(name: Code, value: str, *, relationship: str = CONTAINS, language: str 
     language
         RFC 5646 tag; said where it is not that of the document, English (PS3.16 TID 1204).
     """
-    spoken: Sequence[Dataset] = ()
+    spoken: Sequence[Item] = ()
     if language != "en":
         spoken = (code(codes.LANGUAGE, codes.language(language), relationship=HAS_CONCEPT_MOD),)
-    item = _item("TEXT", name, relationship, spoken)
-    item.TextValue = clean(value)
-    return item
+    return _item("TEXT", name, relationship, spoken, TextValue=element("TextValue", clean(value)))
 
 
 def clean(value: str) -> str:
@@ -137,53 +149,46 @@ def clean_code(code: Code) -> Code | None:
     return Code(value, scheme, clean_line(code.meaning, LONGEST_MEANING) or value[:LONGEST_MEANING])
 
 
-def code(
-    name: Code, value: Code, children: Sequence[Dataset] = (), *, relationship: str = CONTAINS
-) -> Dataset:
+def code(name: Code, value: Code, children: Sequence[Item] = (), *, relationship: str = CONTAINS) -> Item:
     """A coded value."""
-    item = _item("CODE", name, relationship, children)
-    item.ConceptCodeSequence = [coded(value)]
-    return item
+    values = {"ConceptCodeSequence": _code_sequence("ConceptCodeSequence", value)}
+    return _item("CODE", name, relationship, children, **values)
 
 
-def uid_reference(name: Code, uid: str, *, relationship: str = CONTAINS) -> Dataset:
+def uid_reference(name: Code, uid: str, *, relationship: str = CONTAINS) -> Item:
     """A UID as value."""
-    item = _item("UIDREF", name, relationship, ())
-    item.UID = uid
-    return item
+    return _item("UIDREF", name, relationship, UID=element("UID", uid))
 
 
-def person_name(name: Code, value: str, *, relationship: str = HAS_OBS_CONTEXT) -> Dataset:
+def person_name(name: Code, value: str, *, relationship: str = HAS_OBS_CONTEXT) -> Item:
     """A person's name."""
-    item = _item("PNAME", name, relationship, ())
-    item.PersonName = value
-    return item
+    return _item("PNAME", name, relationship, PersonName=element("PersonName", value))
 
 
-def number(name: Code, value: str, unit: Code, children: Sequence[Dataset] = ()) -> Dataset:
+def number(name: Code, value: str, unit: Code, children: Sequence[Item] = ()) -> Item:
     """A number with its unit; `value` is a decimal string of at most 16 characters."""
-    item = _item("NUM", name, CONTAINS, children)
-    measured = Dataset()
-    measured.NumericValue = value
-    measured.MeasurementUnitsCodeSequence = [coded(unit)]
-    item.MeasuredValueSequence = [measured]
-    return item
+    measured = {
+        "NumericValue": element("NumericValue", value),
+        "MeasurementUnitsCodeSequence": _code_sequence("MeasurementUnitsCodeSequence", unit),
+    }
+    values = {"MeasuredValueSequence": element("MeasuredValueSequence", [item_of(measured)])}
+    return _item("NUM", name, CONTAINS, children, **values)
 
 
 def image(
     ref: InstanceRef, *, name: Code | None = None, relationship: str = CONTAINS, segment: int | None = None
-) -> Dataset:
+) -> Item:
     """A reference to an image, one frame or one segment of it."""
-    item = _item("IMAGE", name, relationship, ())
-    reference = Dataset()
-    reference.ReferencedSOPClassUID = ref.sop_class_uid
-    reference.ReferencedSOPInstanceUID = ref.sop_instance_uid
+    reference: dict[str, str | bytes] = {
+        "ReferencedSOPClassUID": ref.sop_class_uid,
+        "ReferencedSOPInstanceUID": ref.sop_instance_uid,
+    }
     if ref.frame_number is not None:
-        reference.ReferencedFrameNumber = ref.frame_number
+        reference["ReferencedFrameNumber"] = str(ref.frame_number)
     if segment is not None:
-        reference.ReferencedSegmentNumber = segment
-    item.ReferencedSOPSequence = [reference]
-    return item
+        reference["ReferencedSegmentNumber"] = segment.to_bytes(2, "little")
+    references = element("ReferencedSOPSequence", [item(**reference)])
+    return _item("IMAGE", name, relationship, ReferencedSOPSequence=references)
 
 
 def coordinates(
@@ -193,7 +198,7 @@ def coordinates(
     ref: InstanceRef,
     *,
     relationship: str = CONTAINS,
-) -> Dataset:
+) -> Item:
     """Spatial coordinates on one image.
 
     Parameters
@@ -203,10 +208,14 @@ def coordinates(
     points_px
         (n, 2), (column, row), 0.0 = outer corner of the first pixel; a closed line repeats its first point.
     """
-    item = _item("SCOORD", name, relationship, (image(ref, relationship=SELECTED_FROM),))
-    item.GraphicType = graphic_type
-    item.GraphicData = [float(x) for x in np.asarray(points_px, dtype=np.float32).ravel()]
-    return item
+    return _item(
+        "SCOORD",
+        name,
+        relationship,
+        (image(ref, relationship=SELECTED_FROM),),
+        GraphicType=element("GraphicType", graphic_type),
+        GraphicData=element("GraphicData", np.asarray(points_px, dtype="<f4").tobytes()),
+    )
 
 
 def decimal_string(value: float, *, whole: int | None = None, decimals: int = 3) -> str:

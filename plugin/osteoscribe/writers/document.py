@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from io import BytesIO
 
 from pydicom import Dataset, dcmwrite
+from pydicom.charset import convert_encodings
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
@@ -15,7 +16,7 @@ from osteoscribe.core.report import Predecessor, Report
 from osteoscribe.writers import modules, uids
 from osteoscribe.writers.content import coded
 from osteoscribe.writers.copying import copy_attributes, copy_patient_and_study, quiet
-from osteoscribe.writers.encoded import encoded_elements, encoded_item
+from osteoscribe.writers.encoded import Item, item, raw_elements
 
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 COMPREHENSIVE_SR = "1.2.840.10008.5.1.4.1.1.88.33"
@@ -25,10 +26,7 @@ MANUFACTURER = "Osteoscribe project"
 MODEL_NAME = "Osteoscribe"
 IMPLEMENTATION_CLASS_UID = UID(uids.derived_uid("implementation class"))
 IMPLEMENTATION_VERSION_NAME = "OSTEOSCRIBE"
-
-
-REFERENCED_SOP_CLASS_UID = 0x00081150
-REFERENCED_SOP_INSTANCE_UID = 0x00081155
+CHARACTER_SET = "ISO_IR 192"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +72,17 @@ def new_document(
         _describe_document(ds, report, context)
     _cite_evidence(ds, evidence)
     if report.predecessor is not None and kind.series_kind == "report":
-        ds.PredecessorDocumentsSequence = _hierarchy((_as_evidence(report.predecessor),))
+        predecessor = _hierarchy((_as_evidence(report.predecessor),))
+        ds.update(raw_elements({"PredecessorDocumentsSequence": predecessor}))
     return ds
 
 
 def new_object(report: Report, context: Dataset, kind: DocumentKind) -> Dataset:
     """What documents and pictures share: patient, study, series, equipment, times."""
     ds = Dataset()
-    ds.SpecificCharacterSet = "ISO_IR 192"
+    ds.SpecificCharacterSet = CHARACTER_SET
+    # What is encoded already is written as it is: pydicom would decode it, and encode it again.
+    ds.set_original_encoding(False, True, convert_encodings(CHARACTER_SET))
     with quiet():
         copy_patient_and_study(context, ds)
         _identify(ds, report, kind)
@@ -120,7 +121,7 @@ def _describe_equipment(ds: Dataset, report: Report, context: Dataset) -> None:
     ds.DeviceSerialNumber = serial_number(report)
     ds.ContentQualification = "RESEARCH"
     own = Dataset()
-    own.PurposeOfReferenceCodeSequence = [coded(codes.PROCESSING_EQUIPMENT)]
+    own.update(raw_elements({"PurposeOfReferenceCodeSequence": [coded(codes.PROCESSING_EQUIPMENT)]}))
     own.Manufacturer = MANUFACTURER
     own.ManufacturerModelName = MODEL_NAME
     own.SoftwareVersions = report.software_version
@@ -129,7 +130,7 @@ def _describe_equipment(ds: Dataset, report: Report, context: Dataset) -> None:
     own.ContributionDateTime = report.accepted_at.strftime("%Y%m%d%H%M%S.%f%z")[:26]
     own.ContributionDescription = f"Rule table {report.table_id} {report.table_version}"[:1024]
     scanner = Dataset()
-    scanner.PurposeOfReferenceCodeSequence = [coded(codes.ACQUISITION_EQUIPMENT)]
+    scanner.update(raw_elements({"PurposeOfReferenceCodeSequence": [coded(codes.ACQUISITION_EQUIPMENT)]}))
     copy_attributes(context, scanner, modules.EQUIPMENT)
     if "Manufacturer" not in scanner:
         scanner.Manufacturer = ""
@@ -183,44 +184,35 @@ def _requests(ds: Dataset, context: Dataset) -> list[Dataset]:
 def _cite_evidence(ds: Dataset, evidence: Sequence[EvidenceRef]) -> None:
     current = [ref for ref in evidence if ref.study_instance_uid == ds.StudyInstanceUID]
     other = [ref for ref in evidence if ref.study_instance_uid != ds.StudyInstanceUID]
-    if current:
-        ds.CurrentRequestedProcedureEvidenceSequence = _hierarchy(current)
-    if other:
-        ds.PertinentOtherEvidenceSequence = _hierarchy(other)
+    for keyword, refs in (
+        ("CurrentRequestedProcedureEvidenceSequence", current),
+        ("PertinentOtherEvidenceSequence", other),
+    ):
+        if refs:
+            ds.update(raw_elements({keyword: _hierarchy(refs)}))
 
 
-def _hierarchy(refs: Iterable[EvidenceRef]) -> list[Dataset]:
+def _hierarchy(refs: Iterable[EvidenceRef]) -> list[Item]:
     """Hierarchical SOP Instance Reference Macro (PS3.3 table C.17-3); each instance once, in order."""
     studies: dict[str, dict[str, dict[str, str]]] = {}
     for ref in refs:
         series = studies.setdefault(ref.study_instance_uid, {}).setdefault(ref.series_instance_uid, {})
         series.setdefault(ref.sop_instance_uid, ref.sop_class_uid)
-    items = []
-    for study_uid, series_by_uid in studies.items():
-        item = Dataset()
-        item.ReferencedSeriesSequence = [_series(uid, sops) for uid, sops in series_by_uid.items()]
-        item.StudyInstanceUID = study_uid
-        items.append(item)
-    return items
+    return [
+        item(
+            ReferencedSeriesSequence=[_series(uid, sops) for uid, sops in series_by_uid.items()],
+            StudyInstanceUID=study_uid,
+        )
+        for study_uid, series_by_uid in studies.items()
+    ]
 
 
-def _series(series_instance_uid: str, sop_classes: dict[str, str]) -> Dataset:
-    item = Dataset()
-    item.SeriesInstanceUID = series_instance_uid
-    references = []
-    for sop_instance_uid, sop_class_uid in sop_classes.items():
-        references.append(_reference(sop_class_uid, sop_instance_uid))
-    item.ReferencedSOPSequence = references
-    return item
-
-
-def _reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
-    """One item of a Referenced SOP Sequence."""
-    values = {
-        REFERENCED_SOP_CLASS_UID: ("UI", sop_class_uid),
-        REFERENCED_SOP_INSTANCE_UID: ("UI", sop_instance_uid),
-    }
-    return encoded_item(encoded_elements(values))
+def _series(series_instance_uid: str, sop_classes: dict[str, str]) -> Item:
+    references = [
+        item(ReferencedSOPClassUID=sop_class_uid, ReferencedSOPInstanceUID=sop_instance_uid)
+        for sop_instance_uid, sop_class_uid in sop_classes.items()
+    ]
+    return item(ReferencedSOPSequence=references, SeriesInstanceUID=series_instance_uid)
 
 
 def encode(ds: Dataset) -> bytes:

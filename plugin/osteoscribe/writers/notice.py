@@ -51,7 +51,5 @@ def build_notice(
         left_out = "\n".join(wording.ignored_line(ignored) for ignored in report.ignored)
         items.append(content.text(codes.LEFT_OUT, left_out))
     items.append(content.text(codes.COMMENT, wording.DISCLAIMER))
-    root = content.container(codes.NOTICE, [*items, *context_items])
-    del root.RelationshipType
-    ds.update(root)
+    ds.update(content.root(codes.NOTICE, [*items, *context_items]))
     return ds

@@ -24,6 +24,7 @@ from osteoscribe.writers.document import (
     new_document,
     serial_number,
 )
+from osteoscribe.writers.encoded import Item
 from osteoscribe.writers.profiles import STANDARD, Profile
 
 SERIES_NUMBER = 9801
@@ -81,9 +82,7 @@ def build_sr(
         _imaging_measurements(report, profile),
         _qualitative_evaluations(report),
     ]
-    root = content.container(codes.IMAGING_MEASUREMENT_REPORT, children, template="1500")
-    del root.RelationshipType
-    ds.update(root)
+    ds.update(content.root(codes.IMAGING_MEASUREMENT_REPORT, children, template="1500"))
     return ds
 
 
@@ -116,7 +115,7 @@ def side_of(lesion: Lesion) -> Code | None:
     return content.clean_code(side) if side else None
 
 
-def observation_context(report: Report, persons: Sequence[str]) -> list[Dataset]:
+def observation_context(report: Report, persons: Sequence[str]) -> list[Item]:
     """Language, the persons who marked, and this device (TID 1204, 1002, 1003, 1004)."""
     relationship = content.HAS_OBS_CONTEXT
     items = [content.code(codes.LANGUAGE, codes.ENGLISH, relationship=content.HAS_CONCEPT_MOD)]
@@ -135,12 +134,12 @@ def observation_context(report: Report, persons: Sequence[str]) -> list[Dataset]
     return items
 
 
-def _person(name: str) -> list[Dataset]:
+def _person(name: str) -> list[Item]:
     kind = content.code(codes.OBSERVER_TYPE, codes.PERSON, relationship=content.HAS_OBS_CONTEXT)
     return [kind, content.person_name(codes.PERSON_OBSERVER_NAME, name)]
 
 
-def _procedure_reported(ds: Dataset) -> Dataset:
+def _procedure_reported(ds: Dataset) -> Item:
     """The first procedure that the CT names, else CT without body region; TID 1500 has room for one."""
     stated = (
         content.clean_code(Code(*(str(item.get(keyword) or "") for keyword in _CODE)))
@@ -151,7 +150,7 @@ def _procedure_reported(ds: Dataset) -> Dataset:
     return content.code(codes.PROCEDURE_REPORTED, procedure, relationship=content.HAS_CONCEPT_MOD)
 
 
-def _image_library(report: Report) -> Dataset:
+def _image_library(report: Report) -> Item:
     """Only the slices that carry a region: a library of all slices buries the result."""
     images = dict.fromkeys(finding.lesion.image for finding in report.findings)
     modality = content.code(codes.MODALITY, codes.COMPUTED_TOMOGRAPHY, relationship=content.HAS_ACQ_CONTEXT)
@@ -159,7 +158,7 @@ def _image_library(report: Report) -> Dataset:
     return content.container(codes.IMAGE_LIBRARY, [group])
 
 
-def _imaging_measurements(report: Report, profile: Profile) -> Dataset:
+def _imaging_measurements(report: Report, profile: Profile) -> Item:
     items = _algorithm(report)
     for number, finding in enumerate(report.findings):
         identifier = profile.tracking_identifier if number == 0 else ""
@@ -167,7 +166,7 @@ def _imaging_measurements(report: Report, profile: Profile) -> Dataset:
     return content.container(codes.IMAGING_MEASUREMENTS, items)
 
 
-def _algorithm(report: Report) -> list[Dataset]:
+def _algorithm(report: Report) -> list[Item]:
     """TID 4019, once for the whole report."""
     table = f"rule table {report.table_id} {report.table_version}, SHA-256 {report.table_sha256}"
     return [
@@ -182,7 +181,7 @@ def _algorithm(report: Report) -> list[Dataset]:
     ]
 
 
-def _groups(finding: Finding, profile: Profile, identifier: str, report: Report) -> list[Dataset]:
+def _groups(finding: Finding, profile: Profile, identifier: str, report: Report) -> list[Item]:
     """The group of a lesion, and for a mark from a SEG a second one that refers to the segment.
 
     HU and volume stand in one of them, never in both: viewers add groups of the same tracking UID together.
@@ -222,7 +221,7 @@ def segment_number(lesion: Lesion) -> int | None:
     return int(match[1]) if is_segment and match else None
 
 
-def _identity(finding: Finding, identifier: str) -> list[Dataset]:
+def _identity(finding: Finding, identifier: str) -> list[Item]:
     lesion = finding.lesion
     is_sclerotic = finding.facts.facts.density is Density.SCLEROTIC
     side = side_of(lesion)
@@ -242,7 +241,7 @@ def _identity(finding: Finding, identifier: str) -> list[Dataset]:
     ]
 
 
-def _axes(lesion: Lesion) -> list[Dataset]:
+def _axes(lesion: Lesion) -> list[Item]:
     size = lesion.size
     if isinstance(size, NotMeasurable):
         return []
@@ -255,7 +254,7 @@ def _axes(lesion: Lesion) -> list[Dataset]:
     return items
 
 
-def _caliper_lines(lesion: Lesion) -> list[Dataset]:
+def _caliper_lines(lesion: Lesion) -> list[Item]:
     """The drawn lengths, as what the axes are inferred from (TID 300)."""
     region = lesion.placement.on_ct
     if region.kind is not RegionKind.CALIPER or lesion.outline is None:
@@ -285,7 +284,7 @@ def image_coordinates(outline: Outline, *, closed: bool) -> np.ndarray[tuple[int
     return np.vstack([points, points[:1]]) if closed else points
 
 
-def _volume(lesion: Lesion) -> list[Dataset]:
+def _volume(lesion: Lesion) -> list[Item]:
     size = lesion.size
     if not isinstance(size, Size) or size.volume_mm3 is None:
         return []
@@ -296,7 +295,7 @@ def _volume(lesion: Lesion) -> list[Dataset]:
     return [content.number(codes.VOLUME, volume, codes.CUBIC_MILLIMETRE, [method])]
 
 
-def _intensity(lesion: Lesion) -> list[Dataset]:
+def _intensity(lesion: Lesion) -> list[Item]:
     """HU, then the longest 3D diameter and the count: OHIF shows the first five values of a lesion."""
     items = []
     intensity, size = lesion.intensity, lesion.size
@@ -328,7 +327,7 @@ def voxel_count(lesion: Lesion) -> int:
     return int(np.count_nonzero(lesion.placement.on_ct.mask))
 
 
-def _evaluations(finding: Finding, profile: Profile) -> list[Dataset]:
+def _evaluations(finding: Finding, profile: Profile) -> list[Item]:
     """Category, size band, every input of the rule (unknown ones too), sentence and recommendation."""
     facts = finding.facts.facts
     items = [
@@ -353,7 +352,7 @@ def has_image_region(lesion: Lesion) -> bool:
     return lesion.outline is not None and lesion.placement.on_ct.kind is not RegionKind.CALIPER
 
 
-def _region(lesion: Lesion) -> list[Dataset]:
+def _region(lesion: Lesion) -> list[Item]:
     if lesion.outline is None or not has_image_region(lesion):
         return []
     is_point = lesion.placement.on_ct.kind is RegionKind.POINT
@@ -362,7 +361,7 @@ def _region(lesion: Lesion) -> list[Dataset]:
     return [content.coordinates(codes.IMAGE_REGION, graphic_type, points, lesion.image)]
 
 
-def reference_items(report: Report) -> list[Dataset]:
+def reference_items(report: Report) -> list[Item]:
     """What is shown of known metastases for reference only: earlier measurements, and the panel."""
     courses = [(f.lesion, f.lesion.serial) for f in report.findings if f.lesion.serial is not None]
     items = [content.text(codes.SERIAL, wording.serial(lesion, course)) for lesion, course in courses]
@@ -371,7 +370,7 @@ def reference_items(report: Report) -> list[Dataset]:
     return items
 
 
-def _qualitative_evaluations(report: Report) -> Dataset:
+def _qualitative_evaluations(report: Report) -> Item:
     categories = dict.fromkeys(finding.decision.rule_id for finding in report.findings)
     items = [content.code(codes.MANAGEMENT_CATEGORY, codes.management_category(rule)) for rule in categories]
     items += [content.text(codes.WHY, wording.why(finding, report)) for finding in report.findings]

@@ -1,0 +1,182 @@
+"""All benchmarks with one command.
+
+    python -m tests.benchmarks [--short] [--only NAME ...] [--out FOLDER]
+        [--pyradiomics PYTHON] [--mirp PYTHON]
+
+Each is a module of this folder with ``run(short) -> dict``, ``tables(result) -> str`` (Markdown) and, where
+it has them, ``goals(result) -> list[Goal]`` and ``plots(result, folder)``. Each runs in a process of its own
+within a time limit; one that fails or takes too long is said, and the others go on. The tables go to standard
+output and, without ``--short`` or with ``--out``, to FOLDER/performance.md (docs); what was found goes to
+FOLDER/performance/NAME.json, pictures to FOLDER/pictures. No timing makes this fail, an exception does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+from tests.benchmarks.machine import PEERS, machine, versions
+from tests.benchmarks.page import Goal, Measured, conditions, goals_table, put
+
+PROJECT = Path(__file__).parents[2]
+LIMITS_S = {
+    "reception": (260, 40),
+    "latency": (120, 30),
+    "straightforward": (120, 30),
+    "marks": (60, 15),
+    "series_length": (60, 15),
+    "measuring": (150, 25),
+    "reporting": (60, 15),
+    "sending": (60, 20),
+    "scale": (60, 15),
+}
+"""The benchmarks in order, and how long each may take in full and in short, in seconds."""
+BUDGET_S = (14 * 60, 4 * 60)
+
+
+def main() -> int:
+    arguments = _arguments()
+    for name in PEERS:
+        if given := getattr(arguments, name.lower()):
+            os.environ[f"BENCHMARK_{name.upper()}"] = given
+    names = [name for name in LIMITS_S if name in (arguments.only or LIMITS_S)]
+    end = time.monotonic() + BUDGET_S[arguments.short]
+    found, failed = {}, {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for number, name in enumerate(names, start=1):
+            limit_s = min(LIMITS_S[name][arguments.short], end - time.monotonic())
+            _say(f"[{number}/{len(names)}] {name}, at most {limit_s:.0f} s")
+            said = _run(name, Path(scratch) / f"{name}.json", arguments, limit_s)
+            if isinstance(said, Measured):
+                found[name] = said
+            else:
+                failed[name] = said
+            _say(
+                f"[{number}/{len(names)}] {name}: "
+                + (said if isinstance(said, str) else f"{said.seconds:.0f} s")
+            )
+    for name, measured in found.items():
+        sys.stdout.write(f"\n## {name}\n{_module(name).tables(measured.result)}\n")
+    if arguments.out or not arguments.short:
+        _write(arguments.out or PROJECT / "docs", found, failed)
+    for name, said in failed.items():
+        _say(f"{name}: {said}")
+    return int(any(said.startswith("failed") for said in failed.values()))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").split("\n")[0], prog="python -m tests.benchmarks"
+    )
+    parser.add_argument("--short", action="store_true", help="few rounds, small inputs: that all of it runs")
+    parser.add_argument("--only", nargs="+", choices=list(LIMITS_S), metavar="NAME", help=", ".join(LIMITS_S))
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where performance.md lies (docs)")
+    for name in PEERS:
+        parser.add_argument(f"--{name.lower()}", metavar="PYTHON", help=f"interpreter that has {name}")
+    return parser.parse_args()
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def _module(name: str) -> ModuleType:
+    return import_module(f"tests.benchmarks.{name}")
+
+
+def _run(name: str, file: Path, arguments: argparse.Namespace, limit_s: float) -> Measured | str:
+    """Run one benchmark in a process group of its own; say in words why there is no result."""
+    if find_spec(f"tests.benchmarks.{name}") is None:
+        return "not here"
+    if limit_s < 5:
+        return "left out: no time was left"
+    before, start = machine(), time.monotonic()
+    command = [sys.executable, "-m", "tests.benchmarks.one", name, str(file)] + ["--short"] * arguments.short
+    path = os.pathsep.join([str(PROJECT / "plugin"), str(PROJECT)])
+    process = subprocess.Popen(
+        command,
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": path},
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        start_new_session=True,
+    )
+    try:
+        status = process.wait(limit_s)
+    except subprocess.TimeoutExpired:
+        status = None
+    finally:
+        _end_group(process)
+    if status is None:
+        return f"stopped after {limit_s:.0f} s"
+    if status or not file.exists():
+        return f"failed with status {status}"
+    return Measured(
+        name=name,
+        result=json.loads(file.read_text()),
+        machine=before,
+        versions=versions(),
+        command=_command(arguments, name),
+        date=datetime.now(UTC).date().isoformat(),
+        seconds=time.monotonic() - start,
+    )
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a benchmark and whatever it started and left."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _command(arguments: argparse.Namespace, name: str) -> str:
+    words = ["python -m tests.benchmarks"]
+    words += ["--short"] * arguments.short
+    words += [f"--only {name}"]
+    words += [f"--{peer.lower()} PYTHON" for peer in PEERS if getattr(arguments, peer.lower())]
+    return " ".join(words)
+
+
+def _write(folder: Path, found: dict[str, Measured], failed: dict[str, str]) -> None:
+    """Write the page: new parts where there are, all goals from what is on record."""
+    page, record = folder / "performance.md", folder / "performance"
+    parts = {}
+    for name, measured in found.items():
+        measured.save(record)
+        parts[name] = f"{_module(name).tables(measured.result).strip()}\n\n{conditions(measured)}"
+        if hasattr(_module(name), "plots"):
+            (folder / "pictures").mkdir(parents=True, exist_ok=True)
+            _module(name).plots(measured.result, folder / "pictures")
+    for name, said in failed.items():
+        if not (record / f"{name}.json").exists() and said != "not here":
+            parts[name] = f"Not measured: {said}."
+    parts["goals"] = goals_table(_goals(record))
+    text = page.read_text(encoding="utf-8") if page.exists() else "# Performance\n"
+    page.write_text(put(text, parts), encoding="utf-8")
+    _say(f"wrote {page}")
+
+
+def _goals(record: Path) -> list[Goal]:
+    found: list[Goal] = []
+    for name in LIMITS_S:
+        path = record / f"{name}.json"
+        if path.exists() and find_spec(f"tests.benchmarks.{name}") and hasattr(_module(name), "goals"):
+            found += _module(name).goals(Measured.load(path).result)
+    return sorted(found, key=lambda one: one.number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

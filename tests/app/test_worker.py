@@ -32,6 +32,9 @@ class Recorder:
     def submit_delivery(self, key: str, destination: str, round_: int) -> None:
         self.deliveries.append((key, destination, round_))
 
+    def submit_proof(self, key: str, destination: str, question: str) -> None:
+        self.questions.append(question)
+
     def submit_commitment(self, key: str, destination: str, question: str) -> None:
         self.questions.append(question)
 

@@ -45,6 +45,7 @@ engine = DurableEngine(
     measure=measure,
     deliver=deliver,
     ask_commitment=lambda key, destination: note(f"ask {key} {destination}"),
+    prove=lambda key, destination: note(f"prove {key} {destination}"),
 )
 engine.start()
 for key in sys.argv[2:]:

@@ -6,15 +6,16 @@ import dataclasses
 import email
 import email.policy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
 
+from osteoscribe.app.ports import EncodedObject, StoreReply
+from osteoscribe.app.settings import Destination
 from osteoscribe.errors import BusyError, PeerError, RefusedError, SetupError
-from osteoscribe.net.exchange import Endpoint
 from osteoscribe.net.stow import StowSender
 from tests.conftest import Program
 from tests.fakes.orthanc import DICOMWEB, HTTP_PORT, inside, network_namespace, running_orthanc
@@ -25,9 +26,17 @@ ONE, TWO = report_object(1), report_object(2)
 UID_1, UID_2 = ONE.sop_instance_uid, TWO.sop_instance_uid
 
 
-def sender(server: WebServer, *, scheme: str = "http", timeout_s: float = 5.0, **more: str) -> StowSender:
-    url = f"{scheme}://127.0.0.1:{server.port}/dicom-web"
-    return StowSender(lambda _name: Endpoint(url=url, timeout_s=timeout_s, **more))
+def send(
+    server: WebServer,
+    objects: Sequence[EncodedObject],
+    *,
+    scheme: str = "http",
+    host: str = "127.0.0.1",
+    timeout_s: float = 5.0,
+    **more: str,
+) -> tuple[StoreReply, ...]:
+    destination = Destination(name="web", url=f"{scheme}://{host}:{server.port}/dicom-web", **more)
+    return StowSender(timeout_s=timeout_s).send(destination, objects)
 
 
 @pytest.mark.slow
@@ -42,12 +51,12 @@ def test_a_real_archive_keeps_what_it_can_use_once_and_says_what_it_cannot(
         network_namespace() as prefix,
         running_orthanc(*programs, prefix, tmp_path / "orthanc", plugins=[str(DICOMWEB)]) as orthanc,
     ):
-        endpoint = Endpoint(url=f"http://127.0.0.1:{HTTP_PORT}/dicom-web", timeout_s=10)
-        one = StowSender(lambda _name: endpoint)
+        url = f"http://127.0.0.1:{HTTP_PORT}"
+        one, there = StowSender(timeout_s=10), Destination(url=f"{url}/dicom-web")
         for _ in range(2):
-            replies = inside(prefix, lambda: one.send("web", [ONE, TWO]))
+            replies = inside(prefix, lambda: one.send(there, [ONE, TWO]))
             assert [reply.status for reply in replies] == [0, 0], "a duplicate is no failure"
-        mixed = inside(prefix, lambda: one.send("web", [broken, report_object(4), report_object(5)]))
+        mixed = inside(prefix, lambda: one.send(there, [broken, report_object(4), report_object(5)]))
         assert [(reply.status, reply.code) for reply in mixed] == [
             (None, "peer.http-refused"),
             (0, ""),
@@ -55,14 +64,14 @@ def test_a_real_archive_keeps_what_it_can_use_once_and_says_what_it_cannot(
         ]
         kept = {found["MainDicomTags"]["SOPInstanceUID"] for found in orthanc.find("Instance")}
         assert kept == {report_object(number).sop_instance_uid for number in (1, 2, 4, 5)}
-        endpoint = dataclasses.replace(endpoint, url=f"http://127.0.0.1:{HTTP_PORT}/no-such-service")
+        there = Destination(url=f"{url}/no-such-service")
         with pytest.raises(RefusedError, match=r"peer.http-refused.*HTTP 404"):
-            inside(prefix, lambda: one.send("web", [ONE]))
+            inside(prefix, lambda: one.send(there, [ONE]))
 
 
 def test_one_request_holds_each_object_as_a_dicom_file(tmp_path: Path) -> None:
     with web_server(lambda _request: answer(200, store_response([UID_1, UID_2]))) as server:
-        replies = sender(server).send("web", [ONE, TWO])
+        replies = send(server, [ONE, TWO])
     assert [reply.status for reply in replies] == [0, 0]
     (request,) = server.requests
     assert request.line == "POST /dicom-web/studies HTTP/1.1"
@@ -76,7 +85,7 @@ def test_one_request_holds_each_object_as_a_dicom_file(tmp_path: Path) -> None:
 def test_each_object_gets_the_status_that_the_answer_states() -> None:
     body = store_response(warned={UID_1: 0xB006}, failed={UID_2: 0xA900})
     with web_server(lambda _request: answer(202, body)) as server:
-        replies = sender(server).send("web", [ONE, TWO])
+        replies = send(server, [ONE, TWO])
     assert [reply.status for reply in replies] == [0xB006, 0xA900]
 
 
@@ -93,7 +102,7 @@ def test_an_answer_in_xml_is_understood() -> None:
         "</NativeDicomModel>"
     )
     with web_server(lambda _request: answer(409, body.encode(), "application/dicom+xml")) as server:
-        replies = sender(server).send("web", [ONE, TWO])
+        replies = send(server, [ONE, TWO])
     assert [reply.status for reply in replies] == [0, 0x0122]
 
 
@@ -110,7 +119,7 @@ def test_an_answer_in_xml_is_understood() -> None:
 )
 def test_an_object_of_which_the_answer_says_nothing_is_not_stored(body: bytes) -> None:
     with web_server(lambda _request: answer(200, body)) as server:
-        (reply,) = sender(server).send("web", [ONE])
+        (reply,) = send(server, [ONE])
     assert (reply.status, reply.code, reply.passing) == (None, "peer.no-word", True)
 
 
@@ -133,7 +142,7 @@ def test_an_answer_that_cannot_be_read_is_an_error_to_try_again(body: bytes, med
         web_server(lambda _request: answer(200, body, media_type)) as server,
         pytest.raises(PeerError, match=r"peer.answer-unreadable") as caught,
     ):
-        sender(server).send("web", [ONE])
+        send(server, [ONE])
     assert not isinstance(caught.value, RefusedError)
 
 
@@ -143,7 +152,7 @@ def test_what_cannot_get_better_by_itself_is_refused_for_good(status: int) -> No
         web_server(lambda _request: answer(status)) as server,
         pytest.raises(RefusedError, match=rf"peer.http-refused.*HTTP {status}"),
     ):
-        sender(server).send("web", [ONE, TWO])
+        send(server, [ONE, TWO])
     assert len(server.requests) == 1
 
 
@@ -161,7 +170,7 @@ def test_a_busy_server_says_how_long_it_wants_to_be_left_alone(header: str, expe
         web_server(lambda _request: answer(503, headers=[header])) as server,
         pytest.raises(BusyError, match=r"peer.http-error.*HTTP 503") as caught,
     ):
-        sender(server).send("web", [ONE])
+        send(server, [ONE])
     assert caught.value.retry_after_s == expected
 
 
@@ -171,7 +180,7 @@ def test_what_may_get_better_by_itself_is_tried_again(status: int) -> None:
         web_server(lambda _request: answer(status, headers=["Retry-After: soon"])) as server,
         pytest.raises(PeerError) as caught,
     ):
-        sender(server, timeout_s=1.0).send("web", [ONE])
+        send(server, [ONE], timeout_s=1.0)
     assert not isinstance(caught.value, (RefusedError, BusyError))
 
 
@@ -184,7 +193,7 @@ def test_a_redirect_is_not_followed_and_the_token_goes_nowhere(tmp_path: Path, s
             web_server(lambda _request: answer(status, headers=[there])) as server,
             pytest.raises(RefusedError, match=r"peer.redirected"),
         ):
-            sender(server, token_file=str(tmp_path / "token")).send("web", [ONE])
+            send(server, [ONE], token_file=str(tmp_path / "token"))
         assert server.requests[0].headers["authorization"] == "Bearer secret-token"
         assert other.requests == []
 
@@ -197,7 +206,7 @@ def test_a_token_that_is_none_sends_nothing(tmp_path: Path, content: bytes | Non
         web_server(lambda _request: answer(200)) as server,
         pytest.raises(SetupError, match=r"settings.token-unreadable") as caught,
     ):
-        sender(server, token_file=str(tmp_path / "token")).send("web", [ONE])
+        send(server, [ONE], token_file=str(tmp_path / "token"))
     assert server.requests == []
     assert "Evil" not in str(caught.value)
 
@@ -210,7 +219,7 @@ def test_a_batch_that_is_too_large_is_sent_in_halves() -> None:
 
     objects = [report_object(number) for number in range(1, 6)]
     with web_server(at_most_one) as server:
-        replies = sender(server).send("web", objects)
+        replies = send(server, objects)
     assert [reply.status for reply in replies] == [0] * 5
     assert [reply.sop_instance_uid for reply in replies] == [one.sop_instance_uid for one in objects]
 
@@ -243,7 +252,7 @@ def test_a_server_that_breaks_the_protocol_is_an_error_to_try_again(
         web_server(lambda _request: make()) as server,
         pytest.raises(PeerError, match=code),
     ):
-        sender(server, timeout_s=0.5).send("web", [ONE])
+        send(server, [ONE], timeout_s=0.5)
     assert caplog.text == ""
 
 
@@ -251,25 +260,23 @@ def test_nobody_there_and_a_silent_server_are_told_apart() -> None:
     with web_server(lambda _request: []) as server:
         pass
     with pytest.raises(PeerError, match=r"peer.unreachable"):
-        sender(server).send("web", [ONE])
+        send(server, [ONE])
     with (
         web_server(lambda _request: [b"", *([b""] * 8)]) as server,
         pytest.raises(PeerError, match=r"peer.silent"),
     ):
-        sender(server, timeout_s=0.3).send("web", [ONE])
+        send(server, [ONE], timeout_s=0.3)
 
 
 def test_only_a_certificate_that_is_trusted_for_the_host_is(tmp_path: Path, program: Program) -> None:
     trusted, context = certificate(program("openssl"), tmp_path)
     with web_server(lambda _request: answer(200, store_response([UID_1])), context) as server:
         with pytest.raises(PeerError, match=r"peer.tls.*self.signed"):
-            sender(server, scheme="https").send("web", [ONE])
+            send(server, [ONE], scheme="https")
         assert server.requests == []
-        (reply,) = sender(server, scheme="https", ca_file=str(trusted)).send("web", [ONE])
+        (reply,) = send(server, [ONE], scheme="https", ca_file=str(trusted))
         assert reply.status == 0
-        url = f"https://localhost:{server.port}"
-        stranger = StowSender(lambda _name: Endpoint(url=url, ca_file=str(trusted)))
         with pytest.raises(PeerError, match=r"peer.tls"):
-            stranger.send("web", [ONE])
+            send(server, [ONE], scheme="https", host="localhost", ca_file=str(trusted))
         with pytest.raises(SetupError, match=r"settings.ca-unreadable"):
-            sender(server, scheme="https", ca_file=str(tmp_path / "none")).send("web", [ONE])
+            send(server, [ONE], scheme="https", ca_file=str(tmp_path / "none"))

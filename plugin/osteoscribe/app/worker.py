@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from osteoscribe.app.plan import PlanLedger, plan
-from osteoscribe.app.ports import Delivery
+from osteoscribe.app.ports import Delivery, Proof
 from osteoscribe.app.settings import JobSettings
 from osteoscribe.core.report import Problem
 
@@ -42,6 +42,10 @@ class RoundJobLedger(Protocol):
         """Stored deliveries whose commitment is to be asked for now."""
         ...
 
+    def due_proofs(self, now: datetime) -> tuple[Proof, ...]:
+        """Proofs whose next look is due."""
+        ...
+
     def fail(self, key: str, problem: Problem, now: datetime) -> None:
         """Park a job that cannot be measured, with its reason."""
         ...
@@ -60,6 +64,10 @@ class Engine(Protocol):
 
     def submit_commitment(self, key: str, destination: str, question: str) -> None:
         """Have a destination asked for commitment."""
+        ...
+
+    def submit_proof(self, key: str, destination: str, question: str) -> None:
+        """Have a destination queried whether it has what it stored."""
         ...
 
     def given_up_jobs(self) -> tuple[tuple[str, int], ...]:
@@ -123,6 +131,12 @@ class Rounds:
             name = ("commitment", one.job_key, one.destination, question)
             if name not in self._submitted:
                 self._engine.submit_commitment(one.job_key, one.destination, question)
+                self._submitted.add(name)
+        for proof in self._jobs.due_proofs(now):
+            question = f"{proof.round}.{proof.looks}"
+            name = ("proof", proof.job_key, proof.destination, question)
+            if name not in self._submitted:
+                self._engine.submit_proof(proof.job_key, proof.destination, question)
                 self._submitted.add(name)
         return len(self._submitted) - before
 

@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
+from osteoscribe.app.assure import ask_commitment, prove
 from osteoscribe.app.bugs import trace_of
+from osteoscribe.app.deliver import deliver
 from osteoscribe.app.ports import Pipeline
 from osteoscribe.app.settings import Settings
-from osteoscribe.app.work import ask_commitment, deliver, measure
+from osteoscribe.app.work import measure
 from osteoscribe.app.worker import Rounds
 from osteoscribe.core.delivery import Patience
 from osteoscribe.core.series import ReadBytes
@@ -95,7 +97,10 @@ def run_worker(settings: Settings, number: int, control: Connection) -> None:
 def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine]:
     from osteoscribe.engine.dbos import DurableEngine
     from osteoscribe.net.commitment import CommitmentAsker
+    from osteoscribe.net.query import QueryProver
     from osteoscribe.net.scu import StoreSender
+    from osteoscribe.net.senders import Senders
+    from osteoscribe.net.stow import StowSender
 
     folder = open_folder(settings.store)
     # Held to the end of the process: two workers of one number would run each step twice.
@@ -103,10 +108,14 @@ def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine
     database = open_database(folder.ledger_url)
     segments = SegmentStore(folder.segments)
     jobs = JobTable(database)
-    sender = StoreSender(ae_title=settings.node.ae_title, timeout_s=settings.delivery.timeout_s)
+    ae_title, timeout_s = settings.node.ae_title, settings.delivery.timeout_s
+    sender = Senders(
+        dimse=StoreSender(ae_title=ae_title, timeout_s=timeout_s), web=StowSender(timeout_s=timeout_s)
+    )
+    prover = QueryProver(ae_title=ae_title, timeout_s=timeout_s)
     committer = CommitmentAsker(
-        ae_title=settings.node.ae_title,
-        timeout_s=settings.delivery.timeout_s,
+        ae_title=ae_title,
+        timeout_s=timeout_s,
         take=lambda report: jobs.take_commitment(report, utc_now()),
     )
     pipeline = open_pipeline(settings, segments.read_bytes)
@@ -117,6 +126,7 @@ def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine
         refusals=settings.delivery.refusals,
         commitment_wait_s=settings.delivery.commitment_wait_h * 3600,
         commitment_asks=settings.delivery.commitment_asks,
+        proof_wait_s=settings.delivery.proof_wait_h * 3600,
     )
 
     def measure_job(key: str) -> float | None:
@@ -156,12 +166,25 @@ def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine
             now=utc_now,
         )
 
+    def prove_delivery(key: str, destination: str) -> float | None:
+        return prove(
+            key,
+            destination,
+            destination_named=settings.destination_named,
+            ledger=jobs,
+            prover=prover,
+            read=segments.read_bytes,
+            patience=patience,
+            now=utc_now,
+        )
+
     engine = DurableEngine(
         database_url=folder.engine_url,
         executor_id=f"worker-{number}",
         measure=measure_job,
         deliver=deliver_job,
         ask_commitment=ask_job_commitment,
+        prove=prove_delivery,
     )
     engine.start()
     rounds = Rounds(

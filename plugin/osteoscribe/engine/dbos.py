@@ -30,6 +30,7 @@ DELIVERY_RECOVERY_ATTEMPTS = 1000
 JOBS_QUEUE = "jobs"
 DELIVERIES_QUEUE = "deliveries"
 COMMITMENTS_QUEUE = "commitments"
+PROOFS_QUEUE = "proofs"
 
 
 class JsonSerializer(Serializer):
@@ -61,8 +62,8 @@ class DurableEngine:
         Measures the job of a key.
     deliver
         Tries one delivery (key, destination).
-    ask_commitment
-        Asks once (key, destination).
+    ask_commitment, prove
+        Asks a destination once (key, destination).
 
     Each gives the pause in seconds before another try, or None at the end, and raises nothing.
 
@@ -78,6 +79,7 @@ class DurableEngine:
         measure: Callable[[str], float | None],
         deliver: Callable[[str, str], float | None],
         ask_commitment: Callable[[str, str], float | None],
+        prove: Callable[[str, str], float | None],
         parallel: int = 1,
     ) -> None:
         _prefer_wal(database_url)
@@ -92,13 +94,14 @@ class DurableEngine:
             "enable_otlp": False,
         }
         DBOS(config=config)
-        self._define(measure, deliver, ask_commitment)
+        self._define(measure, deliver, ask_commitment, prove)
 
     def _define(
         self,
         measure: Callable[[str], float | None],
         deliver: Callable[[str, str], float | None],
         ask_commitment: Callable[[str, str], float | None],
+        prove: Callable[[str, str], float | None],
     ) -> None:
         measure_step = DBOS.step(name="measure")(measure)
         deliver_step = DBOS.step(name="deliver")(deliver)
@@ -120,6 +123,14 @@ class DurableEngine:
             while (wait_s := commitment_step(key, destination)) is not None:
                 DBOS.sleep(wait_s)
 
+        proof_step = DBOS.step(name="prove")(prove)
+
+        @DBOS.workflow(name="proof", max_recovery_attempts=DELIVERY_RECOVERY_ATTEMPTS)
+        def proof(key: str, destination: str) -> None:
+            while (wait_s := proof_step(key, destination)) is not None:
+                DBOS.sleep(wait_s)
+
+        self._proof = proof
         self._commitment = commitment
         self._job = job
         self._delivery = delivery
@@ -130,6 +141,7 @@ class DurableEngine:
         DBOS.register_queue(JOBS_QUEUE, worker_concurrency=self._parallel, polling_interval_sec=0.1)
         DBOS.register_queue(DELIVERIES_QUEUE, partition_concurrency=1, polling_interval_sec=0.1)
         DBOS.register_queue(COMMITMENTS_QUEUE, partition_concurrency=1, polling_interval_sec=1.0)
+        DBOS.register_queue(PROOFS_QUEUE, partition_concurrency=1, polling_interval_sec=1.0)
 
     def submit_job(self, key: str, run: int) -> None:
         """Have a job measured; the same key and run twice is one workflow."""
@@ -151,6 +163,14 @@ class DurableEngine:
             SetEnqueueOptions(queue_partition_key=destination),
         ):
             DBOS.enqueue_workflow(COMMITMENTS_QUEUE, self._commitment, key, destination)
+
+    def submit_proof(self, key: str, destination: str, question: str) -> None:
+        """Have a destination queried; the same question twice is one workflow."""
+        with (
+            SetWorkflowID(f"proof/{key}/{destination}/{question}"),
+            SetEnqueueOptions(queue_partition_key=destination),
+        ):
+            DBOS.enqueue_workflow(PROOFS_QUEUE, self._proof, key, destination)
 
     def given_up_jobs(self) -> tuple[tuple[str, int], ...]:
         """Jobs that are not run again: they took their process down too often, or ended with an error."""

@@ -15,13 +15,19 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from osteoscribe import __version__
-from osteoscribe.errors import PeerError, RefusedError, SetupError
+from osteoscribe.app.settings import Destination
+from osteoscribe.errors import BusyError, PeerError, RefusedError, SetupError
+
+DICOM_JSON = "application/dicom+json"
 
 LARGEST_ANSWER = 4_000_000
 """Bytes of an answer that are read; a store response of 1000 instances is a tenth of it."""
 
 LONGEST_RETRY_AFTER_S = 3600.0
 """What a server may ask for at most in Retry-After."""
+
+_PASSING = (408, 425, 429)
+"""Of the 4xx: too slow, too early, too many."""
 
 _SLOWEST_BYTES_S = 100_000
 """A connection that is slower than this is given up."""
@@ -55,6 +61,16 @@ class Endpoint:
     def parts(self) -> SplitResult:
         """The URL taken apart."""
         return urlsplit(self.url)
+
+
+def endpoint_of(destination: Destination, timeout_s: float) -> Endpoint:
+    """Service behind a destination."""
+    return Endpoint(
+        url=destination.url,
+        token_file=destination.token_file,
+        ca_file=destination.ca_file,
+        timeout_s=timeout_s,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +144,21 @@ def exchange(
             "address that it leads to, then run osteoscribe jobs retry",
         )
     return answer
+
+
+def http_error(answer: Answer, endpoint: Endpoint) -> PeerError:
+    """Error of an answer that is none of those that were expected: to be tried again, or for a person."""
+    if 400 <= answer.status < 500 and answer.status not in _PASSING:
+        way_out = "check token_file" if answer.status in (401, 403) else "check its address"
+        return RefusedError(
+            "peer.http-refused",
+            f"found HTTP {answer.status} of {endpoint.url}, expected 200; {way_out} or ask the administrator "
+            "of the destination, then run osteoscribe jobs retry",
+        )
+    message = f"found HTTP {answer.status} of {endpoint.url}, expected 200; tried again"
+    if answer.retry_after_s is not None:
+        return BusyError("peer.http-error", message, retry_after_s=answer.retry_after_s)
+    return PeerError("peer.http-error", message)
 
 
 def _connection(endpoint: Endpoint) -> http.client.HTTPConnection:

@@ -54,7 +54,7 @@ class QueryProver:
         Raises
         ------
         PeerError
-            ``peer.query-refused``, and those of `associate` and `exchange`: nothing is known, to be tried again.
+            ``peer.query-refused``, and those of `associate` and `exchange`: nothing is known.
         RefusedError
             ``peer.rejected-permanently``, ``peer.no-context``, ``peer.http-refused``, ``peer.redirected``: it
             answers no queries.
@@ -112,8 +112,8 @@ def _listed(
         found = found or (match is not None and _is_at(match, place))
     raise PeerError(
         "peer.query-refused",
-        f"found over {_MOST_MATCHES} matches of {destination} for one SOP Instance UID; ask its administrator, "
-        "or turn prove_by_query off for it",
+        f"found over {_MOST_MATCHES} matches of {destination} for one SOP Instance UID; ask its "
+        "administrator, or turn prove_by_query off for it",
     )
 
 
@@ -149,8 +149,8 @@ def _shows(endpoint: Endpoint, place: Place) -> bool:
     except ValueError as error:
         raise PeerError(
             "peer.answer-unreadable",
-            f"found HTTP 200 of {endpoint.url} without a readable search result, expected {DICOM_JSON}; check "
-            "that the address is a DICOMweb service; tried again",
+            f"found HTTP 200 of {endpoint.url} without a readable search result, expected {DICOM_JSON}; "
+            "check that the address is a DICOMweb service; tried again",
         ) from error
     return any(
         uid(one, _INSTANCE) == place.sop_instance_uid

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -53,8 +53,8 @@ class StoreSender:
         self._ae_title = ae_title
         self._timeout_s = timeout_s
 
-    def send(self, destination: Destination, objects: Sequence[EncodedObject]) -> tuple[StoreReply, ...]:
-        """Send the objects over one association; one reply for each.
+    def send(self, destination: Destination, objects: Sequence[EncodedObject]) -> Iterator[StoreReply]:
+        """Send the objects over one association; one reply for each, given as they come.
 
         Raises
         ------
@@ -66,12 +66,12 @@ class StoreSender:
         contexts = tuple(dict.fromkeys(_context_for(one) for one in objects))
         association = associate(destination, contexts, ae_title=self._ae_title, timeout_s=self._timeout_s)
         try:
-            replies = tuple(self._store(association, destination, one) for one in objects)
+            for one in objects:
+                yield self._store(association, destination, one)
         except BaseException:
             association.abort()
             raise
         association.release()
-        return replies
 
     def _store(self, association: Association, peer: Destination, one: EncodedObject) -> StoreReply:
         ds = _decode(one)

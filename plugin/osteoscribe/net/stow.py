@@ -8,7 +8,7 @@ PS3.18 10.5 (store transaction), annex I (store instances response module)
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydicom.dataset import FileMetaDataset
@@ -17,19 +17,16 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
 
 from osteoscribe.app.ports import EncodedObject, StoreReply
-from osteoscribe.errors import BusyError, PeerError, RefusedError
-from osteoscribe.net.exchange import Answer, Endpoint, exchange
+from osteoscribe.app.settings import Destination
+from osteoscribe.errors import PeerError
+from osteoscribe.net.exchange import DICOM_JSON, Answer, Endpoint, endpoint_of, exchange, http_error
 from osteoscribe.net.native_model import items, number, read_json, read_xml, uid
-
-JSON, XML = "application/dicom+json", "application/dicom+xml"
 
 _REFERENCED, _FAILED = "00081199", "00081198"
 _INSTANCE_UID, _WARNING, _FAILURE = "00081155", "00081196", "00081197"
 
 _ANSWERED = (200, 202, 409)
 """All stored; some refused or stored with warnings; none stored. Each object's own status is in the body."""
-_PASSING = (408, 425, 429)
-"""Of the 4xx: too slow, too early, too many."""
 _ABOUT_OBJECTS = (400, 413, 415, 422)
 """Of the 4xx: this body, not this node. One object of a batch can be the reason."""
 _PROCESSING_FAILURE = 0x0110
@@ -41,14 +38,14 @@ class StowSender:
 
     Parameters
     ----------
-    endpoint_of
-        The service behind the name of a destination.
+    timeout_s
+        Patience with a silent destination.
     """
 
-    def __init__(self, endpoint_of: Callable[[str], Endpoint]) -> None:
-        self._endpoint_of = endpoint_of
+    def __init__(self, *, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
 
-    def send(self, destination: str, objects: Sequence[EncodedObject]) -> tuple[StoreReply, ...]:
+    def send(self, destination: Destination, objects: Sequence[EncodedObject]) -> tuple[StoreReply, ...]:
         """Send the objects in one request; one reply for each.
 
         Raises
@@ -60,7 +57,7 @@ class StowSender:
         RefusedError
             ``peer.http-refused``, ``peer.redirected``: a person must act.
         """
-        endpoint = self._endpoint_of(destination)
+        endpoint = endpoint_of(destination, self._timeout_s)
         answer = _post(endpoint, objects)
         if answer.status in _ANSWERED:
             return _replies(answer, endpoint, objects)
@@ -69,14 +66,14 @@ class StowSender:
                 return (_refused(answer, endpoint, objects[0]),)
             half = len(objects) // 2
             return (*self.send(destination, objects[:half]), *self.send(destination, objects[half:]))
-        raise _error(answer, endpoint)
+        raise http_error(answer, endpoint)
 
 
 def _post(endpoint: Endpoint, objects: Sequence[EncodedObject]) -> Answer:
     boundary = hashlib.sha256(b"".join(one.encoded for one in objects)).hexdigest()
     headers = {
         "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
-        "Accept": JSON,
+        "Accept": DICOM_JSON,
     }
     return exchange(endpoint, "POST", "/studies", headers=headers, body=_multipart(boundary, objects))
 
@@ -137,7 +134,7 @@ def _documents(answer: Answer, endpoint: Endpoint) -> list[Any]:
         raise PeerError(
             "peer.answer-unreadable",
             f"found HTTP {answer.status} of {endpoint.url} without a readable store response, expected "
-            f"{JSON}; check that the address is a DICOMweb service; tried again",
+            f"{DICOM_JSON}; check that the address is a DICOMweb service; tried again",
         ) from error
 
 
@@ -161,17 +158,3 @@ def _refused(answer: Answer, endpoint: Endpoint, one: EncodedObject) -> StoreRep
         message=f"found HTTP {answer.status} of {endpoint.url} to {one.sop_instance_uid}, expected 200; ask "
         "the administrator of the destination, then run osteoscribe jobs retry",
     )
-
-
-def _error(answer: Answer, endpoint: Endpoint) -> PeerError:
-    if 400 <= answer.status < 500 and answer.status not in _PASSING:
-        way_out = "check token_file" if answer.status in (401, 403) else "check its address"
-        return RefusedError(
-            "peer.http-refused",
-            f"found HTTP {answer.status} of {endpoint.url}, expected 200; {way_out} or ask the administrator "
-            "of the destination, then run osteoscribe jobs retry",
-        )
-    message = f"found HTTP {answer.status} of {endpoint.url}, expected 200; tried again"
-    if answer.retry_after_s is not None:
-        return BusyError("peer.http-error", message, retry_after_s=answer.retry_after_s)
-    return PeerError("peer.http-error", message)

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from osteoscribe.app.assure import after_commitment
 from osteoscribe.app.ports import (
     CommitmentReport,
     Delivery,
@@ -16,12 +17,12 @@ from osteoscribe.app.ports import (
     MadeReport,
     StoredObject,
 )
-from osteoscribe.app.work import after_commitment
 from osteoscribe.core.report import Predecessor, Problem
 from osteoscribe.core.series import BlobRef
 from osteoscribe.readers.headers import StoredInstance
 from osteoscribe.store.instances import stored_instance
 from osteoscribe.store.lesions import earlier_lesions, insert_lesions
+from osteoscribe.store.outbox import Outbox, delivery_of, settle
 from osteoscribe.store.schema import (
     COMMITMENTS,
     DELIVERIES,
@@ -35,7 +36,7 @@ from osteoscribe.store.schema import (
 )
 
 
-class JobTable:
+class JobTable(Outbox):
     """Jobs and what became of them (`app.ports.JobLedger`).
 
     Parameters
@@ -43,10 +44,6 @@ class JobTable:
     engine
         An opened database.
     """
-
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
-        self._reads = engine.execution_options(reads=True)
 
     def ready(self) -> tuple[tuple[str, int], ...]:
         """Jobs that wait to be measured, oldest first: key and number of the run."""
@@ -148,7 +145,7 @@ class JobTable:
             .order_by(JOBS.c.measured_us, DELIVERIES.c.job_key)
         )
         with self._reads.begin() as connection:
-            return tuple(_delivery(row) for row in connection.execute(query).mappings())
+            return tuple(delivery_of(row) for row in connection.execute(query).mappings())
 
     def delivery(self, key: str, destination: str) -> Delivery:
         """One delivery."""
@@ -156,7 +153,7 @@ class JobTable:
             DELIVERIES.c.job_key == key, DELIVERIES.c.destination == destination
         )
         with self._reads.begin() as connection:
-            return _delivery(connection.execute(query).mappings().one())
+            return delivery_of(connection.execute(query).mappings().one())
 
     def update_delivery(self, delivery: Delivery, now: datetime) -> None:
         """Record how far a delivery is; ends its job with the last one."""
@@ -180,7 +177,7 @@ class JobTable:
                     message=delivery.message,
                 )
             )
-            _settle(connection, delivery.job_key, now)
+            settle(connection, delivery.job_key, now)
 
     def due_commitments(self, now: datetime) -> tuple[Delivery, ...]:
         """Stored deliveries whose commitment is to be asked for now."""
@@ -188,7 +185,7 @@ class JobTable:
             DELIVERIES.c.state == "stored", DELIVERIES.c.due_us <= to_us(now)
         )
         with self._reads.begin() as connection:
-            return tuple(_delivery(row) for row in connection.execute(query).mappings())
+            return tuple(delivery_of(row) for row in connection.execute(query).mappings())
 
     def begin_commitment(self, transaction_uid: str, delivery: Delivery, now: datetime) -> None:
         """Record a question before it is asked."""
@@ -321,42 +318,8 @@ def _queue(connection: sa.Connection, key: str, destination: str, now: datetime)
     )
 
 
-def _settle(connection: sa.Connection, key: str, now: datetime) -> None:
-    query = sa.select(DELIVERIES.c.state, DELIVERIES.c.due_us).where(DELIVERIES.c.job_key == key)
-    rows = connection.execute(query).all()
-    states = {state for state, _ in rows}
-    # A stored delivery with a due time still waits for its commitment.
-    if states & {"queued", "waiting"} or any(state == "stored" and due is not None for state, due in rows):
-        state, finished = "measured", None
-    elif "parked" in states:
-        state, finished = "parked", None
-    else:
-        state, finished = "done", to_us(now)
-    connection.execute(
-        JOBS.update()
-        .where(JOBS.c.key == key, JOBS.c.state.in_(("measured", "parked", "done")))
-        .values(state=state, finished_us=finished)
-    )
-
-
 def _problems_json(problems: Sequence[Problem]) -> str:
     return json.dumps([{"code": one.code, "message": one.message, "where": one.where} for one in problems])
-
-
-def _delivery(row: sa.RowMapping) -> Delivery:
-    return Delivery(
-        job_key=row["job_key"],
-        destination=row["destination"],
-        state=row["state"],
-        round=row["round"],
-        tries=row["tries"],
-        refusals=row["refusals"],
-        asks=row["asks"],
-        queued_at=from_us(row["queued_us"]),
-        due_at=None if row["due_us"] is None else from_us(row["due_us"]),
-        code=row["code"],
-        message=row["message"],
-    )
 
 
 def _stored_object(row: sa.RowMapping) -> StoredObject:

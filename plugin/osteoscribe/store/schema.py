@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from osteoscribe.errors import SetupError, StoreError
 from osteoscribe.readers.headers import FramePlane, InstanceHeader
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised with every change of the tables."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -188,6 +188,33 @@ DELIVERIES = sa.Table(
     sa.Column("message", sa.Text, nullable=False, default=""),
 )
 """One job's reports on their way to one destination."""
+
+PROOFS = sa.Table(
+    "proofs",
+    METADATA,
+    sa.Column("job_key", sa.String(64), sa.ForeignKey("jobs.key"), primary_key=True),
+    sa.Column("destination", sa.String(128), primary_key=True),
+    sa.Column("round", sa.Integer, primary_key=True),
+    sa.Column("since_us", sa.BigInteger, nullable=False),
+    sa.Column("due_us", sa.BigInteger, index=True),
+    sa.Column("looks", sa.Integer, nullable=False, default=0),
+    sa.Column("proved_us", sa.BigInteger),
+    sa.Column("code", sa.String(64), nullable=False, default=""),
+    sa.Column("message", sa.Text, nullable=False, default=""),
+)
+"""Looks whether a destination has what it stored, in the right study; they begin when it is stored."""
+
+DESTINATIONS = sa.Table(
+    "destinations",
+    METADATA,
+    sa.Column("name", sa.String(128), primary_key=True),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("due_us", sa.BigInteger),
+    sa.Column("reached_us", sa.BigInteger),
+    sa.Column("code", sa.String(64), nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+)
+"""How each destination was reached last; it rests until `due_us`."""
 
 COMMITMENTS = sa.Table(
     "commitments",

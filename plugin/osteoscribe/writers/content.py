@@ -81,9 +81,7 @@ def _template(number: str) -> Item:
     return item(MappingResource="DCMR", TemplateIdentifier=number)
 
 
-def root(
-    title: Code, children: Sequence[Item], *, template: str | None = None
-) -> dict[int, RawDataElement]:
+def root(title: Code, children: Sequence[Item], *, template: str | None = None) -> dict[int, RawDataElement]:
     """The elements of a document's root container, for `pydicom.Dataset.update`."""
     templates = {} if template is None else {"ContentTemplateSequence": [_template(template)]}
     return raw_elements(

@@ -32,8 +32,14 @@ def new_postgresql() -> Iterator[Callable[[], str]]:
 
 
 @contextlib.contextmanager
-def postgresql_server() -> Iterator[Callable[[], str]]:
-    """A server of its own; yields what makes a new empty database and gives its URL."""
+def postgresql_server(address: str = "") -> Iterator[Callable[[], str]]:
+    """A server of its own; yields what makes a new empty database and gives its URL.
+
+    Parameters
+    ----------
+    address
+        Where it listens for anyone, on a private network of the tests; else on a socket in its folder alone.
+    """
     programs = _bin()
     assert programs is not None, "PostgreSQL is absent"
     # Not pytest's own folder: that is closed to the server's owner.
@@ -53,9 +59,12 @@ def postgresql_server() -> Iterator[Callable[[], str]]:
         )
 
     run(programs / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync")
-    options = f"-c listen_addresses= -c unix_socket_directories={sockets} -c fsync=off"
+    if address:
+        with (data / "pg_hba.conf").open("a") as file:
+            file.write("host all all samenet trust\n")
+    options = f"-c listen_addresses={address} -c unix_socket_directories={sockets} -c fsync=off"
     run(programs / "pg_ctl", "-D", data, "-o", options, "-l", folder / "log", "-w", "start")
-    base = f"postgresql+psycopg://postgres@/{{}}?host={sockets}"
+    base = f"postgresql+psycopg://postgres@/{{}}?host={address or sockets}"
     numbers = itertools.count()
 
     def make() -> str:

@@ -64,7 +64,7 @@ def draw_conventions(path: Path) -> None:
     r, c = np.mgrid[:9, :9]
     mask = (r - centre[0]) ** 2 + (c - centre[1]) ** 2 <= radius**2
     corners = np.array([(a, b) for a in (-0.5, 0.5) for b in (-0.5, 0.5)])
-    _, found = diameter.of_masks([mask], np.eye(2))
+    _, found = diameter.of_masks(mask[None], np.eye(2))
     naive = [
         longest(convex_hull(row_ends(mask)))[0],
         longest(convex_hull((row_ends(mask)[:, None] + corners).reshape(-1, 2)))[0],

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from osteoscribe.app.intake import accept
+from osteoscribe.app.intake import Incoming
 from osteoscribe.app.plan import plan
 from osteoscribe.app.ports import EncodedObject, Envelope, JobRequest, JobResult, MadeReport
 from osteoscribe.app.settings import Destination, JobSettings, Settings, parse_destination
@@ -53,7 +53,9 @@ class FilledLedger:
                 calling_ae=calling_ae,
                 received_at=START + timedelta(seconds=at_s),
             )
-            accept(encode(ds), envelope, segment=writer, ledger=self.instances)
+            incoming = Incoming(writer.begin(), self.instances)
+            incoming.write([encode(ds)])
+            incoming.finish(envelope)
         writer.close()
         if released:
             self.instances.close_segment(writer.name)

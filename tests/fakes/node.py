@@ -18,6 +18,9 @@ from osteoscribe.bootstrap.node import open_listener
 from osteoscribe.store.folder import DataFolder, open_folder
 from tests.fakes.dicom import EXPLICIT
 
+fast_receive = True
+"""Which of the two receiving paths a node takes where the test does not say; see `tests.net.conftest`."""
+
 
 @dataclass(frozen=True)
 class RunningNode:
@@ -32,7 +35,7 @@ class RunningNode:
 @contextmanager
 def receiving_node(folder: Path, **node: object) -> Iterator[RunningNode]:
     settings = Settings(
-        node=NodeSettings(port=0, **node),  # type: ignore[arg-type]
+        node=NodeSettings(port=0, **{"fast_receive": fast_receive, **node}),  # type: ignore[arg-type]
         store=StoreSettings(folder=folder, reserve_mb=1.0),
     )
     opened = open_folder(settings.store)

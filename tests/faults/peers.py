@@ -52,14 +52,16 @@ def _renamed(ds: Dataset, number: int) -> Dataset:
     return ds
 
 
-def open_association(port: int, datasets: Sequence[Dataset], *, ae_title: str = "SENDER") -> Association:
+def open_association(
+    port: int, datasets: Sequence[Dataset], *, ae_title: str = "SENDER", host: str = "127.0.0.1"
+) -> Association:
     """Associate with contexts for these data sets; the caller looks whether that worked."""
     ae = AE(ae_title=ae_title)
     ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 30
     contexts = {(str(ds.SOPClassUID), str(ds.file_meta.TransferSyntaxUID)) for ds in datasets}
     for sop_class_uid, syntax in sorted(contexts):
         ae.add_requested_context(sop_class_uid, syntax)
-    return ae.associate("127.0.0.1", port, ae_title="OSTEOSCRIBE")
+    return ae.associate(host, port, ae_title="OSTEOSCRIBE")
 
 
 class KeepingSender:
@@ -76,9 +78,11 @@ class KeepingSender:
         self._pause_s = pause_s
         self._digests: dict[str, str] = {}
 
-    def send(self, port: int, datasets: Sequence[Dataset], *, ae_title: str = "SENDER") -> bool:
+    def send(
+        self, port: int, datasets: Sequence[Dataset], *, ae_title: str = "SENDER", host: str = "127.0.0.1"
+    ) -> bool:
         """Send over one association; whether every data set was answered with success."""
-        association = open_association(port, datasets, ae_title=ae_title)
+        association = open_association(port, datasets, ae_title=ae_title, host=host)
         if not association.is_established:
             return False
         good = True
@@ -106,12 +110,19 @@ class KeepingSender:
 
 @dataclass
 class CountingArchive:
-    """What an archive was sent: how often each instance was stored, and of which study and class it is."""
+    """What an archive was sent: how often each instance was stored, and of which study and class it is.
+
+    Parameters
+    ----------
+    begun_by
+        C-STOREs that each address began, answered or not.
+    """
 
     port: int = 0
     stores: Counter[str] = field(default_factory=Counter)
     instances: dict[str, tuple[str, str]] = field(default_factory=dict)
     associations: int = 0
+    begun_by: Counter[str] = field(default_factory=Counter)
 
     def per_study(self) -> dict[tuple[str, str], int]:
         """How many different instances of each SOP class each study got."""
@@ -126,6 +137,7 @@ Answer = Callable[[evt.Event, int], int]
 def counting_archive(
     answer: Answer = lambda _event, _number: 0x0000,
     *,
+    host: str = "127.0.0.1",
     port: int = 0,
     sop_classes: Sequence[str] = SR_CLASSES,
     **options: Any,
@@ -139,6 +151,7 @@ def counting_archive(
         nonlocal number
         with lock:
             mine, number = number, number + 1
+            archive.begun_by[str(event.assoc.requestor.address)] += 1
         status = answer(event, mine)
         if status == 0x0000:
             ds = event.dataset
@@ -156,7 +169,7 @@ def counting_archive(
     for name, value in options.items():
         setattr(ae, name, value)
     server = ae.start_server(
-        ("127.0.0.1", port),
+        (host, port),
         block=False,
         evt_handlers=[(evt.EVT_C_STORE, store), (evt.EVT_ESTABLISHED, count)],
     )

@@ -34,10 +34,11 @@ IMPATIENT = QUICK + f"[node]\nidle_timeout_s = {IDLE_S}\n"
 FUZZ_CASES = int(os.environ.get("OSTEOSCRIBE_FUZZ_CASES", "150"))
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
-    """One node for all of them: each must leave it usable for the next."""
-    with running_node(tmp_path_factory.mktemp("hostile") / "node", settings=IMPATIENT) as running:
+@pytest.fixture(scope="module", params=["fast", "stock"])
+def node(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[NodeProcess]:
+    """One node for all of them, with our own receiving and the library's: each must leave it usable."""
+    settings = IMPATIENT + f"fast_receive = {str(request.param == 'fast').lower()}\n"
+    with running_node(tmp_path_factory.mktemp("hostile") / "node", settings=settings) as running:
         yield running
         assert running.process.poll() is None
 

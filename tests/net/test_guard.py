@@ -23,7 +23,10 @@ from tests.fakes.dicom import CT, ct_slice
 from tests.fakes.node import RunningNode, receiving_node
 
 # The library leaves the socket of a rejected requestor to be closed by reference counting.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.usefixtures("receiving_path"),
+]
 
 PEER = PeerSettings(ae_title="PACS", host="10.0.0.5", port=104)
 
@@ -147,8 +150,10 @@ def test_wrong_pdus_do_no_harm(fuzzed_node: RunningNode, kind: int, length: int,
 
 
 @pytest.fixture(scope="module")
-def fuzzed_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
-    with receiving_node(tmp_path_factory.mktemp("fuzzed"), idle_timeout_s=2.0, max_associations=500) as node:
+def fuzzed_node(tmp_path_factory: pytest.TempPathFactory, receiving_path: str) -> Iterator[RunningNode]:
+    with receiving_node(
+        tmp_path_factory.mktemp(f"fuzzed-{receiving_path}"), idle_timeout_s=2.0, max_associations=500
+    ) as node:
         yield node
         time.sleep(2.5)
         assert node.send(ct_slice(1)) == [0]

@@ -15,7 +15,6 @@ import pytest
 from pydicom import dcmread
 from pynetdicom import AE, build_context
 
-from osteoscribe.app.ports import Envelope
 from osteoscribe.app.settings import NodeSettings, Settings, StoreSettings
 from osteoscribe.bootstrap.node import open_listener
 from osteoscribe.errors import SetupError, StoreError
@@ -33,6 +32,8 @@ from osteoscribe.store.segments import SegmentStore
 from tests.fakes.dicom import CT, EXPLICIT, ct_slice, ct_uid, encode, mark_object
 from tests.fakes.node import RunningNode, receiving_node, send, store_raw
 from tests.readers.mark_fuzz import DIALECTS
+
+pytestmark = pytest.mark.usefixtures("receiving_path")
 
 
 @pytest.fixture
@@ -206,15 +207,8 @@ def test_an_open_association_is_told_when_the_reserve_is_reached(tmp_path: Path)
         table=InstanceTable(open_database("sqlite://")),
         opened_at=datetime.now(UTC),
     )
-    envelope = Envelope(
-        sop_class_uid=CT,
-        sop_instance_uid=ct_uid(1),
-        transfer_syntax_uid=EXPLICIT,
-        calling_ae="SENDER",
-        received_at=datetime.now(UTC),
-    )
     with pytest.raises(StoreError, match=r"store.reserve-reached") as caught:
-        reception.accept(memoryview(encode(ct_slice(1))), envelope)
+        reception.begin()
     assert caught.value.dimse_status == 0xA700
 
 

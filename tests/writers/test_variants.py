@@ -68,6 +68,15 @@ def test_the_same_job_twice_passes_the_gate_and_gives_the_same_bytes(variant, re
         assert path.read_bytes() == second[kind].read_bytes()
 
 
+@every_variant
+def test_pydicom_decodes_the_documents_and_encodes_the_same_bytes(variant, tmp_path):
+    for path in write(variant, tmp_path)[0].values():
+        ds = pydicom.dcmread(path)
+        kinds = {element.VR for element in ds.iterall()}  # decodes every value
+        assert {"SQ", "DS", "FL", "UT"} <= kinds or path.stem != "report"
+        assert _saved(ds).getvalue() == path.read_bytes()
+
+
 @pytest.mark.parametrize("name", list(NAMES))
 def test_names_survive_in_every_character_set(name):
     variant = VARIANTS[f"{name} name"]()

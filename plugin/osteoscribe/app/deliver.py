@@ -125,12 +125,12 @@ def _push(desk: Desk, batch: Sequence[_Load], sender: Sender) -> float:
             pauses.append(wait_s)
             if after.state == "stored" and destination.prove_by_query:
                 desk.ledger.begin_proof(_proof(after, desk.now()))
-            _record(desk, after, left.pop(0).objects)
+            _record(desk, left.pop(0), after)
     except StoreError:
         raise
     except (RefusedError, SetupError) as error:
         for load in left:
-            _record(desk, parked(load.delivery, error.code, error.message), load.objects)
+            _record(desk, load, parked(load.delivery, error.code, error.message))
         return _note(desk, pauses, error)
     except PeerError as error:
         return _rest(desk, left[0], error)
@@ -154,13 +154,13 @@ def _replies(
         yield of_job
 
 
-def _record(desk: Desk, after: Delivery, objects: Sequence[EncodedObject]) -> None:
-    desk.ledger.update_delivery(after, desk.now())
+def _record(desk: Desk, load: _Load, after: Delivery) -> None:
+    desk.ledger.update_delivery(after, desk.now(), was=load.delivery)
     LOGGER.info(
         "delivery key=%s destination=%s objects=%d state=%s tries=%d code=%s",
         after.job_key[:12],
         desk.name,
-        len(objects),
+        len(load.objects),
         after.state,
         after.tries,
         after.code or "none",
@@ -191,7 +191,7 @@ def _rest(desk: Desk, load: _Load, error: PeerError) -> float:
         code=error.code,
         message=error.message,
     )
-    _record(desk, _after_failure(load.delivery, error, wait_s, desk), load.objects)
+    _record(desk, load, _after_failure(load.delivery, error, wait_s, desk))
     desk.ledger.update_reach(desk.name, reach)
     LOGGER.info("destination rests destination=%s code=%s next_try_s=%.1f", desk.name, error.code, wait_s)
     return wait_s

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from osteoscribe.app.ports import Envelope, InstanceLedger, SegmentAppender, Stored, StoredRecord
+from osteoscribe.app.ports import Envelope, InstanceLedger, OpenRecord, Stored, StoredRecord
 from osteoscribe.core.series import BlobRef
-from osteoscribe.errors import WrongClassError
+from osteoscribe.errors import InputError, WrongClassError
 from osteoscribe.readers.headers import InstanceHeader, read_header
 from osteoscribe.readers.marks import MARK_SOP_CLASSES
+
+HEAD_LENGTH = 1 << 16
+"""Bytes of a data set that are kept in memory; the pixels of nearly every image begin within them."""
+
+ROOM_CHECKED_EVERY = 1 << 24
+"""Bytes between two looks at the free disk space."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,37 +27,95 @@ class Accepted:
     is_new: bool
 
 
-def accept(
-    encoded: bytes | memoryview, envelope: Envelope, *, segment: SegmentAppender, ledger: InstanceLedger
-) -> Accepted:
-    """Check, store and record one instance; it is on disk when this returns.
+class Incoming:
+    """One instance on its way in: written and hashed as it comes, checked and synced at its end.
 
     Parameters
     ----------
-    encoded
-        The data set as received, without preamble and file meta group.
-    envelope
-        What its sender said about it.
-    segment
-        Where the bytes of this association go.
+    record
+        Where its bytes go.
+    ledger
+        Where it is recorded.
+    check_room
+        Raises StoreError where nothing more can be stored.
 
     Raises
     ------
-    InputError
-        The bytes are no usable data set; nothing is kept.
-    WrongClassError
-        ``dimse.uid-differs``: they are not what the C-STORE request announced.
     StoreError
-        They could not be stored; the sender keeps its copy.
+        As `check_room`.
     """
-    header = read_header(encoded, transfer_syntax_uid=envelope.transfer_syntax_uid)
-    _check_announced(header, envelope)
-    digest = hashlib.sha256(encoded)
-    if ledger.has_instance(header.sop_instance_uid, digest.hexdigest()):
-        return Accepted(header=header, is_new=False)
-    blob = segment.append([encoded], envelope, digest.digest())
-    ledger.add([_stored(header, envelope, blob, digest.hexdigest())])
-    return Accepted(header=header, is_new=True)
+
+    def __init__(
+        self, record: OpenRecord, ledger: InstanceLedger, *, check_room: Callable[[], None] = lambda: None
+    ) -> None:
+        self._record = record
+        self._ledger = ledger
+        self._check_room = check_room
+        self._digest = hashlib.sha256()
+        self._head = bytearray()
+        self._room_known_to = ROOM_CHECKED_EVERY
+        check_room()
+
+    def write(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Take the next pieces of the data set; the caller may use their memory again afterwards.
+
+        Raises
+        ------
+        StoreError
+            They could not be stored.
+        """
+        for piece in pieces:
+            self._digest.update(piece)
+            if len(self._head) < HEAD_LENGTH:
+                self._head += piece[: HEAD_LENGTH - len(self._head)]
+        self._record.write(pieces)
+        if self._record.length > self._room_known_to:
+            self._room_known_to = self._record.length + ROOM_CHECKED_EVERY
+            self._check_room()
+
+    def finish(self, envelope: Envelope) -> Accepted:
+        """Check, store and record the instance; it is on disk when this returns.
+
+        Parameters
+        ----------
+        envelope
+            What its sender said about it.
+
+        Raises
+        ------
+        InputError
+            The bytes are no usable data set; nothing is kept.
+        WrongClassError
+            ``dimse.uid-differs``: they are not what the C-STORE request announced.
+        StoreError
+            They could not be stored; the sender keeps its copy.
+        """
+        try:
+            header = self._header(envelope.transfer_syntax_uid)
+            _check_announced(header, envelope)
+            if self._ledger.has_instance(header, self._digest.hexdigest()):
+                self.abandon()
+                return Accepted(header=header, is_new=False)
+            self._check_room()
+        except BaseException:
+            self.abandon()
+            raise
+        blob = self._record.commit(envelope, self._digest.digest())
+        self._ledger.add([_stored(header, envelope, blob, self._digest.hexdigest())])
+        return Accepted(header=header, is_new=True)
+
+    def abandon(self) -> None:
+        """Keep nothing of it."""
+        self._record.abandon()
+
+    def _header(self, transfer_syntax_uid: str) -> InstanceHeader:
+        """Read the header from the beginning that is in memory, else from all that was written."""
+        if self._record.length > len(self._head):
+            try:
+                return read_header(bytes(self._head), transfer_syntax_uid=transfer_syntax_uid, whole=False)
+            except InputError:
+                return read_header(self._record.content(), transfer_syntax_uid=transfer_syntax_uid)
+        return read_header(bytes(self._head), transfer_syntax_uid=transfer_syntax_uid)
 
 
 def recover(encoded: bytes, record: StoredRecord) -> Stored:

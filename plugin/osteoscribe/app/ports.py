@@ -367,8 +367,8 @@ class JobLedger(Protocol):
         """One delivery."""
         ...
 
-    def update_delivery(self, delivery: Delivery, now: datetime) -> None:
-        """Record how far a delivery is."""
+    def update_delivery(self, delivery: Delivery, now: datetime, was: Delivery | None = None) -> None:
+        """Record how far a delivery is, unless it is no longer as it was: another worker was faster."""
         ...
 
     def waiting(self, destination: str, most: int) -> tuple[Delivery, ...]:
@@ -439,10 +439,57 @@ class SegmentAppender(Protocol):
         ...
 
 
+class OpenRecord(Protocol):
+    """One data set on its way into a segment; over when it is committed, abandoned, or has failed."""
+
+    @property
+    def length(self) -> int:
+        """How many bytes were written."""
+        ...
+
+    def write(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Write the next pieces."""
+        ...
+
+    def content(self) -> memoryview:
+        """Give what was written so far."""
+        ...
+
+    def commit(self, envelope: Envelope, sha256: bytes) -> BlobRef:
+        """Make it whole; it is on disk when this returns."""
+        ...
+
+    def abandon(self) -> None:
+        """Keep nothing of it."""
+        ...
+
+
+class ReceivingSegment(Protocol):
+    """Where the instances of one association go, one after the other."""
+
+    @property
+    def name(self) -> str:
+        """Name of the segment."""
+        ...
+
+    @property
+    def end(self) -> int:
+        """How many bytes are in it; 0 before the first instance."""
+        ...
+
+    def begin(self) -> OpenRecord:
+        """Begin an instance whose length is not known yet."""
+        ...
+
+    def close(self) -> None:
+        """Stop; nothing more comes."""
+        ...
+
+
 class InstanceLedger(Protocol):
     """The part of the ledger that the receiver needs."""
 
-    def has_instance(self, sop_instance_uid: str, sha256: str) -> bool:
+    def has_instance(self, header: InstanceHeader, sha256: str) -> bool:
         """Whether these very bytes are known under this UID."""
         ...
 

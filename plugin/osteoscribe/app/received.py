@@ -9,7 +9,6 @@ from pydicom import Dataset
 
 from osteoscribe.core import codes
 from osteoscribe.core.codes import Code
-from osteoscribe.writers.tree import children, code_value, is_coded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +35,7 @@ class ReceivedLesion:
 
 def is_measurement_report(ds: Dataset) -> bool:
     """Whether an object is a measurement report, not its text companion or an image."""
-    return is_coded(ds, codes.IMAGING_MEASUREMENT_REPORT)
+    return _is_named(ds, codes.IMAGING_MEASUREMENT_REPORT)
 
 
 def lesions_of(ds: Dataset) -> tuple[ReceivedLesion, ...]:
@@ -48,8 +47,8 @@ def lesions_of(ds: Dataset) -> tuple[ReceivedLesion, ...]:
 
 
 def _groups(ds: Dataset) -> Iterator[Dataset]:
-    for section in children(ds, codes.IMAGING_MEASUREMENTS):
-        yield from children(section, codes.MEASUREMENT_GROUP)
+    for section in _children(ds, codes.IMAGING_MEASUREMENTS):
+        yield from _children(section, codes.MEASUREMENT_GROUP)
 
 
 def _lesion(uid: str, groups: list[Dataset]) -> ReceivedLesion:
@@ -58,18 +57,38 @@ def _lesion(uid: str, groups: list[Dataset]) -> ReceivedLesion:
         name=_text(first, codes.TRACKING_IDENTIFIER),
         tracking_uid=uid,
         rule=next(
-            (code_value(i, "ConceptCodeSequence") for i in children(first, codes.MANAGEMENT_CATEGORY)), ""
+            (_code_value(i, "ConceptCodeSequence") for i in _children(first, codes.MANAGEMENT_CATEGORY)), ""
         ),
         phrase=_text(first, codes.PHRASE),
         recommendation=_text(first, codes.RECOMMENDATION_TEXT),
         values={
-            code_value(item): float(item.MeasuredValueSequence[0].NumericValue)
+            _code_value(item): float(item.MeasuredValueSequence[0].NumericValue)
             for group in groups
-            for item in children(group)
+            for item in _children(group)
             if item.ValueType == "NUM"
         },
     )
 
 
 def _text(item: Dataset, concept: Code, keyword: str = "TextValue") -> str:
-    return next((str(child.get(keyword, "")) for child in children(item, concept)), "")
+    return next((str(child.get(keyword, "")) for child in _children(item, concept)), "")
+
+
+def _children(item: Dataset, concept: Code | None = None) -> list[Dataset]:
+    return [
+        child for child in item.get("ContentSequence", []) if concept is None or _is_named(child, concept)
+    ]
+
+
+def _is_named(item: Dataset, concept: Code) -> bool:
+    name = item.get("ConceptNameCodeSequence")
+    return (
+        bool(name)
+        and _code_value(item) == concept.value
+        and str(name[0].CodingSchemeDesignator) == concept.scheme
+    )
+
+
+def _code_value(item: Dataset, keyword: str = "ConceptNameCodeSequence") -> str:
+    sequence = item.get(keyword)
+    return str(sequence[0].get("CodeValue") or sequence[0].LongCodeValue) if sequence else ""

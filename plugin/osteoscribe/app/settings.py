@@ -102,6 +102,8 @@ class Destination(Delivered):
 class NodeSettings:
     """How the node is called and where it listens."""
 
+    name: str = ""
+    dead_after_s: float = 20.0
     ae_title: str = "OSTEOSCRIBE"
     host: str = "127.0.0.1"
     port: int = 11112
@@ -112,6 +114,7 @@ class NodeSettings:
     idle_timeout_s: float = 60.0
     largest_object_mb: float = 4096.0
     health_port: int = 0
+    fast_receive: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +122,7 @@ class StoreSettings:
     """Where received instances and the ledger are kept."""
 
     folder: Path = Path("data")
+    shared_folder: str = ""
     ledger_url: str = ""
     reserve_mb: float = 1024.0
 

@@ -12,15 +12,17 @@ from datetime import datetime
 
 from osteoscribe.app.practice import load_practice
 from osteoscribe.app.settings import Settings
+from osteoscribe.bootstrap.heart import Heart
 from osteoscribe.bootstrap.worker import run_worker, start_logging, utc_now
 from osteoscribe.errors import SetupError
 from osteoscribe.net.scp import Listener
 from osteoscribe.readers.ct import READABLE_TRANSFER_SYNTAXES
 from osteoscribe.store.folder import DataFolder, FolderLock, open_folder
+from osteoscribe.store.identity import node_name
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.jobs import JobTable
 from osteoscribe.store.reception import AssociationReception
-from osteoscribe.store.recovery import recover_instances
+from osteoscribe.store.recovery import every_node, recover_instances
 from osteoscribe.store.schema import open_database
 from osteoscribe.store.segments import SegmentStore
 
@@ -34,11 +36,14 @@ __all__ = ["open_listener", "serve", "start_logging"]
 
 def open_listener(settings: Settings, folder: DataFolder) -> Listener:
     """Join receiver and store; records first what a crash left unrecorded."""
-    segments = SegmentStore(folder.segments)
+    name = node_name(settings.node.name)
+    segments = SegmentStore(folder.segments, name)
     database = open_database(folder.ledger_url)
     table, jobs = InstanceTable(database), JobTable(database)
-    recover_instances(segments, table)
-    table.close_all_segments()
+    # In a shared place the segments of other nodes are theirs, or of who takes over from them (`app.watch`).
+    ours = every_node if folder.shared is None else name.__eq__
+    recover_instances(segments, table, ours)
+    table.close_segments(ours)
 
     def open_reception(opened_at: datetime) -> AssociationReception:
         return AssociationReception(folder=folder, segments=segments, table=table, opened_at=opened_at)
@@ -77,6 +82,7 @@ def serve(read_settings: Callable[[], Settings], on_listening: Callable[[Setting
     lock = FolderLock(folder, "node")
     workers: list[WorkerProcess] = []
     try:
+        heart = Heart(settings, folder)
         listener = open_listener(settings, folder)
         try:
             workers += [WorkerProcess(settings, number) for number in range(settings.jobs.workers)]
@@ -93,6 +99,7 @@ def serve(read_settings: Callable[[], Settings], on_listening: Callable[[Setting
             listener.stop(STOP_PATIENCE_S)
             for worker in workers:
                 worker.join(STOP_PATIENCE_S)
+            heart.stop()
     finally:
         lock.close()
 

@@ -71,7 +71,7 @@ def existing_folder(settings: Settings) -> DataFolder:
     SetupError
         ``store.absent``: there is none.
     """
-    if not (settings.store.folder / "segments").is_dir():
+    if not (Path(settings.store.shared_folder or settings.store.folder) / "segments").is_dir():
         raise SetupError(
             "store.absent",
             f"found no data of a node in {settings.store.folder}; name its folder with --data or --config",

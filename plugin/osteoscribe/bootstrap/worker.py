@@ -16,12 +16,15 @@ from osteoscribe.app.bugs import trace_of
 from osteoscribe.app.deliver import deliver
 from osteoscribe.app.ports import Pipeline
 from osteoscribe.app.settings import Settings
+from osteoscribe.app.watch import executor_id
 from osteoscribe.app.work import measure
 from osteoscribe.app.worker import Rounds
+from osteoscribe.bootstrap.heart import start_watch
 from osteoscribe.core.delivery import Patience
 from osteoscribe.core.series import ReadBytes
 from osteoscribe.errors import OsteoscribeError, StoreError
 from osteoscribe.store.folder import FolderLock, open_folder
+from osteoscribe.store.identity import node_name
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.jobs import JobTable
 from osteoscribe.store.metrics import metrics_text
@@ -106,7 +109,8 @@ def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine
     # Held to the end of the process: two workers of one number would run each step twice.
     FolderLock(folder, f"worker-{number}", patience_s=30.0)
     database = open_database(folder.ledger_url)
-    segments = SegmentStore(folder.segments)
+    name = node_name(settings.node.name)
+    segments = SegmentStore(folder.segments, name)
     jobs = JobTable(database)
     ae_title, timeout_s = settings.node.ae_title, settings.delivery.timeout_s
     sender = Senders(
@@ -180,13 +184,15 @@ def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine
 
     engine = DurableEngine(
         database_url=folder.engine_url,
-        executor_id=f"worker-{number}",
+        executor_id=executor_id(name, number),
         measure=measure_job,
         deliver=deliver_job,
         ask_commitment=ask_job_commitment,
         prove=prove_delivery,
     )
     engine.start()
+    if number == 0:
+        start_watch(settings, folder, name, engine.take_over)
     rounds = Rounds(
         plans=PlanTable(database),
         jobs=jobs,

@@ -49,6 +49,8 @@ def run(options: argparse.Namespace) -> int:
     else:
         for name, value in found.items():
             shown = " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value
+            if isinstance(value, list):
+                shown = " ".join(f"{one['name']} (workers={one['workers']})" for one in value)
             print(f"{name.replace('_', ' '):<16} {shown if shown != '' else 'none'}")
     needs_a_person = {"failed", "parked"} & {*found["jobs"], *found["deliveries"]}
     return 1 if needs_a_person else 0

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from osteoscribe.core.geometry import FloatArray
-from osteoscribe.core.polygon import TIE, across, convex_hull, longest, row_ends
+from osteoscribe.core.polygon import TIE, across, convex_hull, longest
+from osteoscribe.core.spread import longest_distance
 
 LEAST_VARIANCE_PX2 = 1 / 16
 """Variance across a row of single pixels: that of an ellipse one pixel broad."""
@@ -90,7 +91,7 @@ def _with_chords(hull: FloatArray, pairs: Sequence[FloatArray]) -> list[Diameter
     return found
 
 
-def of_masks(masks: Sequence[npt.NDArray[np.bool_]], steps_mm: FloatArray) -> tuple[int, Diameters]:
+def of_masks(masks: npt.NDArray[np.bool_], steps_mm: FloatArray) -> tuple[int, Diameters]:
     """Diameters of the shape that the pixel masks of parallel slices stand for.
 
     The longest diameter between pixel centres over the slices, plus what the same measurement misses on
@@ -100,7 +101,7 @@ def of_masks(masks: Sequence[npt.NDArray[np.bool_]], steps_mm: FloatArray) -> tu
     Parameters
     ----------
     masks
-        Each (rows, columns) bool, not empty.
+        (slices, rows, columns) bool, no slice empty.
     steps_mm
         (2, 2), the steps to the next row and to the next column in the mm axes of the slices.
 
@@ -110,38 +111,59 @@ def of_masks(masks: Sequence[npt.NDArray[np.bool_]], steps_mm: FloatArray) -> tu
         Number of the mask with the longest diameter, and its diameters.
     """
     near_mm = NEAR_PX * _pixel(steps_mm)
-    drawn = _drawn(masks, steps_mm, near_mm)
-    longest_mm = max(_length(pairs[0]) for _, pairs in drawn.values())
-    near = [i for i, (_, pairs) in drawn.items() if _length(pairs[0]) > longest_mm - near_mm]
-    ellipses = {i: _Ellipse.like(masks[i], steps_mm) for i in near}
+    ends = _row_ends(masks, steps_mm)
+    drawn_mm = _drawn_mm(ends, near_mm)
+    longest_mm = max(drawn_mm.values())
+    near = [i for i in sorted(drawn_mm) if drawn_mm[i] > longest_mm - near_mm]
+    ellipses = dict(zip(near, _ellipses(masks[near], steps_mm), strict=True))
     true_mm = max(ellipse.long_mm for ellipse in ellipses.values())
-    found_mm = max(ellipse.drawn_long_mm for ellipse in ellipses.values())
-    missed_mm = _plausible(true_mm - found_mm, _pixel(steps_mm))
-    tied = [i for i in sorted(near) if _length(drawn[i][1][0]) >= longest_mm - TIE]
-    whole = [
-        (i, _completed(found, ellipses[i], missed_mm)) for i in tied for found in _with_chords(*drawn[i])
-    ]
+    missed_mm = _plausible(true_mm - _longest_drawn_mm(ellipses.values()), _pixel(steps_mm))
+    whole = []
+    for i in near:
+        if drawn_mm[i] >= longest_mm - TIE:
+            hull, raster = convex_hull(ends[i]), ellipses[i].drawn_hull()
+            whole += [
+                (i, _completed(found, ellipses[i], raster, missed_mm))
+                for found in _with_chords(hull, longest(hull))
+            ]
     return whole[longest_of([found for _, found in whole])]
 
 
-def _drawn(
-    masks: Sequence[npt.NDArray[np.bool_]], steps_mm: FloatArray, near_mm: float
-) -> dict[int, tuple[FloatArray, list[FloatArray]]]:
-    """Hull of the pixel centres and ends of its longest diameters, of masks that come near the longest."""
-    ends = [row_ends(mask) for mask in masks]
-    spans = [float(np.hypot(*(np.ptp(points, axis=0) @ abs(steps_mm)))) for points in ends]
-    drawn: dict[int, tuple[FloatArray, list[FloatArray]]] = {}
+def _row_ends(masks: npt.NDArray[np.bool_], steps_mm: FloatArray) -> list[FloatArray]:
+    """Of each mask the centres of the first and last pixel of each row, (n, 2) mm."""
+    crossed = masks.any(axis=2)
+    rows = np.nonzero(crossed)[1]
+    first = masks.argmax(axis=2)[crossed]
+    last = masks.shape[2] - 1 - masks[:, :, ::-1].argmax(axis=2)[crossed]
+    index = np.array([rows, first, rows, last], dtype=np.float64).T.reshape(-1, 2)
+    return np.split(index @ steps_mm, 2 * np.cumsum(crossed.sum(axis=1))[:-1])
+
+
+def _drawn_mm(ends: Sequence[FloatArray], near_mm: float) -> dict[int, float]:
+    """Longest distance between pixel centres, of each mask where it could come near the longest of all.
+
+    Points within a radius of any centre are at most twice that apart.
+    """
+    bounds = [_reach_mm(points) for points in ends]
+    drawn_mm: dict[int, float] = {}
     longest_mm = 0.0
-    for i in sorted(range(len(masks)), key=lambda i: -spans[i]):
-        if spans[i] < longest_mm - near_mm:
+    for i in sorted(range(len(ends)), key=lambda i: -bounds[i]):
+        if bounds[i] < longest_mm - near_mm:
             break
-        hull = convex_hull(ends[i] @ steps_mm)
-        drawn[i] = hull, longest(hull)
-        longest_mm = max(longest_mm, _length(drawn[i][1][0]))
-    return drawn
+        drawn_mm[i] = longest_distance(ends[i])
+        longest_mm = max(longest_mm, drawn_mm[i])
+    return drawn_mm
 
 
-def _completed(drawn: Diameters, ellipse: _Ellipse, missed_long_mm: float) -> Diameters:
+def _reach_mm(points: FloatArray) -> float:
+    """No two points lie farther apart: twice the largest distance from the middle of their box."""
+    away = points - (points.min(axis=0) + points.max(axis=0)) / 2
+    return 2 * float(np.sqrt(np.einsum("ij,ij->i", away, away).max()))
+
+
+def _completed(
+    drawn: Diameters, ellipse: _Ellipse, raster_hull: FloatArray, missed_long_mm: float
+) -> Diameters:
     """Lengthen diameters between pixel centres by what they miss."""
     along = drawn.long_ends[1] - drawn.long_ends[0]
     if not along.any():
@@ -149,7 +171,7 @@ def _completed(drawn: Diameters, ellipse: _Ellipse, missed_long_mm: float) -> Di
     perpendicular = np.array([-along[1], along[0]])
     assert drawn.short_ends is not None
     long_ends = _stretched(drawn.long_ends, along, missed_long_mm)
-    short_ends = _stretched(drawn.short_ends, perpendicular, ellipse.missed_across(perpendicular))
+    short_ends = _stretched(drawn.short_ends, perpendicular, ellipse.missed_across(perpendicular, raster_hull))
     # What a shape unlike an ellipse misses differs by direction; the longest diameter stays the longest.
     excess_mm = max(0.0, _length(short_ends) - _length(long_ends))
     return Diameters.of_lines(long_ends, _stretched(short_ends, perpendicular, -excess_mm))
@@ -185,45 +207,74 @@ class _Ellipse:
     ----------
     moments
         (2, 2), covariance in mm2, freed of the elongation that digitisation alone gives to a disc.
-    hull
-        (n, 2), hull of the pixel centres inside the ellipse with the mask's own covariance, in mm.
-    pixel_mm
-        Side of a pixel.
+    long_mm
+        Its longest diameter.
+    centre
+        (2,) of the mask, index coordinates.
+    index_moments
+        (2, 2), the mask's own covariance in index coordinates, that the raster is made of.
+    bound_mm
+        Longest diameter of the ellipse that the raster is made of.
+    steps_mm
+        (2, 2), the steps to the next row and column.
     """
 
     moments: FloatArray
-    hull: FloatArray
-    pixel_mm: float
+    long_mm: float
+    centre: FloatArray
+    index_moments: FloatArray
+    bound_mm: float
+    steps_mm: FloatArray
 
-    @staticmethod
-    def like(mask: npt.NDArray[np.bool_], steps_mm: FloatArray) -> _Ellipse:
-        centre, index_moments = _index_moments(mask)
-        values, vectors = np.linalg.eigh(steps_mm.T @ index_moments @ steps_mm)
-        pixel = _pixel(steps_mm)
-        values = np.maximum(values, LEAST_VARIANCE_PX2 * pixel**2)
-        own = (vectors * values) @ vectors.T
-        to_index = np.linalg.inv(steps_mm)
-        ends = _ellipse_row_ends(centre, to_index.T @ own @ to_index)
-        minor, major = 4 * np.sqrt(values)
-        noise2 = DISC_ELONGATION**2 * pixel**3 / np.sqrt(major * minor)
-        half = np.sqrt(max(0.0, (major - minor) ** 2 - noise2)) / 2
-        freed = np.array([(major + minor) / 2 - half, (major + minor) / 2 + half]) ** 2 / 16
-        return _Ellipse(
-            moments=(vectors * freed) @ vectors.T, hull=convex_hull(ends @ steps_mm), pixel_mm=pixel
-        )
+    def row_ends_mm(self) -> FloatArray:
+        """(n, 2) mm, first and last pixel centre of each row of the raster."""
+        return _ellipse_row_ends(self.centre, self.index_moments) @ self.steps_mm
 
-    @property
-    def long_mm(self) -> float:
-        return float(4 * np.sqrt(np.linalg.eigvalsh(self.moments)[1]))
+    def drawn_hull(self) -> FloatArray:
+        """(n, 2) mm, hull of the pixel centres of the raster."""
+        return convex_hull(self.row_ends_mm())
 
-    @property
-    def drawn_long_mm(self) -> float:
-        return _length(longest(self.hull)[0])
-
-    def missed_across(self, direction: FloatArray) -> float:
+    def missed_across(self, direction: FloatArray, raster_hull: FloatArray) -> float:
+        """What the raster misses of the chord along a direction, in mm."""
         u = direction / np.hypot(*direction)
         chord = float(4 / np.sqrt(u @ np.linalg.inv(self.moments) @ u))
-        return _plausible(chord - _length(across(self.hull, direction)), self.pixel_mm)
+        return _plausible(chord - _length(across(raster_hull, direction)), _pixel(self.steps_mm))
+
+
+def _ellipses(masks: npt.NDArray[np.bool_], steps_mm: FloatArray) -> list[_Ellipse]:
+    """Ellipses with the moments of each mask."""
+    centres, index_moments = _index_moments(masks)
+    values, vectors = np.linalg.eigh(steps_mm.T @ index_moments @ steps_mm)
+    pixel = _pixel(steps_mm)
+    values = np.maximum(values, LEAST_VARIANCE_PX2 * pixel**2)
+    to_index = np.linalg.inv(steps_mm)
+    own = to_index.T @ ((vectors * values[:, None]) @ vectors.transpose(0, 2, 1)) @ to_index
+    minor, major = 4 * np.sqrt(values.T)
+    noise2 = DISC_ELONGATION**2 * pixel**3 / np.sqrt(major * minor)
+    half = np.sqrt(np.maximum(0.0, (major - minor) ** 2 - noise2)) / 2
+    axes = (major + minor)[:, None] / 2 + np.column_stack([-half, half])
+    freed = (vectors * (axes**2 / 16)[:, None]) @ vectors.transpose(0, 2, 1)
+    return [
+        _Ellipse(
+            moments=freed[i],
+            long_mm=float(axes[i, 1]),
+            centre=centres[i],
+            index_moments=own[i],
+            bound_mm=float(major[i]),
+            steps_mm=steps_mm,
+        )
+        for i in range(len(masks))
+    ]
+
+
+def _longest_drawn_mm(ellipses: Iterable[_Ellipse]) -> float:
+    """Longest distance between pixel centres in the raster of any of some ellipses."""
+    longest_mm = 0.0
+    for ellipse in sorted(ellipses, key=lambda one: -one.bound_mm):
+        if ellipse.bound_mm < longest_mm:
+            break  # every centre lies inside its ellipse
+        longest_mm = max(longest_mm, longest_distance(ellipse.row_ends_mm()))
+    return longest_mm
 
 
 def _plausible(missed_mm: float, pixel_mm: float) -> float:
@@ -236,15 +287,17 @@ def _pixel(steps_mm: FloatArray) -> float:
     return float(np.sqrt(abs(np.linalg.det(steps_mm))))
 
 
-def _index_moments(mask: npt.NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
-    """Centroid (2,) and covariance (2, 2) of the pixel centres, in (row, column) index coordinates."""
-    r, c = (np.arange(n, dtype=np.float64) for n in mask.shape)
-    by_row, by_column = mask.sum(axis=1), mask.sum(axis=0)
-    count = float(by_row.sum())
-    centre = np.array([by_row @ r, by_column @ c]) / count
-    r, c = r - centre[0], c - centre[1]
-    both = float(r @ mask @ c)
-    return centre, np.array([[by_row @ r**2, both], [both, by_column @ c**2]]) / count
+def _index_moments(masks: npt.NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
+    """Centroids (n, 2) and covariances (n, 2, 2) of pixel centres, in (row, column) index coordinates."""
+    middle = (np.array(masks.shape[1:]) - 1) / 2
+    r, c = (np.arange(n) - m for n, m in zip(masks.shape[1:], middle, strict=True))
+    by_row, by_column = masks.sum(axis=2), masks.sum(axis=1)
+    count = by_row.sum(axis=1)
+    centres = np.array([by_row @ r, by_column @ c]) / count
+    rr, cc = by_row @ r**2 / count, by_column @ c**2 / count
+    rc = (masks @ c) @ r / count
+    moments = np.array([[rr, rc], [rc, cc]]) - centres[:, None] * centres
+    return centres.T + middle, moments.transpose(2, 0, 1)
 
 
 def _ellipse_row_ends(centre: FloatArray, moments: FloatArray) -> FloatArray:

@@ -17,13 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from osteoscribe.core.geometry import FloatArray
+from osteoscribe.core.spread import longest_distance
 
 BoolArray = npt.NDArray[np.bool_]
 
-_BLOCK = 128
-"""Rows of the distance table held at a time."""
 _CORNERS = np.array([(i >> 2 & 1, i >> 1 & 1, i & 1) for i in range(8)])
 """Corner number of a cell -> (k, r, c); the bit of the corner is 1 << number."""
+_NEIGHBOURS = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
 
 
 def mesh_volume(mask: npt.ArrayLike, *, pixel_area: float, layer_heights: npt.ArrayLike) -> float:
@@ -51,14 +51,15 @@ def mesh_volume(mask: npt.ArrayLike, *, pixel_area: float, layer_heights: npt.Ar
     >>> round(mesh_volume([[[True]]], pixel_area=1.0, layer_heights=[1.0, 1.0]), 6)
     0.166667
     """
-    padded = np.pad(np.asarray(mask, dtype=bool), 1)
-    cells = np.zeros(tuple(n - 1 for n in padded.shape), dtype=np.uint8)
-    for number, (k, r, c) in enumerate(_CORNERS.tolist()):
-        corner = padded[k : k + cells.shape[0], r : r + cells.shape[1], c : c + cells.shape[2]]
-        cells |= corner.astype(np.uint8) << np.uint8(number)
-    table = _cell_volumes()
-    filled = [float(np.bincount(layer.ravel(), minlength=256) @ table) for layer in cells]
-    return float(np.dot(filled, np.asarray(layer_heights, dtype=np.float64)) * pixel_area)
+    inside = np.asarray(mask, dtype=bool)
+    cells = np.zeros([n + 2 for n in inside.shape], dtype=np.uint8)
+    cells[1:-1, 1:-1, 1:-1] = inside
+    # The bit of a corner (k, r, c) of a cell is 4k + 2r + c: neighbours along each axis in turn.
+    cells = cells[:, :, :-1] | cells[:, :, 1:] << 1
+    cells = cells[:, :-1] | cells[:, 1:] << 2
+    cells = cells[:-1] | cells[1:] << 4
+    filled = np.take(_cell_volumes(), cells).sum(axis=(1, 2))
+    return float(filled @ np.asarray(layer_heights, dtype=np.float64) * pixel_area)
 
 
 @lru_cache(maxsize=1)
@@ -153,41 +154,27 @@ def longest_3d(mask: npt.ArrayLike, *, positions_mm: npt.ArrayLike, steps_mm: np
 
     Notes
     -----
-    A corner of the hull of the mesh is the centre of a voxel that is first or last of its line along all
-    three axes, moved half a step along one axis. Two such moves differ most when both go along one axis, so
-    the longest distance between corners is the largest length of d + e and d - e over all differences d
-    between such centres and all three steps e.
+    A corner of the hull of the mesh is the centre of a voxel that has a neighbour outside along all three axes,
+    moved half a step towards one of these neighbours.
     """
+    inside = np.zeros([n + 2 for n in np.shape(mask)], dtype=bool)
+    inside[1:-1, 1:-1, 1:-1] = mask
+    k, r, c = _at_corners(inside)
+    positions = np.asarray(positions_mm, dtype=np.float64)
     steps = np.asarray(steps_mm, dtype=np.float64)
-    k, r, c = np.nonzero(_line_ends(np.asarray(mask, dtype=bool)))
-    points = np.asarray(positions_mm, dtype=np.float64)[k] + r[:, None] * steps[1] + c[:, None] * steps[2]
-    points = points - points.mean(axis=0)
-    square = np.einsum("ij,ij->i", points, points)
-    own = np.einsum("ij,ij->i", steps, steps)
-    along = points @ steps.T
-    best = float(own.max())
-    reach = float(np.sqrt(own.max()))
-    for start in range(0, len(points), _BLOCK):
-        part = slice(start, start + _BLOCK)
-        distance2 = square[part, None] + square[None, start:] - 2 * points[part] @ points[start:].T
-        floor = max(0.0, np.sqrt(max(best, distance2.max())) - reach)
-        i, j = np.nonzero(distance2 >= floor**2)
-        extra = 2 * np.abs(along[part][i] - along[start:][j]) + own
-        best = max(best, float(np.max(distance2[i, j] + extra.max(axis=1), initial=0.0)))
-    return float(np.sqrt(best))
+    centres = positions[k - 1] + (r - 1)[:, None] * steps[1] + (c - 1)[:, None] * steps[2]
+    corners = [
+        centres[~inside[k + dk, r + dr, c + dc]] + (dk * steps[0] + dr * steps[1] + dc * steps[2]) / 2
+        for dk, dr, dc in _NEIGHBOURS
+    ]
+    return longest_distance(np.concatenate(corners))
 
 
-def _line_ends(mask: BoolArray) -> BoolArray:
-    """Voxels that are first or last of the mask on their line along all three axes."""
-    ends = mask.copy()
-    for axis in range(3):
-        before = np.logical_or.accumulate(mask, axis=axis)
-        behind = np.flip(np.logical_or.accumulate(np.flip(mask, axis), axis=axis), axis)
-        shifted = [np.zeros_like(mask), np.zeros_like(mask)]
-        head = [slice(None)] * 3
-        tail = [slice(None)] * 3
-        head[axis], tail[axis] = slice(None, -1), slice(1, None)
-        shifted[0][tuple(tail)] = before[tuple(head)]
-        shifted[1][tuple(head)] = behind[tuple(tail)]
-        ends &= ~(shifted[0] & shifted[1])
-    return ends
+def _at_corners(inside: BoolArray) -> tuple[npt.NDArray[np.intp], ...]:
+    """Voxels with a neighbour outside along each axis; the border of the array is outside."""
+    corners = inside[1:-1, 1:-1, 1:-1].copy()
+    corners &= ~(inside[:-2, 1:-1, 1:-1] & inside[2:, 1:-1, 1:-1])
+    corners &= ~(inside[1:-1, :-2, 1:-1] & inside[1:-1, 2:, 1:-1])
+    corners &= ~(inside[1:-1, 1:-1, :-2] & inside[1:-1, 1:-1, 2:])
+    at = np.unravel_index(np.flatnonzero(corners), corners.shape)
+    return tuple(index + 1 for index in at)

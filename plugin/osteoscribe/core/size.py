@@ -203,7 +203,7 @@ def _longest_slice(region: Region) -> tuple[int, Diameters] | None:
         first_k, first_r, first_c = region.offset
         used = np.flatnonzero(region.mask.any(axis=(1, 2))).tolist()
         _, basis = _plane(grid, first_k)
-        best, found = of_masks([region.mask[k] for k in used], _steps_mm(grid, basis))
+        best, found = of_masks(region.mask[used], _steps_mm(grid, basis))
         return first_k + used[best], found.moved(_to_plane(grid, first_k, [(first_r, first_c)])[0])
     if region.kind is RegionKind.CALIPER:
         lines = [_to_plane(grid, line.k, line.points_rc) for line in region.outlines]

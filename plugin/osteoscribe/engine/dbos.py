@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +182,18 @@ class DurableEngine:
         )
         names = (one.workflow_id.split("/") for one in found)
         return tuple((key, int(run)) for _, key, run in names)
+
+    def take_over(self, living: Collection[str]) -> int:
+        """Have everything resumed that is under way with executors other than these; returns how much.
+
+        It goes back to its queue, so the queue's limits hold. What such an executor finishes all the same is
+        recorded once: the library fences it off, and the steps ask the ledger.
+        """
+        found = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
+        left = [one for one in found if one.executor_id not in living and one.queue_name]
+        for one in left:
+            DBOS.resume_workflow(one.workflow_id, queue_name=one.queue_name)
+        return len(left)
 
     def stop(self) -> None:
         """Take no more work; what is under way is resumed at the next start."""

@@ -7,18 +7,19 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol, cast
-from weakref import WeakKeyDictionary
+from functools import partial
+from typing import Any, cast
 
 from pynetdicom import AE, _config, evt
+from pynetdicom.association import Association
 from pynetdicom.events import Event
 
 from osteoscribe.app.bugs import trace_of
 from osteoscribe.app.ports import Envelope
 from osteoscribe.app.settings import NodeSettings, PeerSettings
-from osteoscribe.errors import PROCESSING_FAILURE, OsteoscribeError, SetupError
+from osteoscribe.errors import OsteoscribeError, SetupError
+from osteoscribe.net.caller import SUCCESS, Caller, Reception, Storing, printable, uid_for_log
 from osteoscribe.net.commitment import PUSH_MODEL, Take, take_report
 from osteoscribe.net.guard import (
     LARGEST_PDU,
@@ -28,14 +29,11 @@ from osteoscribe.net.guard import (
     calling_aes,
     connection_limit,
 )
+from osteoscribe.net.receive import ReadAhead, take_over
 from osteoscribe.readers.ct import CT_SOP_CLASSES
 from osteoscribe.readers.marks import DOCUMENTS, MARK_SOP_CLASSES, MASK_SOP_CLASSES, MASK_TRANSFER_SYNTAXES
-from osteoscribe.readers.values import is_uid
 
 LOGGER = logging.getLogger(__name__)
-
-SUCCESS = 0x0000
-"""PS3.7 C.1.1."""
 
 LONGEST_ASSOCIATING_S = 10.0
 """Patience with a connection that does not associate."""
@@ -51,28 +49,6 @@ STORED_SOP_CLASSES = (*CT_SOP_CLASSES, *sorted(MARK_SOP_CLASSES), *sorted(DOCUME
 """Storage SOP Classes that are accepted (PS3.4 B.5): CT, all marks, and what is listed as no mark."""
 
 UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
-
-
-class Reception(Protocol):
-    """Takes the instances of one association."""
-
-    def accept(self, encoded: memoryview, envelope: Envelope) -> None:
-        """Store one instance; it is on disk when this returns."""
-        ...
-
-    def close(self) -> None:
-        """Stop; the association has ended."""
-        ...
-
-
-@dataclass(slots=True)
-class _Caller:
-    """What is kept of one open association."""
-
-    reception: Reception
-    lock: threading.Lock
-    stored: int = 0
-    refused: int = 0
 
 
 class Listener:
@@ -113,9 +89,8 @@ class Listener:
         self._open_reception = open_reception
         self._take_commitment = take_commitment
         self._check_room = check_room
-        self._callers: dict[Any, _Caller] = {}
+        self._callers: dict[Association, Caller] = {}
         self._callers_lock = threading.Lock()
-        self._guards: WeakKeyDictionary[Any, GuardedReceive] = WeakKeyDictionary()
         self._ae = _entity(settings, transfer_syntaxes)
         self._server: GuardedServer | None = None
         self.set_callers(settings, peers)
@@ -187,8 +162,7 @@ class Listener:
         with self._callers_lock:
             callers, self._callers = list(self._callers.values()), {}
         for caller in callers:
-            with caller.lock:
-                caller.reception.close()
+            caller.close()
 
     def _on_connection(self, event: Event) -> None:
         transport = event.assoc.dul.socket
@@ -196,13 +170,18 @@ class Listener:
             return
         # Without it each answer to a peer that delays its acknowledgements costs 40 ms.
         transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        guard = GuardedReceive(
-            transport.socket,
-            patience_s=self._settings.idle_timeout_s,
-            largest_object=int(self._settings.largest_object_mb * 1e6),
-        )
-        self._guards[event.assoc] = guard
-        cast(Any, transport).recv = guard
+        patience_s, largest = self._settings.idle_timeout_s, int(self._settings.largest_object_mb * 1e6)
+        if self._settings.fast_receive:
+            take_over(
+                event.assoc,
+                ReadAhead(transport.socket, patience_s=patience_s, largest_object=largest),
+                begin=partial(self._begin_store, event.assoc),
+                envelope=partial(_envelope, event.assoc),
+            )
+        else:
+            cast(Any, transport).recv = GuardedReceive(
+                transport.socket, patience_s=patience_s, largest_object=largest
+            )
 
     def _on_requested(self, event: Event) -> None:
         """Refuse an association that wants to store while there is no room; others may go on."""
@@ -218,29 +197,28 @@ class Listener:
             event.assoc.kill()
 
     def _on_c_store(self, event: Event) -> int:
-        caller = self._caller(event)
-        if (guard := self._guards.get(event.assoc)) is not None:
+        """Take a C-STORE that the library has received."""
+        if isinstance(guard := getattr(event.assoc.dul.socket, "recv", None), GuardedReceive):
             guard.received = 0
-        try:
-            request: Any = event.request
-            with caller.lock:
-                caller.reception.accept(request.DataSet.getbuffer(), _envelope(event))
-        except OsteoscribeError as error:
-            caller.refused += 1
-            LOGGER.warning(
-                "refused instance calling=%s sop_class=%s code=%s status=0x%04X",
-                _calling_ae(event.assoc),
-                _uid(getattr(event.request, "AffectedSOPClassUID", "")),
-                error.code,
-                error.dimse_status,
+        request: Any = event.request
+        storing = self._begin_store(event.assoc)
+        storing.write([request.DataSet.getbuffer()])
+        return storing.finish(
+            _envelope(
+                event.assoc,
+                sop_class_uid=str(request.AffectedSOPClassUID),
+                sop_instance_uid=str(request.AffectedSOPInstanceUID),
+                transfer_syntax_uid=str(event.context.transfer_syntax),
             )
-            return error.dimse_status
-        except Exception as error:  # noqa: BLE001  a bug must not end the association
-            caller.refused += 1
-            LOGGER.error("bug while receiving: %s", trace_of(error))
-            return PROCESSING_FAILURE
-        caller.stored += 1
-        return SUCCESS
+        )
+
+    def _begin_store(self, association: Association) -> Storing:
+        with self._callers_lock:
+            if association not in self._callers:
+                reception = self._open_reception(datetime.now(UTC))
+                self._callers[association] = Caller(reception, _calling_ae(association))
+            caller = self._callers[association]
+        return caller.begin()
 
     def _on_n_event_report(self, event: Event) -> tuple[int, None]:
         try:
@@ -254,24 +232,16 @@ class Listener:
         LOGGER.info("commitment report calling=%s status=0x%04X", _calling_ae(event.assoc), status)
         return status, None
 
-    def _caller(self, event: Event) -> _Caller:
-        with self._callers_lock:
-            if event.assoc not in self._callers:
-                reception = self._open_reception(datetime.now(UTC))
-                self._callers[event.assoc] = _Caller(reception=reception, lock=threading.Lock())
-            return self._callers[event.assoc]
-
     def _on_end(self, event: Event, how: str) -> None:
         with self._callers_lock:
             caller = self._callers.pop(event.assoc, None)
         if caller is None:
             return
-        with caller.lock:
-            caller.reception.close()
+        caller.close()
         LOGGER.info(
             "association %s calling=%s stored=%d refused=%d",
             how,
-            _calling_ae(event.assoc),
+            caller.calling_ae,
             caller.stored,
             caller.refused,
         )
@@ -302,12 +272,12 @@ def _on_accepted(event: Event) -> None:
     LOGGER.info(
         "association accepted calling=%s address=%s contexts=%d",
         _calling_ae(event.assoc),
-        _printable(str(event.assoc.requestor.address), 45),
+        printable(str(event.assoc.requestor.address), 45),
         len(event.assoc.accepted_contexts),
     )
     refused = event.assoc.rejected_contexts
     for code, result in (("net.sop-class-refused", 3), ("net.transfer-syntax-refused", 4)):
-        classes = {_uid(one.abstract_syntax) for one in refused if one.result == result}
+        classes = {uid_for_log(one.abstract_syntax) for one in refused if one.result == result}
         if classes:
             LOGGER.info(
                 "%s calling=%s found=%s expected=CT, SEG, RTSTRUCT, SR, presentation states in a readable "
@@ -323,31 +293,14 @@ def _on_rejected(event: Event) -> None:
         "association rejected calling=%s called=%s address=%s; see node.allowed_calling_aes, "
         "node.check_called_ae and node.max_associations",
         _calling_ae(event.assoc),
-        _printable(str(getattr(event.assoc.requestor.primitive, "called_ae_title", "")), 16),
-        _printable(str(event.assoc.requestor.address), 45),
+        printable(str(getattr(event.assoc.requestor.primitive, "called_ae_title", "")), 16),
+        printable(str(event.assoc.requestor.address), 45),
     )
 
 
-def _envelope(event: Event) -> Envelope:
-    request: Any = event.request
-    return Envelope(
-        sop_class_uid=str(request.AffectedSOPClassUID),
-        sop_instance_uid=str(request.AffectedSOPInstanceUID),
-        transfer_syntax_uid=str(event.context.transfer_syntax),
-        calling_ae=_calling_ae(event.assoc),
-        received_at=datetime.now(UTC),
-    )
+def _envelope(association: Association, **announced: str) -> Envelope:
+    return Envelope(calling_ae=_calling_ae(association), received_at=datetime.now(UTC), **announced)
 
 
-def _calling_ae(association: Any) -> str:
-    return _printable(str(association.requestor.ae_title), 16)
-
-
-def _uid(received: object) -> str:
-    """Received UID for a log line; any other text stays out of it."""
-    return str(received) if is_uid(str(received)) else "(no UID)"
-
-
-def _printable(text: str, longest: int) -> str:
-    """Received text for a log line or a column: printable ASCII only, cut to a length."""
-    return "".join(one if " " <= one <= "~" else "?" for one in text.strip())[:longest]
+def _calling_ae(association: Association) -> str:
+    return printable(str(association.requestor.ae_title), 16)

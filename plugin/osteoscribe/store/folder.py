@@ -22,22 +22,28 @@ class DataFolder:
     path: Path
     ledger_url: str
     reserve_bytes: int
+    shared: Path | None = None
 
     @property
     def segments(self) -> Path:
-        """Folder of the received bytes and of our reports."""
-        return self.path / "segments"
+        """Folder of the received bytes and of our reports; several nodes may share it."""
+        return (self.shared or self.path) / "segments"
+
+    @property
+    def is_server(self) -> bool:
+        """Whether the ledger is on a database server, which other nodes can share."""
+        return not self.ledger_url.startswith("sqlite")
 
     @property
     def engine_url(self) -> str:
         """Database of the durable engine: the ledger's where that is a server, else a file of its own."""
-        if not self.ledger_url.startswith("sqlite"):
+        if self.is_server:
             return self.ledger_url
         return f"sqlite:///{self.path / 'engine.sqlite'}"
 
     def free_bytes(self) -> int:
         """Return the free disk space."""
-        return shutil.disk_usage(self.path).free
+        return min(shutil.disk_usage(one).free for one in {self.path, self.shared or self.path})
 
     def check_reserve(self, length: int = 0) -> None:
         """Refuse to take more when the disk would fall below the reserve.
@@ -70,8 +76,10 @@ def open_folder(settings: StoreSettings) -> DataFolder:
         ``store.unusable``: it cannot be made or written.
     """
     path = settings.folder.absolute()
+    shared = Path(settings.shared_folder).absolute() if settings.shared_folder else None
     try:
-        (path / "segments").mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (path, (shared or path) / "segments"):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise SetupError(
             "store.unusable", f"found no way to make the data folder (error {error.errno}); check --data"
@@ -80,6 +88,7 @@ def open_folder(settings: StoreSettings) -> DataFolder:
         path=path,
         ledger_url=settings.ledger_url or f"sqlite:///{path / 'ledger.sqlite'}",
         reserve_bytes=int(settings.reserve_mb * MEGABYTE),
+        shared=shared,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from osteoscribe.app.ports import Envelope
@@ -27,7 +28,7 @@ class FolderInbox:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
-    def accept(self, encoded: memoryview, envelope: Envelope) -> None:
+    def accept(self, encoded: bytes | memoryview, envelope: Envelope) -> None:
         """Write one object; its file is complete when this returns.
 
         Raises
@@ -44,6 +45,10 @@ class FolderInbox:
         beside.write_bytes(file_head(envelope) + bytes(encoded))
         beside.replace(path)
 
+    def begin(self) -> InboxObject:
+        """Begin an object."""
+        return InboxObject(self)
+
     def close(self) -> None:
         """Nothing stays open between two objects."""
 
@@ -51,3 +56,36 @@ class FolderInbox:
     def files(self) -> tuple[Path, ...]:
         """The files received so far, oldest first."""
         return tuple(sorted(self._folder.glob("*.dcm")))
+
+
+class InboxObject:
+    """One object on its way into the folder, in memory until it is whole.
+
+    Parameters
+    ----------
+    inbox
+        The folder.
+    """
+
+    def __init__(self, inbox: FolderInbox) -> None:
+        self._inbox = inbox
+        self._encoded = bytearray()
+
+    def write(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Take the next pieces of the object."""
+        for piece in pieces:
+            self._encoded += piece
+
+    def finish(self, envelope: Envelope) -> None:
+        """Write the object; its file is complete when this returns.
+
+        Raises
+        ------
+        InputError
+            ``instance.bad-uid``.
+        """
+        self._inbox.accept(bytes(self._encoded), envelope)
+
+    def abandon(self) -> None:
+        """Keep nothing of it."""
+        self._encoded.clear()

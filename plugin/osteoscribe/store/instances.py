@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
 from osteoscribe.app.ports import Stored
 from osteoscribe.core.series import BlobRef
-from osteoscribe.readers.headers import StoredInstance
+from osteoscribe.readers.headers import InstanceHeader, StoredInstance
 from osteoscribe.store.schema import (
     AWAITED,
     INSTANCES,
@@ -20,6 +20,7 @@ from osteoscribe.store.schema import (
     header_to_json,
     to_us,
 )
+from osteoscribe.store.segments import node_of
 
 
 class InstanceTable:
@@ -37,10 +38,10 @@ class InstanceTable:
         # SQLite's own waiting polls with pauses; threads of one process wait for each other here instead.
         self._lock = threading.Lock()
 
-    def has_instance(self, sop_instance_uid: str, sha256: str) -> bool:
+    def has_instance(self, header: InstanceHeader, sha256: str) -> bool:
         """Whether these very bytes are known under this UID."""
         query = sa.select(INSTANCES.c.id).where(
-            INSTANCES.c.sop_instance_uid == sop_instance_uid, INSTANCES.c.sha256 == sha256
+            INSTANCES.c.sop_instance_uid == header.sop_instance_uid, INSTANCES.c.sha256 == sha256
         )
         with self._reads.begin() as connection:
             return connection.execute(query).first() is not None
@@ -62,10 +63,18 @@ class InstanceTable:
         with self._lock, self._engine.begin() as connection:
             connection.execute(SEGMENTS.update().where(SEGMENTS.c.name == name).values(closed=True))
 
-    def close_all_segments(self) -> None:
-        """Record at the start that no association of an earlier run is open."""
+    def close_segments(self, of: Callable[[str], bool]) -> None:
+        """Record that no association of an earlier run of these nodes is open.
+
+        Parameters
+        ----------
+        of
+            Whether the segments of a node are meant, by its name.
+        """
         with self._lock, self._engine.begin() as connection:
-            connection.execute(SEGMENTS.update().where(~SEGMENTS.c.closed).values(closed=True))
+            open_ones = connection.execute(sa.select(SEGMENTS.c.name).where(~SEGMENTS.c.closed)).scalars()
+            for name in [one for one in open_ones if of(node_of(one))]:
+                connection.execute(SEGMENTS.update().where(SEGMENTS.c.name == name).values(closed=True))
 
     def indexed_bytes(self) -> dict[str, int]:
         """How far each segment is recorded, by its name."""

@@ -155,8 +155,24 @@ class JobTable(Outbox):
         with self._reads.begin() as connection:
             return delivery_of(connection.execute(query).mappings().one())
 
-    def update_delivery(self, delivery: Delivery, now: datetime) -> None:
-        """Record how far a delivery is; ends its job with the last one."""
+    def update_delivery(self, delivery: Delivery, now: datetime, was: Delivery | None = None) -> None:
+        """Record how far a delivery is; ends its job with the last one.
+
+        Parameters
+        ----------
+        was
+            Where the delivery is another now, nothing is recorded: a worker that was taken for dead and comes
+            back must not undo what was done in its place.
+        """
+        unchanged = (
+            ()
+            if was is None
+            else (
+                DELIVERIES.c.state == was.state,
+                DELIVERIES.c.tries == was.tries,
+                DELIVERIES.c.asks == was.asks,
+            )
+        )
         with self._engine.begin() as connection:
             connection.execute(
                 DELIVERIES.update()
@@ -165,6 +181,7 @@ class JobTable(Outbox):
                     DELIVERIES.c.destination == delivery.destination,
                     DELIVERIES.c.round == delivery.round,
                     DELIVERIES.c.state != "cancelled",
+                    *unchanged,
                 )
                 .values(
                     state=delivery.state,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from osteoscribe.app.intake import accept
-from osteoscribe.app.ports import Envelope
+from osteoscribe.app.intake import Incoming
 from osteoscribe.store.folder import DataFolder
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.segments import RECEIVED, SegmentStore
@@ -32,22 +31,23 @@ class AssociationReception:
         self._folder = folder
         self._table = table
         self._segment = segments.writer(RECEIVED, opened_at)
-        self._stored = False
+        self._incoming: Incoming | None = None
 
-    def accept(self, encoded: memoryview, envelope: Envelope) -> None:
-        """Store one instance; it is on disk when this returns.
+    def begin(self) -> Incoming:
+        """Begin an instance; one at a time.
 
         Raises
         ------
-        InputError, StoreError
-            As `app.intake.accept`; ``store.reserve-reached``.
+        StoreError
+            ``store.reserve-reached``.
         """
-        self._folder.check_reserve(len(encoded))
-        accepted = accept(encoded, envelope, segment=self._segment, ledger=self._table)
-        self._stored = self._stored or accepted.is_new
+        self._incoming = Incoming(self._segment.begin(), self._table, check_room=self._folder.check_reserve)
+        return self._incoming
 
     def close(self) -> None:
         """Close the segment, and record that nothing more comes over this association."""
+        if self._incoming is not None:
+            self._incoming.abandon()
         self._segment.close()
-        if self._stored:
+        if self._segment.end:
             self._table.close_segment(self._segment.name)

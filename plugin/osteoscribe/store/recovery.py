@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from osteoscribe.app.intake import recover
 from osteoscribe.errors import InputError
 from osteoscribe.store.instances import InstanceTable
-from osteoscribe.store.segments import RECEIVED, SegmentStore
+from osteoscribe.store.segments import RECEIVED, SegmentStore, node_of
 
 LOGGER = logging.getLogger(__name__)
 
@@ -15,8 +16,21 @@ BATCH = 200
 """Instances in one transaction."""
 
 
-def recover_instances(segments: SegmentStore, table: InstanceTable) -> int:
+def every_node(_node: str) -> bool:
+    """Whether segments of a node are meant: those of all are."""
+    return True
+
+
+def recover_instances(
+    segments: SegmentStore, table: InstanceTable, of: Callable[[str], bool] = every_node
+) -> int:
     """Record the received instances that the ledger does not know; returns how many.
+
+    Parameters
+    ----------
+    of
+        Which nodes' segments are looked at, by name. What another node records at the same time is recorded
+        once.
 
     A torn record at the end of a segment was never answered with success, and is left out.
     """
@@ -24,7 +38,7 @@ def recover_instances(segments: SegmentStore, table: InstanceTable) -> int:
     recovered = 0
     for name in segments.names():
         start = indexed.get(name, 0)
-        if not name.startswith(f"{RECEIVED}/") or segments.length(name) <= start:
+        if not name.startswith(f"{RECEIVED}/") or not of(node_of(name)) or segments.length(name) <= start:
             continue
         batch = []
         for record in segments.scan(name, start):

@@ -34,6 +34,19 @@ META = sa.Table(
     sa.Column("value", sa.String(128), nullable=False),
 )
 
+NODES = sa.Table(
+    "nodes",
+    METADATA,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("folder_id", sa.String(32), nullable=False),
+    sa.Column("store_id", sa.String(32), nullable=False),
+    sa.Column("workers", sa.Integer, nullable=False),
+    sa.Column("beats", sa.BigInteger, nullable=False),
+    sa.Column("beat_us", sa.BigInteger, nullable=False),
+)
+"""The nodes that share this ledger. `beats` grows while a node lives; others look whether it does, so that no
+clock is compared with another. `beat_us` is for people."""
+
 SEGMENTS = sa.Table(
     "segments",
     METADATA,

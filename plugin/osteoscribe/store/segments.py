@@ -9,11 +9,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import itertools
+import mmap
 import os
 import re
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,10 +35,27 @@ RECEIVED = "received"
 MADE = "made"
 """Folder of the segments with our own reports."""
 
-_NAME = re.compile(rf"(?:{RECEIVED}|{MADE})/[0-9]{{8}}/[0-9a-f]+-[0-9]+-[0-9]+\.seg")
+NODE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,30}[a-z0-9])?")
+"""What a node may be called: its name becomes part of the names of its segments."""
+
+_NAME = re.compile(
+    rf"(?:{RECEIVED}|{MADE})/[0-9]{{8}}/[0-9a-f]+-(?:(?P<node>{NODE_NAME.pattern})-)?[0-9]+-[0-9]+\.seg"
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _COUNTER = itertools.count()
+
+
+def node_of(name: str) -> str:
+    """Name of the node that wrote a segment; empty where it had none.
+
+    Examples
+    --------
+    >>> node_of("received/20261122/64c5-site-a-71-3.seg"), node_of("received/20261122/64c5-71-3.seg")
+    ('site-a', '')
+    """
+    found = _NAME.fullmatch(name)
+    return (found["node"] or "") if found else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +79,14 @@ class SegmentStore:
     ----------
     folder
         The folder; made if absent.
+    node
+        Name of the node that writes: several may share the folder, and process numbers repeat from machine
+        to machine. Empty where it only reads.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, node: str = "") -> None:
         self.folder = folder
+        self._mine = f"{node}-{os.getpid()}" if node else str(os.getpid())
 
     def writer(self, kind: str, opened_at: datetime) -> SegmentWriter:
         """Return a new segment; its file is made with the first record.
@@ -77,7 +100,7 @@ class SegmentStore:
         """
         stamp = (opened_at - _EPOCH) // _MICROSECOND
         day = opened_at.astimezone(UTC).strftime("%Y%m%d")
-        return SegmentWriter(self.folder, f"{kind}/{day}/{stamp:x}-{os.getpid()}-{next(_COUNTER)}.seg")
+        return SegmentWriter(self.folder, f"{kind}/{day}/{stamp:x}-{self._mine}-{next(_COUNTER)}.seg")
 
     def read_bytes(self, blob: BlobRef, start: int, stop: int) -> bytes:
         """Bytes [start, stop) of a stored data set, counted from its first byte.
@@ -154,9 +177,13 @@ class SegmentWriter:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.name = name
+        self.end = 0
         self._path = folder / name
         self._descriptor: int | None = None
-        self._end = 0
+
+    def begin(self) -> SegmentRecord:
+        """Begin a data set whose length is not known yet; one at a time."""
+        return SegmentRecord(self)
 
     def append(self, encoded: Sequence[bytes | memoryview], envelope: Envelope, sha256: bytes) -> BlobRef:
         """Store one data set; it is on disk when this returns.
@@ -175,37 +202,29 @@ class SegmentWriter:
         StoreError
             ``store.disk-full`` or ``store.write-failed``; nothing of the data set is kept.
         """
-        length = sum(len(piece) for piece in encoded)
-        header = _pack(envelope, length, sha256)
-        start = self._end
-        try:
-            if self._descriptor is None:
-                self._descriptor = _create(self._path)
-            _write_all(self._descriptor, [header, *encoded])
-            os.fdatasync(self._descriptor)
-        except OSError as error:
-            self._undo(start)
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            raise StoreError(
-                "store.disk-full" if full else "store.write-failed",
-                f"found no way to write a segment (error {error.errno}), expected free space and a healthy "
-                "disk; free space or repair it, then send again",
-            ) from error
-        self._end = start + HEADER_LENGTH + length
-        return BlobRef(segment=self.name, offset=start + HEADER_LENGTH, length=length)
+        record = self.begin()
+        record.write(encoded)
+        return record.commit(envelope, sha256)
 
-    def _undo(self, start: int) -> None:
+    def open_at(self, offset: int) -> int:
+        """Open the file, made if absent, for writing at an offset; returns its descriptor."""
+        if self._descriptor is None:
+            self._descriptor = _create(self._path)
+        os.lseek(self._descriptor, offset, os.SEEK_SET)
+        return self._descriptor
+
+    def undo(self) -> None:
+        """Take back what was written behind the last whole record."""
         if self._descriptor is None:
             return
         try:
-            os.ftruncate(self._descriptor, start)
-            os.lseek(self._descriptor, start, os.SEEK_SET)
+            os.ftruncate(self._descriptor, self.end)
         except OSError:
             # Without the truncation the next record would stand behind a torn one: leave this file for good.
             self.close()
             self.name = f"{self.name[:-4].rpartition('-')[0]}-{next(_COUNTER)}.seg"
             self._path = self._path.parent / Path(self.name).name
-            self._end = 0
+            self.end = 0
 
     def close(self) -> None:
         """Close the file; nothing can be appended afterwards."""
@@ -214,11 +233,104 @@ class SegmentWriter:
             self._descriptor = None
 
 
+class SegmentRecord:
+    """One data set on its way into a segment.
+
+    It is written as it comes, behind room for its header. The header is written last: until then, and
+    after any crash before its sync, the record does not look whole to `SegmentStore.scan`.
+
+    Parameters
+    ----------
+    writer
+        The segment; nothing else is written to it before this record is committed or abandoned.
+    """
+
+    def __init__(self, writer: SegmentWriter) -> None:
+        self._writer = writer
+        self._descriptor: int | None = None
+        self.length = 0
+
+    def write(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Write the next pieces of the data set; the caller may use their memory again afterwards.
+
+        Raises
+        ------
+        StoreError
+            ``store.disk-full`` or ``store.write-failed``; nothing of the data set is kept.
+        """
+        with self._stated():
+            if self._descriptor is None:
+                self._descriptor = self._writer.open_at(self._writer.end + HEADER_LENGTH)
+            self.length += _write_all(self._descriptor, pieces)
+
+    def content(self) -> memoryview:
+        """Give what was written so far, without a copy of it.
+
+        Raises
+        ------
+        StoreError
+            ``store.write-failed``: it cannot be read back.
+        """
+        if self._descriptor is None or not self.length:
+            return memoryview(b"")
+        before = (self._writer.end + HEADER_LENGTH) % mmap.ALLOCATIONGRANULARITY
+        start = self._writer.end + HEADER_LENGTH - before
+        with self._stated():
+            mapped = mmap.mmap(self._descriptor, before + self.length, prot=mmap.PROT_READ, offset=start)
+        return memoryview(mapped)[before:]
+
+    def commit(self, envelope: Envelope, sha256: bytes) -> BlobRef:
+        """Write the header; the record is on disk when this returns.
+
+        Parameters
+        ----------
+        envelope
+            What is known of the data set.
+        sha256
+            Digest of it, 32 bytes.
+
+        Raises
+        ------
+        StoreError
+            ``store.disk-full`` or ``store.write-failed``; nothing of the data set is kept.
+        """
+        writer, start = self._writer, self._writer.end
+        with self._stated():
+            descriptor = self._descriptor if self._descriptor is not None else writer.open_at(start)
+            os.lseek(descriptor, start, os.SEEK_SET)
+            _write_all(descriptor, [_pack(envelope, self.length, sha256)])
+            os.fdatasync(descriptor)
+        writer.end = start + HEADER_LENGTH + self.length
+        self._descriptor = None
+        return BlobRef(segment=writer.name, offset=start + HEADER_LENGTH, length=self.length)
+
+    def abandon(self) -> None:
+        """Keep nothing of it."""
+        if self._descriptor is not None:
+            self._descriptor = None
+            self._writer.undo()
+
+    @contextmanager
+    def _stated(self) -> Iterator[None]:
+        """State a fault of the disk as our own error, and keep nothing of the record."""
+        try:
+            yield
+        except OSError as error:
+            self._descriptor = None
+            self._writer.undo()
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise StoreError(
+                "store.disk-full" if full else "store.write-failed",
+                f"found no way to write a segment (error {error.errno}), expected free space and a healthy "
+                "disk; free space or repair it, then send again",
+            ) from error
+
+
 def _create(path: Path) -> int:
     """Make the file and put its name, and those of new folders, on disk."""
     missing = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     for folder in (path.parent, *(folder.parent for folder in missing)):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -228,8 +340,10 @@ def _create(path: Path) -> int:
     return descriptor
 
 
-def _write_all(descriptor: int, pieces: Sequence[bytes | memoryview]) -> None:
+def _write_all(descriptor: int, pieces: Sequence[bytes | memoryview]) -> int:
+    """Write all pieces at the file's position; returns how many bytes they are."""
     waiting = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
+    length = sum(map(len, waiting))
     while waiting:
         written = os.writev(descriptor, waiting[:512])
         while written:
@@ -237,6 +351,7 @@ def _write_all(descriptor: int, pieces: Sequence[bytes | memoryview]) -> None:
                 waiting[0] = waiting[0][written:]
                 break
             written -= len(waiting.pop(0))
+    return length
 
 
 def _pack(envelope: Envelope, length: int, sha256: bytes) -> bytes:

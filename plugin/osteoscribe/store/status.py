@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from osteoscribe.app.past import ReportedCases
-from osteoscribe.store.schema import DELIVERIES, INSTANCES, JOBS, MARKS, REPORTS, from_us
+from osteoscribe.store.schema import DELIVERIES, INSTANCES, JOBS, MARKS, NODES, REPORTS, from_us
 
 
 class StatusView:
@@ -24,7 +24,7 @@ class StatusView:
         self._reads = engine.execution_options(reads=True)
 
     def counts(self) -> dict[str, Any]:
-        """Count instances, marks, findings, problems, and jobs and deliveries by state."""
+        """Count instances, marks, findings, problems, and jobs and deliveries by state; name the nodes."""
         with self._reads.begin() as connection:
             problems = connection.execute(sa.select(JOBS.c.problems)).scalars()
             return {
@@ -38,6 +38,10 @@ class StatusView:
                 "jobs": _by_state(connection, JOBS),
                 "deliveries": _by_state(connection, DELIVERIES),
                 "marks_by_state": _by_state(connection, MARKS),
+                "nodes": [
+                    {"name": row["name"], "workers": row["workers"], "last_beat_at": _time(row["beat_us"])}
+                    for row in connection.execute(sa.select(*NODES.c).order_by(NODES.c.name)).mappings()
+                ],
             }
 
     def jobs(self, limit: int = 1000) -> list[dict[str, Any]]:

@@ -8,12 +8,11 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.dataelem import RawDataElement
 
 from osteoscribe.core import codes
 from osteoscribe.core.codes import Code
 from osteoscribe.core.marks import InstanceRef
-from osteoscribe.writers.encoded import Item, element, item, item_of, raw_elements
+from osteoscribe.writers.encoded import Item, PydicomElements, element, item, item_of, raw_elements
 
 CONTAINS = "CONTAINS"
 HAS_CONCEPT_MOD = "HAS CONCEPT MOD"
@@ -81,17 +80,15 @@ def _template(number: str) -> Item:
     return item(MappingResource="DCMR", TemplateIdentifier=number)
 
 
-def root(title: Code, children: Sequence[Item], *, template: str | None = None) -> dict[int, RawDataElement]:
+def root(title: Code, children: Sequence[Item], *, template: str | None = None) -> PydicomElements:
     """The elements of a document's root container, for `pydicom.Dataset.update`."""
     templates = {} if template is None else {"ContentTemplateSequence": [_template(template)]}
     return raw_elements(
-        {
-            "ValueType": "CONTAINER",
-            "ConceptNameCodeSequence": [coded(title)],
-            "ContinuityOfContent": "SEPARATE",
-            "ContentSequence": children,
-            **templates,
-        }
+        ValueType="CONTAINER",
+        ConceptNameCodeSequence=[coded(title)],
+        ContinuityOfContent="SEPARATE",
+        ContentSequence=children,
+        **templates,
     )
 
 

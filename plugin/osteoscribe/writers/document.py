@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 
 from pydicom import Dataset, dcmwrite
@@ -16,7 +17,7 @@ from osteoscribe.core.report import Predecessor, Report
 from osteoscribe.writers import modules, uids
 from osteoscribe.writers.content import coded
 from osteoscribe.writers.copying import copy_attributes, copy_patient_and_study, quiet
-from osteoscribe.writers.encoded import Item, item, raw_elements
+from osteoscribe.writers.encoded import Item, element, item, raw_elements
 
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 COMPREHENSIVE_SR = "1.2.840.10008.5.1.4.1.1.88.33"
@@ -73,7 +74,7 @@ def new_document(
     _cite_evidence(ds, evidence)
     if report.predecessor is not None and kind.series_kind == "report":
         predecessor = _hierarchy((_as_evidence(report.predecessor),))
-        ds.update(raw_elements({"PredecessorDocumentsSequence": predecessor}))
+        ds.update(raw_elements(PredecessorDocumentsSequence=predecessor))
     return ds
 
 
@@ -121,7 +122,7 @@ def _describe_equipment(ds: Dataset, report: Report, context: Dataset) -> None:
     ds.DeviceSerialNumber = serial_number(report)
     ds.ContentQualification = "RESEARCH"
     own = Dataset()
-    own.update(raw_elements({"PurposeOfReferenceCodeSequence": [coded(codes.PROCESSING_EQUIPMENT)]}))
+    own.update(raw_elements(PurposeOfReferenceCodeSequence=[coded(codes.PROCESSING_EQUIPMENT)]))
     own.Manufacturer = MANUFACTURER
     own.ManufacturerModelName = MODEL_NAME
     own.SoftwareVersions = report.software_version
@@ -130,7 +131,7 @@ def _describe_equipment(ds: Dataset, report: Report, context: Dataset) -> None:
     own.ContributionDateTime = report.accepted_at.strftime("%Y%m%d%H%M%S.%f%z")[:26]
     own.ContributionDescription = f"Rule table {report.table_id} {report.table_version}"[:1024]
     scanner = Dataset()
-    scanner.update(raw_elements({"PurposeOfReferenceCodeSequence": [coded(codes.ACQUISITION_EQUIPMENT)]}))
+    scanner.update(raw_elements(PurposeOfReferenceCodeSequence=[coded(codes.ACQUISITION_EQUIPMENT)]))
     copy_attributes(context, scanner, modules.EQUIPMENT)
     if "Manufacturer" not in scanner:
         scanner.Manufacturer = ""
@@ -182,14 +183,15 @@ def _requests(ds: Dataset, context: Dataset) -> list[Dataset]:
 
 
 def _cite_evidence(ds: Dataset, evidence: Sequence[EvidenceRef]) -> None:
-    current = [ref for ref in evidence if ref.study_instance_uid == ds.StudyInstanceUID]
-    other = [ref for ref in evidence if ref.study_instance_uid != ds.StudyInstanceUID]
+    own_study = str(ds.StudyInstanceUID)
+    current = [ref for ref in evidence if ref.study_instance_uid == own_study]
+    other = [ref for ref in evidence if ref.study_instance_uid != own_study]
     for keyword, refs in (
         ("CurrentRequestedProcedureEvidenceSequence", current),
         ("PertinentOtherEvidenceSequence", other),
     ):
         if refs:
-            ds.update(raw_elements({keyword: _hierarchy(refs)}))
+            ds.update(raw_elements(**{keyword: _hierarchy(refs)}))
 
 
 def _hierarchy(refs: Iterable[EvidenceRef]) -> list[Item]:
@@ -200,19 +202,28 @@ def _hierarchy(refs: Iterable[EvidenceRef]) -> list[Item]:
         series.setdefault(ref.sop_instance_uid, ref.sop_class_uid)
     return [
         item(
-            ReferencedSeriesSequence=[_series(uid, sops) for uid, sops in series_by_uid.items()],
+            ReferencedSeriesSequence=[
+                _series(uid, tuple(sops.items())) for uid, sops in series_by_uid.items()
+            ],
             StudyInstanceUID=study_uid,
         )
         for study_uid, series_by_uid in studies.items()
     ]
 
 
-def _series(series_instance_uid: str, sop_classes: dict[str, str]) -> Item:
+@lru_cache(maxsize=16)
+def _series(series_instance_uid: str, sops: tuple[tuple[str, str], ...]) -> Item:
+    """One series; kept, for every document of every mark on a CT series cites it whole."""
     references = [
-        item(ReferencedSOPClassUID=sop_class_uid, ReferencedSOPInstanceUID=sop_instance_uid)
-        for sop_instance_uid, sop_class_uid in sop_classes.items()
+        _reference_class(sop_class_uid) + element("ReferencedSOPInstanceUID", sop_instance_uid)
+        for sop_instance_uid, sop_class_uid in sops
     ]
     return item(ReferencedSOPSequence=references, SeriesInstanceUID=series_instance_uid)
+
+
+@lru_cache(maxsize=16)
+def _reference_class(sop_class_uid: str) -> bytes:
+    return element("ReferencedSOPClassUID", sop_class_uid)
 
 
 def encode(ds: Dataset) -> bytes:

@@ -7,12 +7,13 @@ for objects of pydicom cost fifty times as much (``docs/decisions/050-content-as
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
+from pydicom import DataElement
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 
 Item = bytes
 """The elements of a data set or sequence item, one after the other, without the tag of the item itself."""
@@ -73,11 +74,14 @@ def item(**values: str | bytes | Sequence[Item]) -> Item:
     return item_of({keyword: element(keyword, value) for keyword, value in values.items()})
 
 
-def raw_elements(values: Mapping[str, str | Iterable[Item]]) -> dict[int, RawDataElement]:
-    """Encoded elements for a data set of pydicom, by tag."""
-    elements: dict[int, RawDataElement] = {}
+PydicomElements = dict[BaseTag, DataElement | RawDataElement]
+
+
+def raw_elements(**values: str | Sequence[Item]) -> PydicomElements:
+    """Encoded elements by tag, for `pydicom.Dataset.update`."""
+    elements: PydicomElements = {}
     for keyword, value in values.items():
         tag, vr = tag_and_vr(keyword)
-        encoded = value_bytes(vr, value if isinstance(value, str) else list(value))
-        elements[tag] = RawDataElement(Tag(tag), vr, len(encoded), encoded, 0, False, True)
+        encoded = value_bytes(vr, value)
+        elements[Tag(tag)] = RawDataElement(Tag(tag), vr, len(encoded), encoded, 0, False, True)
     return elements

@@ -1,16 +1,20 @@
 """The gate: what was encoded is read back and compared with the record before anything is sent.
 
-It reads the bytes with pydicom alone and takes nothing from the builders but names: a mistake in a builder,
-in the encoding or in the choice of the CT shows here, and the document is not sent.
+The document is read with pydicom, the content below its root with `osteoscribe.writers.tree`; nothing is
+taken from the builders but names. So a mistake in a builder, in the encoding or in the choice of the CT shows
+here, and the document is not sent.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from io import BytesIO
 
 import pydicom
 from pydicom import Dataset
+from pydicom.datadict import dictionary_VR
 from pydicom.errors import InvalidDicomError
 
 from osteoscribe.core import codes
@@ -19,17 +23,37 @@ from osteoscribe.writers import modules, uids
 from osteoscribe.writers.copying import copy_patient_and_study, quiet
 from osteoscribe.writers.document import (
     BASIC_TEXT_SR,
-    REFERENCED_SOP_CLASS_UID,
-    REFERENCED_SOP_INSTANCE_UID,
     EvidenceRef,
 )
 from osteoscribe.writers.gate_findings import check_findings
 from osteoscribe.writers.key_image import SECONDARY_CAPTURE
 from osteoscribe.writers.profiles import STANDARD, Profile
 from osteoscribe.writers.sr import observers
-from osteoscribe.writers.tree import children, code_value, fail, failure, is_coded, pairs, template
+from osteoscribe.writers.tree import (
+    ContentItem,
+    Elements,
+    code_of,
+    elements_of,
+    fail,
+    failure,
+    items_of,
+    pairs,
+    read_content,
+    text_of,
+)
 from osteoscribe.writers.wording import DISCLAIMER
 
+_UNREADABLE = (
+    InvalidDicomError,
+    AttributeError,
+    KeyError,
+    IndexError,
+    TypeError,
+    ValueError,
+    RecursionError,
+    struct.error,
+)
+_ROOT = "ValueType ConceptNameCodeSequence ContinuityOfContent ContentTemplateSequence"
 _TYPE_1 = (
     "SpecificCharacterSet SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID SeriesNumber "
     "Modality InstanceNumber ContentDate ContentTime TimezoneOffsetFromUTC CompletionFlag VerificationFlag "
@@ -78,7 +102,7 @@ def check(
     try:
         with quiet():
             _check(pydicom.dcmread(BytesIO(encoded)), report, context, evidence, profile)
-    except (InvalidDicomError, AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+    except _UNREADABLE as error:
         # Not `from error`: its text may quote the document.
         raise failure(
             "gate.unreadable", f"the document cannot be read back ({type(error).__name__})"
@@ -95,11 +119,31 @@ def _check(
         return
     _check_attributes(ds, report)
     _check_patient_and_study(ds, report, context)
-    _check_tree(ds, kind)
-    _check_references(ds, evidence)
+    root = _root(ds)
+    _check_tree(root, kind)
+    _check_references(ds, root, evidence)
     if kind == "report":
-        check_findings(ds, report, profile)
-    _check_words(ds, report, kind)
+        check_findings(root, report, profile)
+    _check_words(root, report, kind)
+
+
+def _root(ds: Dataset) -> ContentItem:
+    """The content tree, from its bytes."""
+    items = items_of(_encoded(ds, "ContentSequence"))
+    return ContentItem(
+        elements={keyword: _encoded(ds, keyword) for keyword in _ROOT.split() if keyword in ds},
+        children=tuple(read_content(item) for item in items),
+    )
+
+
+def _encoded(ds: Dataset, keyword: str) -> bytes:
+    """A value of the document as it was encoded; empty where it is absent."""
+    element = ds.get_item(keyword) if keyword in ds else None
+    if element is None:
+        return b""
+    if not isinstance(element.value, bytes) or dictionary_VR(element.tag) != element.VR:
+        raise ValueError(f"{keyword} is not encoded as it must be")
+    return element.value
 
 
 def _kind(ds: Dataset, report: Report, profile: Profile) -> str:
@@ -124,7 +168,7 @@ def _kind(ds: Dataset, report: Report, profile: Profile) -> str:
 
 def _check_attributes(ds: Dataset, report: Report) -> None:
     for keyword in _TYPE_1.split():
-        if ds.get(keyword) in (None, "", []):
+        if _is_empty(ds, keyword):
             fail("gate.attribute-missing", f"{keyword} is absent or empty")
     for keyword in (*modules.TYPE_2, *_TYPE_2.split()):
         if keyword not in ds:
@@ -141,6 +185,11 @@ def _check_attributes(ds: Dataset, report: Report) -> None:
     for keyword, value in expected.items():
         if ds[keyword].value != value:
             fail("gate.attribute-differs", f"{keyword} is not {value}")
+
+
+def _is_empty(ds: Dataset, keyword: str) -> bool:
+    value = ds.get_item(keyword).value if keyword in ds else None
+    return not (value.strip(b" \0") if isinstance(value, bytes) else value)
 
 
 def _check_patient_and_study(ds: Dataset, report: Report, context: Dataset) -> None:
@@ -181,66 +230,70 @@ def _plain(value: object) -> object:
     return str(value)
 
 
-def _check_tree(ds: Dataset, kind: str) -> None:
+def _check_tree(root: ContentItem, kind: str) -> None:
     title = {
         "report": codes.IMAGING_MEASUREMENT_REPORT,
         "companion": codes.TEXT_COMPANION,
         "notice": codes.NOTICE,
     }[kind]
-    if not is_coded(ds, title):
+    if root.name != title:
         fail("gate.template", f"the root is not titled {title.value}")
     allowed = (
         {*_LEAVES, "CONTAINER"} if kind == "report" else {"TEXT", "CODE", "UIDREF", "PNAME", "CONTAINER"}
     )
-    for parent, item in pairs(ds):
-        value_type, relationship = str(item.ValueType), str(item.RelationshipType)
-        if value_type not in allowed or value_type not in _RELATIONSHIPS.get(
-            (str(parent.ValueType), relationship), ()
-        ):
-            fail("gate.template", f"{parent.ValueType} {relationship} {value_type} is not allowed here")
-        if value_type == "CONTAINER" and item.ContinuityOfContent != "SEPARATE":
-            fail("gate.template", "a container is not SEPARATE")
-        if value_type == "TEXT" and (not item.TextValue or "\ufffd" in item.TextValue):
-            fail("gate.text", "a text is empty or has a replacement character")
-        for sequence in ("ConceptNameCodeSequence", "ConceptCodeSequence"):
-            for code in item.get(sequence, []):
-                if not (code.get("CodeValue") or code.get("LongCodeValue")) or not code.CodeMeaning:
-                    fail("gate.code", f"a code of {sequence} has no value or no meaning")
+    for parent, item in pairs(root):
+        relationship = item.text("RelationshipType")
+        legal = _RELATIONSHIPS.get((parent.value_type, relationship), ())
+        if item.value_type not in allowed or item.value_type not in legal:
+            fail("gate.template", f"{parent.value_type} {relationship} {item.value_type} is not allowed here")
+        _check_value(item)
     if kind == "report":
-        order = [code_value(item) for item in children(ds) if item.ValueType == "CONTAINER"]
+        sections = [item.name for item in root.children if item.value_type == "CONTAINER"]
         wanted = [codes.IMAGE_LIBRARY, codes.IMAGING_MEASUREMENTS, codes.QUALITATIVE_EVALUATIONS]
-        if order != [code.value for code in wanted] or template(ds) != "1500":
-            fail("gate.template", f"the sections are {order}, expected those of TID 1500")
+        if sections != wanted or root.template != "1500":
+            fail("gate.template", "the sections are not those of TID 1500")
 
 
-def _check_references(ds: Dataset, evidence: Sequence[EvidenceRef]) -> None:
-    cited = {
-        _named(sop)
-        for keyword in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence")
-        for study in ds.get(keyword, [])
-        for series in study.ReferencedSeriesSequence
-        for sop in series.ReferencedSOPSequence
-    }
+def _check_value(item: ContentItem) -> None:
+    if item.value_type == "CONTAINER" and item.text("ContinuityOfContent") != "SEPARATE":
+        fail("gate.template", "a container is not SEPARATE")
+    if item.value_type == "TEXT" and (not item.text() or "\ufffd" in item.text()):
+        fail("gate.text", "a text is empty or has a replacement character")
+    for keyword in ("ConceptNameCodeSequence", "ConceptCodeSequence"):
+        if keyword in item.elements:
+            code_of(item.elements[keyword])
+
+
+def _check_references(ds: Dataset, root: ContentItem, evidence: Sequence[EvidenceRef]) -> None:
+    cited: set[tuple[str, str]] = set()
+    for keyword in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence"):
+        for study in items_of(_encoded(ds, keyword)):
+            for series in items_of(elements_of(study)["ReferencedSeriesSequence"]):
+                cited |= _cited(series)
     if cited != {(ref.sop_instance_uid, ref.sop_class_uid) for ref in evidence}:
         fail("gate.reference", "the evidence is not what the report was made from")
-    for _, item in pairs(ds):
-        for sop in item.get("ReferencedSOPSequence", []):
+    for _, item in pairs(root):
+        for sop in item.references:
             if _named(sop) not in cited:
                 fail("gate.reference", "an image is referred to that is not in the evidence")
 
 
-def _named(sop: Dataset) -> tuple[str, str]:
-    """Instance and class of a reference; of hundreds, so its bytes are taken as they are."""
-    found = []
-    for tag in (REFERENCED_SOP_INSTANCE_UID, REFERENCED_SOP_CLASS_UID):
-        value = sop.get_item(tag).value
-        found.append(value.rstrip(b"\0").decode("ascii") if isinstance(value, bytes) else str(value))
-    return found[0], found[1]
+@lru_cache(maxsize=16)
+def _cited(series: bytes) -> frozenset[tuple[str, str]]:
+    """The instances of one series; kept, for every document about a CT series cites it whole."""
+    return frozenset(
+        _named(elements_of(sop)) for sop in items_of(elements_of(series)["ReferencedSOPSequence"])
+    )
 
 
-def _check_words(ds: Dataset, report: Report, kind: str) -> None:
+def _named(sop: Elements) -> tuple[str, str]:
+    """Instance and class of a reference."""
+    return text_of(sop["ReferencedSOPInstanceUID"]), text_of(sop["ReferencedSOPClassUID"])
+
+
+def _check_words(root: ContentItem, report: Report, kind: str) -> None:
     """Every sentence, lesion, problem and source of the reference panel stands somewhere in the text."""
-    words = "\n".join(str(item.TextValue) for _, item in pairs(ds) if item.ValueType == "TEXT")
+    words = "\n".join(item.text() for _, item in pairs(root) if item.value_type == "TEXT")
     said = [DISCLAIMER, *(problem.code for problem in report.problems)]
     if kind == "report":
         said += [report.table_sha256, report.software_version]
@@ -254,6 +307,6 @@ def _check_words(ds: Dataset, report: Report, kind: str) -> None:
     for text in said:
         if text not in words:
             fail("gate.phrase", "a sentence, lesion, problem or the disclaimer is not in the document")
-    named = {str(item.PersonName) for _, item in pairs(ds) if item.ValueType == "PNAME"}
+    named = {item.text("PersonName") for _, item in pairs(root) if item.value_type == "PNAME"}
     if named != set(observers(report)):
         fail("gate.observer", "the persons named are not those who marked")

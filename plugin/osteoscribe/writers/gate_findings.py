@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any
 
 import numpy as np
-from pydicom import Dataset
 
 from osteoscribe.core import codes
 from osteoscribe.core.answers import Density
@@ -17,21 +15,21 @@ from osteoscribe.core.report import Finding, Lesion, Report
 from osteoscribe.core.size import Size
 from osteoscribe.writers.profiles import Profile
 from osteoscribe.writers.sr import side_of, site_of
-from osteoscribe.writers.tree import children, code_value, fail, is_coded, only, template
+from osteoscribe.writers.tree import ContentItem, children, fail, only, text_of
 
 GEOMETRY_TOLERANCE_MM = 0.01
 NUMBER_TOLERANCE = 0.0006
 """Half of the third decimal, and the arithmetic of reading it."""
 
 
-def check_findings(ds: Dataset, report: Report, profile: Profile) -> None:
+def check_findings(root: ContentItem, report: Report, profile: Profile) -> None:
     """Compare every lesion with its groups; raises as `osteoscribe.writers.gate.check` does."""
-    groups = children(only(ds, codes.IMAGING_MEASUREMENTS), codes.MEASUREMENT_GROUP)
+    groups = children(only(root, codes.IMAGING_MEASUREMENTS), codes.MEASUREMENT_GROUP)
     if len({finding.lesion.tracking_uid for finding in report.findings}) != len(report.findings):
         fail("gate.tracking", "two lesions have the same tracking UID")
-    of_lesion: dict[str, list[Dataset]] = {}
+    of_lesion: dict[str, list[ContentItem]] = {}
     for group in groups:
-        of_lesion.setdefault(str(only(group, codes.TRACKING_UNIQUE_IDENTIFIER).UID), []).append(group)
+        of_lesion.setdefault(only(group, codes.TRACKING_UNIQUE_IDENTIFIER).text("UID"), []).append(group)
         only(group, codes.TRACKING_IDENTIFIER)
     if list(of_lesion) != [finding.lesion.tracking_uid for finding in report.findings]:
         fail("gate.tracking", f"{len(of_lesion)} lesions are written, {len(report.findings)} were found")
@@ -45,20 +43,20 @@ def check_findings(ds: Dataset, report: Report, profile: Profile) -> None:
         _check_segment(own, finding.lesion)
 
 
-def _check_identity(group: Dataset, finding: Finding) -> None:
+def _check_identity(group: ContentItem, finding: Finding) -> None:
     side = side_of(finding.lesion)
     is_sclerotic = finding.facts.facts.density is Density.SCLEROTIC
     found = only(group, codes.FINDING)
-    if not is_coded(found, codes.SCLEROTIC_LESION if is_sclerotic else codes.LESION, "ConceptCodeSequence"):
+    if found.code != (codes.SCLEROTIC_LESION if is_sclerotic else codes.LESION):
         fail("gate.code", "the finding is not the recorded one")
     site = only(group, codes.FINDING_SITE)
-    if not is_coded(site, site_of(finding.lesion), "ConceptCodeSequence"):
+    if site.code != site_of(finding.lesion):
         fail("gate.site", "the site is not the recorded one")
     sides = children(site, codes.LATERALITY)
     if side is None:
         if sides:
             fail("gate.side", "a side is written, none is recorded")
-    elif len(sides) != 1 or not is_coded(sides[0], side, "ConceptCodeSequence"):
+    elif len(sides) != 1 or sides[0].code != side:
         fail("gate.side", "the side is not the recorded one")
 
 
@@ -83,20 +81,21 @@ def _expected_numbers(lesion: Lesion) -> dict[str, tuple[float, Code]]:
     return {name: (value, unit) for name, (value, unit) in numbers.items() if value is not None}
 
 
-def _check_numbers(groups: Sequence[Dataset], lesion: Lesion) -> None:
+def _check_numbers(groups: Sequence[ContentItem], lesion: Lesion) -> None:
     expected = _expected_numbers(lesion)
-    items = [item for group in groups for item in children(group) if item.ValueType == "NUM"]
-    if sorted(code_value(item) for item in items) != sorted(expected):
+    items = [item for group in groups for item in group.children if item.value_type == "NUM"]
+    if sorted(_concept(item) for item in items) != sorted(expected):
         fail("gate.number", f"{len(items)} numbers are written, {len(expected)} were measured")
     for item in items:
-        value, unit = expected[code_value(item)]
-        (measured,) = item.MeasuredValueSequence
-        if not is_coded(measured, unit, "MeasurementUnitsCodeSequence"):
-            fail("gate.unit", f"the unit of {code_value(item)} is not {unit.value}")
-        shown = Decimal(str(measured.NumericValue))
+        concept = _concept(item)
+        value, unit = expected[concept]
+        number, written_unit = item.number
+        if written_unit != unit:
+            fail("gate.unit", f"the unit of {concept} is not {unit.value}")
+        shown = Decimal(number)
         if not abs(shown - Decimal(value)) <= NUMBER_TOLERANCE:
-            fail("gate.number", f"{code_value(item)} is written as {shown}, measured as {value}")
-        if code_value(item) == codes.LONG_AXIS.value and isinstance(lesion.size, Size):
+            fail("gate.number", f"{concept} is written as {shown}, measured as {value}")
+        if concept == codes.LONG_AXIS.value and isinstance(lesion.size, Size):
             whole = int(shown.quantize(Decimal(1), rounding=ROUND_HALF_UP))
             if whole != lesion.size.whole_mm:
                 fail(
@@ -105,38 +104,42 @@ def _check_numbers(groups: Sequence[Dataset], lesion: Lesion) -> None:
                 )
 
 
-def _check_evaluations(group: Dataset, finding: Finding, profile: Profile) -> None:
+def _concept(item: ContentItem) -> str:
+    return "" if item.name is None else item.name.value
+
+
+def _check_evaluations(group: ContentItem, finding: Finding, profile: Profile) -> None:
     facts = finding.facts.facts
     category = codes.management_category(finding.decision.rule_id)
-    if not is_coded(only(group, codes.MANAGEMENT_CATEGORY), category, "ConceptCodeSequence"):
+    if only(group, codes.MANAGEMENT_CATEGORY).code != category:
         fail("gate.code", "the category is not the decided one")
-    if not is_coded(only(group, codes.SIZE_BAND), codes.size_band(facts.size), "ConceptCodeSequence"):
+    if only(group, codes.SIZE_BAND).code != codes.size_band(facts.size):
         fail("gate.code", "the size band is not that of the size")
     for field, (name, values) in codes.INPUTS.items():
-        if not is_coded(only(group, name), values[getattr(facts, field).value], "ConceptCodeSequence"):
+        if only(group, name).code != values[getattr(facts, field).value]:
             fail("gate.code", f"the input {field} is not the one the rule saw")
-    if only(group, profile.phrase_code).TextValue != finding.phrase.text:
+    if only(group, profile.phrase_code).text() != finding.phrase.text:
         fail("gate.phrase", "the phrase is not the decided one")
-    remarks = [item.TextValue for item in children(group, codes.COMMENT)]
+    remarks = [item.text() for item in children(group, codes.COMMENT)]
     if remarks != [finding.phrase.remark] * bool(finding.phrase.remark):
         fail("gate.phrase", "the remark beside the phrase is not the decided one")
-    advice = [item.TextValue for item in children(group, profile.recommendation_code)]
+    advice = [item.text() for item in children(group, profile.recommendation_code)]
     if advice != [finding.phrase.recommendation] * bool(finding.phrase.recommendation):
         fail("gate.phrase", "the recommendation is not the decided one")
 
 
-def _check_geometry(group: Dataset, lesion: Lesion) -> None:
+def _check_geometry(group: ContentItem, lesion: Lesion) -> None:
     region = lesion.placement.on_ct
     if region.kind is RegionKind.CALIPER:
         if lesion.outline is not None:
             axes = [only(group, codes.LONG_AXIS), *children(group, codes.SHORT_AXIS)]
             lines = [line for line in region.outlines if line.k == lesion.outline.k]
             for axis, line in zip(axes, lines, strict=False):
-                (drawn,) = [item for item in children(axis) if item.ValueType == "SCOORD"]
+                (drawn,) = [item for item in axis.children if item.value_type == "SCOORD"]
                 _check_line(drawn, line, lesion, closed=False)
         return
     regions = children(group, codes.IMAGE_REGION)
-    if len(regions) != (lesion.outline is not None) or template(group) != ("1410" if regions else "1501"):
+    if len(regions) != (lesion.outline is not None) or group.template != ("1410" if regions else "1501"):
         fail(
             "gate.template", "a lesion with an outline has TID 1410 and one region, another TID 1501 and none"
         )
@@ -144,12 +147,12 @@ def _check_geometry(group: Dataset, lesion: Lesion) -> None:
         _check_line(regions[0], lesion.outline, lesion, closed=region.kind is not RegionKind.POINT)
 
 
-def _check_line(item: Dataset, outline: Outline, lesion: Lesion, *, closed: bool) -> None:
+def _check_line(item: ContentItem, outline: Outline, lesion: Lesion, *, closed: bool) -> None:
     """Compare a line with the record in patient space, back through the grid."""
     expected = "POINT" if lesion.placement.on_ct.kind is RegionKind.POINT else "POLYLINE"
-    if item.GraphicType != expected:
-        fail("gate.geometry", f"a line is written as {item.GraphicType}, expected {expected}")
-    points = np.asarray(item.GraphicData, dtype=np.float64).reshape(-1, 2)
+    if item.text("GraphicType") != expected:
+        fail("gate.geometry", f"a line is not written as {expected}")
+    points = item.points_px
     if closed:
         if not np.array_equal(points[0], points[-1]):
             fail("gate.geometry", "the outline is not closed")
@@ -166,18 +169,19 @@ def _check_line(item: Dataset, outline: Outline, lesion: Lesion, *, closed: bool
     _check_image(item, lesion)
 
 
-def _check_image(item: Dataset, lesion: Lesion) -> None:
-    (image,) = children(item)
-    (sop,) = image.ReferencedSOPSequence
-    frame: Any = sop.get("ReferencedFrameNumber")
-    found = (str(sop.ReferencedSOPInstanceUID), None if frame is None else int(frame))
+def _check_image(item: ContentItem, lesion: Lesion) -> None:
+    (image,) = item.children
+    (sop,) = image.references
+    frame = sop.get("ReferencedFrameNumber")
+    found = (text_of(sop["ReferencedSOPInstanceUID"]), None if frame is None else int(text_of(frame)))
     if found != (lesion.image.sop_instance_uid, lesion.image.frame_number):
         fail("gate.slice", "the outline is on another image than the recorded one")
 
 
-def _check_segment(groups: Sequence[Dataset], lesion: Lesion) -> None:
+def _check_segment(groups: Sequence[ContentItem], lesion: Lesion) -> None:
     for group in groups[1:]:
-        (sop,) = only(group, codes.REFERENCED_SEGMENT).ReferencedSOPSequence
-        found = (str(sop.ReferencedSOPInstanceUID), f"segment {sop.ReferencedSegmentNumber}")
+        (sop,) = only(group, codes.REFERENCED_SEGMENT).references
+        number = int.from_bytes(sop["ReferencedSegmentNumber"], "little")
+        found = (text_of(sop["ReferencedSOPInstanceUID"]), f"segment {number}")
         if found != (lesion.mark.source.sop_instance_uid, lesion.mark.item):
             fail("gate.reference", "another segment is referred to than the mark")

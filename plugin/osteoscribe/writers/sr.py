@@ -160,9 +160,14 @@ def _image_library(report: Report) -> Item:
 
 def _imaging_measurements(report: Report, profile: Profile) -> Item:
     items = _algorithm(report)
+    # The template has room for one person over all; several stand with their own lesions.
+    is_person_told = has_one_observer(report)
     for number, finding in enumerate(report.findings):
+        observer = "" if is_person_told else observer_of(finding.lesion)
         identifier = profile.tracking_identifier if number == 0 else ""
-        items += _groups(finding, profile, identifier or finding.lesion.name, report)
+        identity = _identity(finding, identifier or finding.lesion.name)
+        planar = [*identity, *(_person(observer) if observer else ())]
+        items += _groups(finding, profile, planar, report)
     return content.container(codes.IMAGING_MEASUREMENTS, items)
 
 
@@ -181,21 +186,17 @@ def _algorithm(report: Report) -> list[Item]:
     ]
 
 
-def _groups(finding: Finding, profile: Profile, identifier: str, report: Report) -> list[Item]:
+def _groups(finding: Finding, profile: Profile, identity: list[Item], report: Report) -> list[Item]:
     """The group of a lesion, and for a mark from a SEG a second one that refers to the segment.
 
     HU and volume stand in one of them, never in both: viewers add groups of the same tracking UID together.
     """
     lesion = finding.lesion
     segment = segment_number(lesion)
-    axes = _axes(lesion)
     volume = [*_volume(lesion), *_intensity(lesion)]
-    # The template has room for one person over all; several stand with their own lesions.
-    observer = observer_of(lesion)
     planar = [
-        *_identity(finding, identifier),
-        *(_person(observer) if observer and not has_one_observer(report) else ()),
-        *axes,
+        *identity,
+        *_axes(lesion),
         *([] if segment is not None and volume else volume),
         *_evaluations(finding, profile),
         *_region(lesion),

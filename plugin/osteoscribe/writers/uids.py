@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import date
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -37,13 +38,15 @@ def derived_uid(kind: str, *parts: str) -> str:
     return f"2.25.{uuid.uuid5(_NAMESPACE, json.dumps([kind, *parts])).int}"
 
 
+@lru_cache(maxsize=4)
 def report_key(report: Report) -> str:
     """SHA-256 over what a report says, in hexadecimal.
 
     The time of acceptance is left out: the same content accepted twice is the same report. Numbers count to
-    six decimals, so that the last digits of another machine's arithmetic make no new report.
+    six decimals, so that the last digits of another machine's arithmetic make no new report. It is kept for
+    the last few reports, which are frozen: builders and gate of every document ask for it.
     """
-    text = json.dumps(_canonical(report), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    text = json.dumps(_canonical(report, {}), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -52,7 +55,8 @@ def content_key(report: Report) -> str:
     return report_key(dataclasses.replace(report, predecessor=None))
 
 
-def _canonical(value: Any) -> Any:
+def _canonical(value: Any, known: dict[int, Any]) -> Any:
+    """A value as JSON can hold it; `known` has that of objects by identity, as lesions share their grid."""
     match value:
         case Enum():
             return value.name
@@ -62,15 +66,20 @@ def _canonical(value: Any) -> Any:
             return f"{value + 0.0:.6f}"
         case date():
             return value.isoformat()
-        case np.ndarray():
-            return _canonical_array(value)
         case tuple():
-            return [_canonical(v) for v in value]
-    return {
-        field.name: _canonical(getattr(value, field.name))
-        for field in dataclasses.fields(value)
-        if field.name not in _LEFT_OUT_OF_KEY
-    }
+            return [_canonical(v, known) for v in value]
+    if id(value) not in known:
+        known[id(value)] = (
+            _canonical_array(value)
+            if isinstance(value, np.ndarray)
+            else {name: _canonical(getattr(value, name), known) for name in _key_fields(value.__class__)}
+        )
+    return known[id(value)]
+
+
+@lru_cache(maxsize=128)
+def _key_fields(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind) if field.name not in _LEFT_OUT_OF_KEY)
 
 
 def _canonical_array(array: np.ndarray[Any, Any]) -> list[Any]:

@@ -1,0 +1,106 @@
+"""The beat by which a node shows the others that it lives, and its watch over them."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+
+from osteoscribe.app.bugs import trace_of
+from osteoscribe.app.settings import Settings
+from osteoscribe.app.watch import Heartbeat, Watch
+from osteoscribe.errors import StoreError
+from osteoscribe.store.folder import DataFolder
+from osteoscribe.store.identity import identity_of, node_name
+from osteoscribe.store.instances import InstanceTable
+from osteoscribe.store.nodes import BEAT_S, NodeTable
+from osteoscribe.store.recovery import recover_instances
+from osteoscribe.store.schema import open_database
+from osteoscribe.store.segments import SegmentStore
+
+LOGGER = logging.getLogger(__name__)
+
+
+class Heart:
+    """Beats in a thread of its own as long as the node lives, where others can share its ledger.
+
+    Parameters
+    ----------
+    settings, folder
+        The node.
+
+    Raises
+    ------
+    SetupError
+        ``node.name-in-use``, ``store.not-shared``.
+    """
+
+    def __init__(self, settings: Settings, folder: DataFolder) -> None:
+        self._name = node_name(settings.node.name)
+        self._nodes = NodeTable(open_database(folder.ledger_url))
+        self._stopped = threading.Event()
+        beat = Heartbeat(
+            name=self._name,
+            folder_id=identity_of(folder.path, "node-id"),
+            store_id=identity_of(folder.segments, "store-id"),
+            workers=settings.jobs.workers,
+        )
+        self._nodes.register(
+            beat, datetime.now(UTC), patience_s=settings.node.dead_after_s if folder.is_server else 0.0
+        )
+        self._thread = threading.Thread(target=self._beat, name="heart", daemon=True)
+        if folder.is_server:
+            self._thread.start()
+
+    def _beat(self) -> None:
+        while not self._stopped.wait(BEAT_S):
+            try:
+                self._nodes.beat(self._name, datetime.now(UTC))
+            except Exception as error:  # noqa: BLE001  the edge of a thread: without a beat the node seems dead
+                LOGGER.warning("heartbeat postponed by %s", trace_of(error))
+
+    def stop(self) -> None:
+        """Leave: the others need not wait to take over what is unfinished."""
+        self._stopped.set()
+        try:
+            self._nodes.leave(self._name)
+        except StoreError as error:
+            LOGGER.warning("no leave taken of the other nodes code=%s", error.code)
+
+
+def start_watch(
+    settings: Settings, folder: DataFolder, name: str, take_over: Callable[[Collection[str]], int]
+) -> None:
+    """Watch the other nodes in a thread of its own; where none can be, look once after our own past."""
+    database = open_database(folder.ledger_url)
+    segments, table = SegmentStore(folder.segments, name), InstanceTable(database)
+
+    def record_stored(of: Callable[[str], bool]) -> int:
+        if folder.shared is None:
+            return 0  # all segments are ours, and the listener has looked
+        recorded = recover_instances(segments, table, of)
+        table.close_segments(of)
+        return recorded
+
+    watch = Watch(
+        name=name,
+        nodes=NodeTable(database),
+        looks=math.ceil(settings.node.dead_after_s / BEAT_S) if folder.is_server else 0,
+        take_over=take_over,
+        record_stored=record_stored,
+    )
+    threading.Thread(target=_look, args=(watch, folder.is_server), name="watch", daemon=True).start()
+
+
+def _look(watch: Watch, again: bool) -> None:
+    while True:
+        try:
+            watch.look()
+            if not again:
+                return
+        except Exception as error:  # noqa: BLE001  the edge of a thread: the engine's database may be away
+            LOGGER.warning("watch postponed by %s", trace_of(error))
+        time.sleep(BEAT_S)

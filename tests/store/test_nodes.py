@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from osteoscribe.app.deliver import deliver
 from osteoscribe.app.ports import EncodedObject, Envelope, StoreReply
+from osteoscribe.app.settings import Destination
 from osteoscribe.app.watch import Heartbeat
-from osteoscribe.app.work import deliver, measure
+from osteoscribe.app.work import measure
 from osteoscribe.core.delivery import Patience
 from osteoscribe.errors import PeerError, SetupError
 from osteoscribe.store.identity import identity_of, node_name
@@ -20,7 +22,7 @@ from osteoscribe.store.recovery import recover_instances
 from osteoscribe.store.segments import RECEIVED, SegmentStore, node_of
 from osteoscribe.store.status import StatusView
 from tests.fakes.dicom import EXPLICIT, ct_slice, ct_uid, encode, mark_object
-from tests.fakes.ledger import START, FilledLedger, one_report
+from tests.fakes.ledger import START, FilledLedger, one_report, place
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -113,7 +115,7 @@ def test_who_was_taken_for_dead_does_not_undo_a_delivery(ledger: FilledLedger) -
         ledger=ledger.jobs,
         pipeline=one_report,
         segment=segment,
-        destinations_for=lambda _calling: [to],
+        destinations_for=lambda _calling: [place(to)],
         now=lambda: later,
     )
     segment.close()
@@ -124,7 +126,7 @@ def test_who_was_taken_for_dead_does_not_undo_a_delivery(ledger: FilledLedger) -
         def __init__(self) -> None:
             self.calls = 0
 
-        def send(self, destination: str, objects: Sequence[EncodedObject]) -> tuple[StoreReply, ...]:
+        def send(self, destination: Destination, objects: Sequence[EncodedObject]) -> tuple[StoreReply, ...]:
             self.calls += 1
             if self.calls == 1:
                 assert try_to_deliver() is None, "the other worker stores it"
@@ -133,14 +135,15 @@ def test_who_was_taken_for_dead_does_not_undo_a_delivery(ledger: FilledLedger) -
 
     archive = Archive()
     patience = Patience(
-        first_pause_s=1, longest_pause_s=2, give_up_after_s=60, refusals=2, ask_commitment=False,
-        commitment_wait_s=1, commitment_asks=1,
+        first_pause_s=1, longest_pause_s=2, give_up_after_s=60, refusals=2, commitment_wait_s=1,
+        commitment_asks=1,
     )  # fmt: skip
 
     def try_to_deliver() -> float | None:
         return deliver(
             key,
             to,
+            destination_named=place,
             ledger=ledger.jobs,
             sender=archive,
             read=ledger.segments.read_bytes,
@@ -148,7 +151,7 @@ def test_who_was_taken_for_dead_does_not_undo_a_delivery(ledger: FilledLedger) -
             now=lambda: later,
         )
 
-    assert try_to_deliver() is not None, "it would try again"
+    assert try_to_deliver() is None, "there is nothing left to try"
     assert ledger.jobs.delivery(key, to).state == "stored"
     assert ledger.jobs.state(key) == "done"
     assert try_to_deliver() is None

@@ -89,6 +89,16 @@ class Orthanc:
         ).stdout
         return json.loads(output) if output else None
 
+    def post(self, path: str, body: object) -> Any:
+        """JSON of a POST of JSON."""
+        output = subprocess.run(
+            [*self._command, "-d", json.dumps(body), f"http://127.0.0.1:{HTTP_PORT}/{path}"],
+            check=True,
+            capture_output=True,
+            timeout=30,
+        ).stdout
+        return json.loads(output)
+
     def find(self, level: str, **query: str) -> list[dict[str, Any]]:
         """Expanded resources that match a query."""
         body = json.dumps({"Level": level, "Query": query, "Expand": True})

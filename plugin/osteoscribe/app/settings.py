@@ -221,6 +221,19 @@ class Settings:
             "send to those that are there now",
         )
 
+    def peer_named(self, ae_title: str) -> Destination:
+        """The address of a peer.
+
+        Raises
+        ------
+        SetupError
+            ``safekeeping.unknown-peer``: the settings name it no longer.
+        """
+        for peer in self.peer:
+            if peer.ae_title == ae_title:
+                return peer.as_destination()
+        raise SetupError("safekeeping.unknown-peer", f"found no [[peer]] {ae_title!r}; add it again")
+
     def _completed(self, destination: Destination) -> Destination:
         practice = self.practice
 

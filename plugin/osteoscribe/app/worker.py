@@ -9,6 +9,7 @@ from typing import Protocol
 
 from osteoscribe.app.plan import PlanLedger, plan
 from osteoscribe.app.ports import Delivery, Proof
+from osteoscribe.app.safekeep import Question
 from osteoscribe.app.settings import JobSettings
 from osteoscribe.core.report import Problem
 
@@ -51,6 +52,14 @@ class RoundJobLedger(Protocol):
         ...
 
 
+class RoundQuestions(Protocol):
+    """Questions of peers for storage commitment."""
+
+    def due_questions(self, now: datetime) -> tuple[Question, ...]:
+        """Questions that are to be answered now."""
+        ...
+
+
 class Engine(Protocol):
     """Does what it is given, once, through crashes."""
 
@@ -66,8 +75,8 @@ class Engine(Protocol):
         """Have a destination asked for commitment."""
         ...
 
-    def submit_proof(self, key: str, destination: str, question: str) -> None:
-        """Have a destination queried whether it has what it stored."""
+    def submit_errand(self, kind: str, about: str, peer: str, attempt: str) -> None:
+        """Have something else done at a peer."""
         ...
 
     def given_up_jobs(self) -> tuple[tuple[str, int], ...]:
@@ -91,6 +100,7 @@ class Rounds:
         *,
         plans: RoundPlanLedger,
         jobs: RoundJobLedger,
+        questions: RoundQuestions,
         engine: Engine,
         newest_id: Callable[[], int],
         settings: JobSettings,
@@ -98,6 +108,7 @@ class Rounds:
     ) -> None:
         self._plans = plans
         self._jobs = jobs
+        self._questions = questions
         self._engine = engine
         self._newest_id = newest_id
         self._settings = settings
@@ -133,12 +144,17 @@ class Rounds:
                 self._engine.submit_commitment(one.job_key, one.destination, question)
                 self._submitted.add(name)
         for proof in self._jobs.due_proofs(now):
-            question = f"{proof.round}.{proof.looks}"
-            name = ("proof", proof.job_key, proof.destination, question)
-            if name not in self._submitted:
-                self._engine.submit_proof(proof.job_key, proof.destination, question)
-                self._submitted.add(name)
+            self._submit("proof", proof.job_key, proof.destination, f"{proof.round}.{proof.looks}")
+        for asked in self._questions.due_questions(now):
+            attempt = f"{asked.asked_at.timestamp():.6f}.{asked.tries}"
+            self._submit("answer", asked.transaction_uid, asked.calling_ae, attempt)
         return len(self._submitted) - before
+
+    def _submit(self, kind: str, about: str, peer: str, attempt: str) -> None:
+        name = (kind, about, peer, attempt)
+        if name not in self._submitted:
+            self._engine.submit_errand(*name)
+            self._submitted.add(name)
 
     def _plan(self, now: datetime) -> None:
         """Plan, but spend no more than a share of the time on it where many marks wait for images."""

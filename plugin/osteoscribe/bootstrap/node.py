@@ -21,6 +21,7 @@ from osteoscribe.store.folder import DataFolder, FolderLock, open_folder
 from osteoscribe.store.identity import node_name
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.jobs import JobTable
+from osteoscribe.store.questions import QuestionTable
 from osteoscribe.store.reception import AssociationReception
 from osteoscribe.store.recovery import every_node, recover_instances
 from osteoscribe.store.schema import open_database
@@ -55,6 +56,7 @@ def open_listener(settings: Settings, folder: DataFolder) -> Listener:
         peers=settings.peer,
         check_room=folder.check_reserve,
         take_commitment=lambda report: jobs.take_commitment(report, utc_now()),
+        take_question=QuestionTable(database).take,
     )
 
 

@@ -15,6 +15,7 @@ from osteoscribe.app.assure import ask_commitment, prove
 from osteoscribe.app.bugs import trace_of
 from osteoscribe.app.deliver import deliver
 from osteoscribe.app.ports import Pipeline
+from osteoscribe.app.safekeep import answer_question
 from osteoscribe.app.settings import Settings
 from osteoscribe.app.watch import executor_id
 from osteoscribe.app.work import measure
@@ -29,6 +30,7 @@ from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.jobs import JobTable
 from osteoscribe.store.metrics import metrics_text
 from osteoscribe.store.planning import PlanTable
+from osteoscribe.store.questions import QuestionTable
 from osteoscribe.store.schema import open_database
 from osteoscribe.store.segments import MADE, SegmentStore
 
@@ -101,6 +103,7 @@ def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine
     from osteoscribe.engine.dbos import DurableEngine
     from osteoscribe.net.commitment import CommitmentAsker
     from osteoscribe.net.query import QueryProver
+    from osteoscribe.net.safekeeping import SafekeepingReporter
     from osteoscribe.net.scu import StoreSender
     from osteoscribe.net.senders import Senders
     from osteoscribe.net.stow import StowSender
@@ -111,12 +114,13 @@ def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine
     database = open_database(folder.ledger_url)
     name = node_name(settings.node.name)
     segments = SegmentStore(folder.segments, name)
-    jobs = JobTable(database)
+    jobs, questions = JobTable(database), QuestionTable(database)
     ae_title, timeout_s = settings.node.ae_title, settings.delivery.timeout_s
     sender = Senders(
         dimse=StoreSender(ae_title=ae_title, timeout_s=timeout_s), web=StowSender(timeout_s=timeout_s)
     )
     prover = QueryProver(ae_title=ae_title, timeout_s=timeout_s)
+    reporter = SafekeepingReporter(ae_title=ae_title, timeout_s=timeout_s)
     committer = CommitmentAsker(
         ae_title=ae_title,
         timeout_s=timeout_s,
@@ -182,13 +186,27 @@ def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine
             now=utc_now,
         )
 
+    def answer_peer(transaction_uid: str, calling_ae: str) -> float | None:
+        return answer_question(
+            calling_ae,
+            transaction_uid,
+            ledger=questions,
+            reporter=reporter,
+            peer_named=settings.peer_named,
+            patience=patience,
+            now=utc_now,
+        )
+
     engine = DurableEngine(
         database_url=folder.engine_url,
         executor_id=executor_id(name, number),
         measure=measure_job,
-        deliver=deliver_job,
-        ask_commitment=ask_job_commitment,
-        prove=prove_delivery,
+        errands={
+            "delivery": deliver_job,
+            "commitment": ask_job_commitment,
+            "proof": prove_delivery,
+            "answer": answer_peer,
+        },
     )
     engine.start()
     if number == 0:
@@ -196,6 +214,7 @@ def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine
     rounds = Rounds(
         plans=PlanTable(database),
         jobs=jobs,
+        questions=questions,
         engine=engine,
         newest_id=InstanceTable(database).newest_id,
         settings=settings.jobs,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,17 @@ DELIVERY_RECOVERY_ATTEMPTS = 1000
 """Sending cannot take the process down, and a delivery may live through many restarts."""
 
 JOBS_QUEUE = "jobs"
-DELIVERIES_QUEUE = "deliveries"
-COMMITMENTS_QUEUE = "commitments"
-PROOFS_QUEUE = "proofs"
+DELIVERY, COMMITMENT, PROOF, ANSWER = "delivery", "commitment", "proof", "answer"
+ERRANDS = {
+    DELIVERY: ("deliveries", 0.1),
+    COMMITMENT: ("commitments", 1.0),
+    PROOF: ("proofs", 1.0),
+    ANSWER: ("answers", 1.0),
+}
+"""What is done at a peer, one at a time for each: its queue, and seconds between two looks at that."""
+
+Errand = Callable[[str, str], float | None]
+"""Tries once, given what it is about and which peer."""
 
 
 class JsonSerializer(Serializer):
@@ -60,10 +68,9 @@ class DurableEngine:
         Stable name of this process; no two running processes may share it.
     measure
         Measures the job of a key.
-    deliver
-        Tries one delivery (key, destination).
-    ask_commitment, prove
-        Asks a destination once (key, destination).
+    errands
+        Tries what is done at a peer, by kind: ``delivery``, ``commitment`` and ``proof`` (key, destination),
+        ``answer`` (transaction UID, AE title).
 
     Each gives the pause in seconds before another try, or None at the end, and raises nothing.
 
@@ -77,9 +84,7 @@ class DurableEngine:
         database_url: str,
         executor_id: str,
         measure: Callable[[str], float | None],
-        deliver: Callable[[str, str], float | None],
-        ask_commitment: Callable[[str, str], float | None],
-        prove: Callable[[str, str], float | None],
+        errands: Mapping[str, Errand],
         parallel: int = 1,
     ) -> None:
         _prefer_wal(database_url)
@@ -94,54 +99,15 @@ class DurableEngine:
             "enable_otlp": False,
         }
         DBOS(config=config)
-        self._define(measure, deliver, ask_commitment, prove)
-
-    def _define(
-        self,
-        measure: Callable[[str], float | None],
-        deliver: Callable[[str, str], float | None],
-        ask_commitment: Callable[[str, str], float | None],
-        prove: Callable[[str, str], float | None],
-    ) -> None:
-        measure_step = DBOS.step(name="measure")(measure)
-        deliver_step = DBOS.step(name="deliver")(deliver)
-
-        @DBOS.workflow(name="job", max_recovery_attempts=RECOVERY_ATTEMPTS)
-        def job(key: str) -> None:
-            while (wait_s := measure_step(key)) is not None:
-                DBOS.sleep(wait_s)
-
-        @DBOS.workflow(name="delivery", max_recovery_attempts=DELIVERY_RECOVERY_ATTEMPTS)
-        def delivery(key: str, destination: str) -> None:
-            while (wait_s := deliver_step(key, destination)) is not None:
-                DBOS.sleep(wait_s)
-
-        commitment_step = DBOS.step(name="ask_commitment")(ask_commitment)
-
-        @DBOS.workflow(name="commitment", max_recovery_attempts=DELIVERY_RECOVERY_ATTEMPTS)
-        def commitment(key: str, destination: str) -> None:
-            while (wait_s := commitment_step(key, destination)) is not None:
-                DBOS.sleep(wait_s)
-
-        proof_step = DBOS.step(name="prove")(prove)
-
-        @DBOS.workflow(name="proof", max_recovery_attempts=DELIVERY_RECOVERY_ATTEMPTS)
-        def proof(key: str, destination: str) -> None:
-            while (wait_s := proof_step(key, destination)) is not None:
-                DBOS.sleep(wait_s)
-
-        self._proof = proof
-        self._commitment = commitment
-        self._job = job
-        self._delivery = delivery
+        self._job = _define_job(measure)
+        self._errands = {kind: _define_errand(kind, work) for kind, work in errands.items()}
 
     def start(self) -> None:
         """Begin; what a crash interrupted is resumed."""
         DBOS.launch()
         DBOS.register_queue(JOBS_QUEUE, worker_concurrency=self._parallel, polling_interval_sec=0.1)
-        DBOS.register_queue(DELIVERIES_QUEUE, partition_concurrency=1, polling_interval_sec=0.1)
-        DBOS.register_queue(COMMITMENTS_QUEUE, partition_concurrency=1, polling_interval_sec=1.0)
-        DBOS.register_queue(PROOFS_QUEUE, partition_concurrency=1, polling_interval_sec=1.0)
+        for queue, polling_s in ERRANDS.values():
+            DBOS.register_queue(queue, partition_concurrency=1, polling_interval_sec=polling_s)
 
     def submit_job(self, key: str, run: int) -> None:
         """Have a job measured; the same key and run twice is one workflow."""
@@ -150,27 +116,19 @@ class DurableEngine:
 
     def submit_delivery(self, key: str, destination: str, round_: int) -> None:
         """Have a delivery made; one at a time for each destination, in the order of submission."""
-        with (
-            SetWorkflowID(f"delivery/{key}/{destination}/{round_}"),
-            SetEnqueueOptions(queue_partition_key=destination),
-        ):
-            DBOS.enqueue_workflow(DELIVERIES_QUEUE, self._delivery, key, destination)
+        self.submit_errand(DELIVERY, key, destination, str(round_))
 
     def submit_commitment(self, key: str, destination: str, question: str) -> None:
         """Have a destination asked for commitment; the same question twice is one workflow."""
-        with (
-            SetWorkflowID(f"commitment/{key}/{destination}/{question}"),
-            SetEnqueueOptions(queue_partition_key=destination),
-        ):
-            DBOS.enqueue_workflow(COMMITMENTS_QUEUE, self._commitment, key, destination)
+        self.submit_errand(COMMITMENT, key, destination, question)
 
-    def submit_proof(self, key: str, destination: str, question: str) -> None:
-        """Have a destination queried; the same question twice is one workflow."""
+    def submit_errand(self, kind: str, about: str, peer: str, attempt: str) -> None:
+        """Have something done at a peer; the same attempt twice is one workflow."""
         with (
-            SetWorkflowID(f"proof/{key}/{destination}/{question}"),
-            SetEnqueueOptions(queue_partition_key=destination),
+            SetWorkflowID(f"{kind}/{about}/{peer}/{attempt}"),
+            SetEnqueueOptions(queue_partition_key=peer),
         ):
-            DBOS.enqueue_workflow(PROOFS_QUEUE, self._proof, key, destination)
+            DBOS.enqueue_workflow(ERRANDS[kind][0], self._errands[kind], about, peer)
 
     def given_up_jobs(self) -> tuple[tuple[str, int], ...]:
         """Jobs that are not run again: they took their process down too often, or ended with an error."""
@@ -198,6 +156,28 @@ class DurableEngine:
     def stop(self) -> None:
         """Take no more work; what is under way is resumed at the next start."""
         DBOS.destroy()
+
+
+def _define_job(measure: Callable[[str], float | None]) -> Callable[[str], None]:
+    measure_step = DBOS.step(name="measure")(measure)
+
+    @DBOS.workflow(name="job", max_recovery_attempts=RECOVERY_ATTEMPTS)
+    def job(key: str) -> None:
+        while (wait_s := measure_step(key)) is not None:
+            DBOS.sleep(wait_s)
+
+    return job
+
+
+def _define_errand(kind: str, work: Errand) -> Callable[[str, str], None]:
+    step = DBOS.step(name=f"try_{kind}")(work)
+
+    @DBOS.workflow(name=kind, max_recovery_attempts=DELIVERY_RECOVERY_ATTEMPTS)
+    def errand(about: str, peer: str) -> None:
+        while (wait_s := step(about, peer)) is not None:
+            DBOS.sleep(wait_s)
+
+    return errand
 
 
 def _prefer_wal(database_url: str) -> None:

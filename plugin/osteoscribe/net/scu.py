@@ -105,6 +105,7 @@ def associate(
     ae_title: str,
     timeout_s: float,
     handlers: Sequence[tuple[Any, Any]] = (),
+    roles: Sequence[Any] = (),
 ) -> Association:
     """Open an association with a peer.
 
@@ -114,6 +115,8 @@ def associate(
         SOP Class UIDs with the transfer syntaxes that are proposed for each.
     handlers
         Event handlers of the association.
+    roles
+        Roles that are negotiated (PS3.7 D.3.3.4).
 
     Raises
     ------
@@ -135,6 +138,7 @@ def associate(
             peer.port,
             ae_title=peer.ae_title,
             evt_handlers=[(evt.EVT_CONN_OPEN, _on_connection), *handlers],
+            ext_neg=list(roles),
         )
     except (OSError, RuntimeError) as error:
         raise _unreachable(peer) from error

@@ -229,6 +229,19 @@ DESTINATIONS = sa.Table(
 )
 """How each destination was reached last; it rests until `due_us`."""
 
+QUESTIONS = sa.Table(
+    "questions",
+    METADATA,
+    sa.Column("calling_ae", sa.String(16), primary_key=True),
+    sa.Column("transaction_uid", Uid, primary_key=True),
+    sa.Column("objects", sa.Text, nullable=False),
+    sa.Column("asked_us", sa.BigInteger, nullable=False),
+    sa.Column("due_us", sa.BigInteger, index=True),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("code", sa.String(64), nullable=False),
+)
+"""Questions of peers for storage commitment: `objects` is JSON of SOP Instance UID to SOP Class UID."""
+
 COMMITMENTS = sa.Table(
     "commitments",
     METADATA,

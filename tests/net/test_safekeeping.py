@@ -119,6 +119,11 @@ class Answering:
         self._settings = Settings(peer=peers)
         self.later_s = 0.0
 
+    def wait_for(self, datasets: Sequence[Dataset]) -> None:
+        """Until the ledger knows what was sent: it learns of it in batches."""
+        uids = [str(ds.SOPInstanceUID) for ds in datasets]
+        wait_until(lambda: len(self.table.classes_of(uids)) == len(uids), "the ledger")
+
     def now(self) -> datetime:
         return datetime.now(UTC) + timedelta(seconds=self.later_s)
 
@@ -147,6 +152,7 @@ def test_what_is_kept_is_confirmed_and_what_is_not_is_named(tmp_path: Path) -> N
     with receiving_node(tmp_path, peers=[asker.settings]) as node, listening(asker):
         answering = Answering(node, asker.settings)
         assert asker.ask(node.port, kept, store=slices).Status == 0x0000
+        answering.wait_for(slices)
         assert answering.run() == 1
         wrong = [(CT, "1.2.3.4"), ("1.2.840.10008.5.1.4.1.1.4", kept[1][1])]
         status = asker.ask(node.port, [kept[0], *wrong], transaction_uid=f"{ROOT}.77.2")
@@ -204,6 +210,7 @@ def test_a_peer_that_does_not_listen_is_tried_again_and_given_up_at_last(tmp_pat
     with receiving_node(tmp_path, peers=[asker.settings]) as node:
         answering = Answering(node, asker.settings)
         assert asker.ask(node.port, kept, store=slices).Status == 0x0000
+        answering.wait_for(slices)
         for tries, pause_s in enumerate((5, 10, 20), start=1):
             assert (answering.run(), answering.run()) == (1, 0)
             found = answering.table.question("MODALITY", f"{ROOT}.77.1")
@@ -233,6 +240,7 @@ def test_a_peer_that_does_not_take_the_report(tmp_path: Path, asker: Asker, code
         answering = Answering(node, asker.settings)
         slices = [ct_slice(1)]
         asker.ask(node.port, [(CT, str(slices[0].SOPInstanceUID))], store=slices)
+        answering.wait_for(slices)
         answering.run()
         found = answering.table.question("MODALITY", f"{ROOT}.77.1")
     assert found is not None

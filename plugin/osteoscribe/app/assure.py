@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence, Set
 from datetime import datetime, timedelta
 
-from osteoscribe.app.desk import Desk, answered, is_given_up, park_bug, parked, postponed
+from osteoscribe.app.desk import Desk, answered, is_given_up, objects_for, park_bug, parked, postponed
 from osteoscribe.app.ports import (
     CommitmentReport,
     Committer,
@@ -85,10 +85,12 @@ def _ask_commitment(key: str, desk: Desk, committer: Committer) -> None:
         delivery, asks=delivery.asks + 1, due_at=now() + timedelta(seconds=patience.commitment_wait_s)
     )
     transaction_uid = _transaction_uid(asked)
-    ledger.begin_commitment(transaction_uid, asked, now())
-    ledger.update_delivery(asked, now())
     try:
-        committer.ask(desk.destination_named(desk.name), transaction_uid, ledger.objects(key))
+        destination = desk.destination_named(desk.name)
+        objects = objects_for(destination, key, ledger)
+        ledger.begin_commitment(transaction_uid, asked, objects, now())
+        ledger.update_delivery(asked, now())
+        committer.ask(destination, transaction_uid, objects)
     except (RefusedError, SetupError) as error:
         ledger.update_delivery(parked(asked, error.code, error.message), now())
     except PeerError as error:
@@ -167,10 +169,11 @@ def _prove(key: str, desk: Desk, prover: Prover, read: ReadBytes) -> None:
     if proof is None or proof.due_at is None:
         return
     proof = dataclasses.replace(proof, looks=proof.looks + 1)
-    places = [_place(one, read) for one in desk.ledger.objects(key)]
     waited_s = (desk.now() - proof.since).total_seconds()
     try:
-        found = prover.found(desk.destination_named(desk.name), places)
+        destination = desk.destination_named(desk.name)
+        places = [_place(one, read) for one in objects_for(destination, key, desk.ledger)]
+        found = prover.found(destination, places)
     except (RefusedError, SetupError) as error:
         after = _unproved(proof, error.code, error.message, desk, is_last=True)
     except PeerError as error:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from osteoscribe.app.desk import WARNED, Desk, is_given_up, park_bug, parked, postponed
+from osteoscribe.app.desk import WARNED, Desk, is_given_up, objects_for, park_bug, parked, postponed
 from osteoscribe.app.ports import (
     Delivery,
     EncodedObject,
@@ -20,7 +20,7 @@ from osteoscribe.app.ports import (
     StoredObject,
     StoreReply,
 )
-from osteoscribe.app.settings import Destination
+from osteoscribe.app.settings import Destination, Form
 from osteoscribe.app.work import STORE_PAUSE_S
 from osteoscribe.core.delivery import Patience, Reply, is_warning, meaning_of_status, pause_s
 from osteoscribe.core.series import ReadBytes
@@ -75,20 +75,22 @@ def deliver(
     )
 
     def work() -> float | None:
-        if not _is_open(ledger.delivery(key, destination)):
+        if not _is_open(key, desk):
             return None
         rest_s = _rest_s(ledger.reach(destination), now())
         if rest_s > 0:
             return rest_s
         batch = _loaded(desk, read)
         wait_s = _push(desk, batch, sender) if batch else STORE_PAUSE_S
-        return wait_s if _is_open(ledger.delivery(key, destination)) else None
+        return wait_s if _is_open(key, desk) else None
 
     return postponed("delivery", key, work)
 
 
-def _is_open(delivery: Delivery) -> bool:
-    return delivery.state in ("queued", "waiting")
+def _is_open(key: str, desk: Desk) -> bool:
+    """Whether there is something to deliver; a job that is measured again gets a new round after that."""
+    state = desk.ledger.delivery(key, desk.name).state
+    return state in ("queued", "waiting") and desk.ledger.state(key) != "ready"
 
 
 def _rest_s(reach: Reach, now: datetime) -> float:
@@ -98,20 +100,75 @@ def _rest_s(reach: Reach, now: datetime) -> float:
 
 
 def _loaded(desk: Desk, read: ReadBytes) -> list[_Load]:
-    """What goes next, without what cannot be read now."""
+    """What goes next; what cannot be sent now is dealt with on the way."""
     batch: list[_Load] = []
     size = 0
     for delivery in desk.ledger.waiting(desk.name, MOST_JOBS):
         try:
-            objects = tuple(_encoded(one, read) for one in desk.ledger.objects(delivery.job_key))
+            load = _load(desk, delivery, read)
         except StoreError as error:
             LOGGER.warning("delivery postponed key=%s code=%s", delivery.job_key[:12], error.code)
             continue
-        size += sum(len(one.encoded) for one in objects)
+        except SetupError as error:
+            empty = _Load(delivery=delivery, objects=())
+            _record(desk, empty, parked(delivery, error.code, error.message))
+            continue
+        if load is None:
+            continue
+        size += sum(len(one.encoded) for one in load.objects)
         if batch and size > MOST_BYTES:
             break
-        batch.append(_Load(delivery=delivery, objects=objects))
+        batch.append(load)
     return batch
+
+
+def _load(desk: Desk, delivery: Delivery, read: ReadBytes) -> _Load | None:
+    """A delivery with its objects; None where they are made first, or nothing of them is wanted.
+
+    Raises
+    ------
+    SetupError
+        ``delivery.unknown-destination``, ``delivery.not-made``.
+    StoreError
+        They cannot be read now.
+    """
+    destination = desk.destination_named(desk.name)
+    if missing := destination.forms - desk.ledger.forms(delivery.job_key):
+        _make_again(delivery.job_key, destination, missing, desk.ledger, desk.now())
+        return None
+    stored = objects_for(destination, delivery.job_key, desk.ledger)
+    load = _Load(delivery=delivery, objects=tuple(_encoded(one, read) for one in stored))
+    if stored:
+        return load
+    nothing = dataclasses.replace(delivery, state="cancelled", due_at=None, code="delivery.nothing-wanted")
+    _record(desk, load, nothing)
+    return None
+
+
+def _make_again(
+    key: str, destination: Destination, missing: frozenset[Form], ledger: JobLedger, now: datetime
+) -> None:
+    """Have made what a destination wants and the job was never asked for; it is delivered after that.
+
+    Raises
+    ------
+    SetupError
+        ``delivery.not-made``: it was tried, and the job failed.
+    """
+    wanted = ", ".join(f"{profile}/{role}" for profile, role in sorted(missing))
+    if ledger.state(key) == "failed":
+        raise SetupError(
+            "delivery.not-made",
+            f"found {wanted} wanted by {destination.name}, and no way to make it; osteoscribe jobs show "
+            f"{key[:12]} says why",
+        )
+    ledger.make_again(key, missing, now)
+    LOGGER.info(
+        "job measured again key=%s destination=%s forms=%s",
+        key[:12],
+        destination.name,
+        wanted.replace(" ", ""),
+    )
 
 
 def _push(desk: Desk, batch: Sequence[_Load], sender: Sender) -> float:
@@ -146,7 +203,7 @@ def _replies(
 ) -> Iterator[tuple[StoreReply, ...]]:
     """Replies of each job's objects, as they come."""
     objects = [one for load in batch for one in load.objects]
-    replies = iter(sender.send(destination, objects) if objects else ())
+    replies = iter(sender.send(destination, objects))
     for load in batch:
         of_job = tuple(itertools.islice(replies, len(load.objects)))
         if len(of_job) < len(load.objects):

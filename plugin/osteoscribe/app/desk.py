@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from osteoscribe.app.bugs import trace_of
-from osteoscribe.app.ports import Delivery, JobLedger
+from osteoscribe.app.ports import Delivery, JobLedger, StoredObject
 from osteoscribe.app.settings import Destination
 from osteoscribe.app.work import STORE_PAUSE_S
 from osteoscribe.core.delivery import Patience
@@ -84,3 +84,8 @@ def park_bug(desk: Desk, delivery: Delivery, error: Exception) -> None:
 def is_given_up(desk: Desk, delivery: Delivery) -> bool:
     """Whether a delivery has been tried for as long as one is tried."""
     return (desk.now() - delivery.queued_at).total_seconds() >= desk.patience.give_up_after_s
+
+
+def objects_for(destination: Destination, key: str, ledger: JobLedger) -> tuple[StoredObject, ...]:
+    """Give the objects of a job that go to a destination."""
+    return tuple(one for one in ledger.objects(key) if (one.profile, one.role) in destination.forms)

@@ -10,10 +10,13 @@ from datetime import datetime
 
 from osteoscribe.app.bugs import trace_of
 from osteoscribe.app.ports import (
+    QUARANTINED,
     Envelope,
     JobLedger,
     JobResult,
+    MadeObject,
     Pipeline,
+    RefusedObject,
     SegmentAppender,
 )
 from osteoscribe.app.settings import Destination
@@ -71,17 +74,20 @@ def _measure(
 ) -> None:
     began = now()
     request = ledger.request(key)
+    destinations = tuple(destinations_for(request.calling_ae))
+    request = dataclasses.replace(
+        request, forms=request.forms.union(*(destination.forms for destination in destinations))
+    )
     try:
         result = pipeline(request)
     except InputError as error:
         problem = Problem(code=error.code, message=error.message, where=error.where)
         result = JobResult(problems=(problem,))
-    destinations = tuple(destinations_for(request.calling_ae))
     if result.reports and not destinations:
         result = dataclasses.replace(result, problems=(*result.problems, _nowhere(request.calling_ae)))
     blobs = _store_objects(result, ledger, segment, began)
     done = now()
-    ledger.record(key, result, blobs, [one.name for one in destinations], done)
+    ledger.record(key, result, blobs, destinations, done)
     LOGGER.info(
         "job measured key=%s instances=%d reports=%d findings=%d problems=%s seconds=%.2f",
         key[:12],
@@ -91,6 +97,14 @@ def _measure(
         ",".join(sorted({one.code for one in result.problems})) or "none",
         (done - began).total_seconds(),
     )
+    for one in result.quarantined:
+        LOGGER.error(
+            "object quarantined key=%s profile=%s role=%s code=%s",
+            key[:12],
+            one.profile,
+            one.role,
+            one.problem.code,
+        )
 
 
 def _park_bug(key: str, error: Exception, ledger: JobLedger, now: datetime) -> None:
@@ -113,16 +127,18 @@ def _nowhere(calling_ae: str) -> Problem:
 def _store_objects(
     result: JobResult, ledger: JobLedger, segment: SegmentAppender, at: datetime
 ) -> dict[str, BlobRef]:
+    """Put new objects and refused ones on disk; gives where, by SOP Instance UID."""
+    new = [one for report in result.reports for one in report.objects if ledger.is_new(report, one)]
+    kept: list[tuple[MadeObject | RefusedObject, str, str]]
+    kept = [(one, one.transfer_syntax_uid, "") for one in new]
+    kept += [(one, "", QUARANTINED) for one in result.quarantined if one.encoded]
     blobs: dict[str, BlobRef] = {}
-    new = [report for report in result.reports if not ledger.says_nothing_new(report)]
-    for one in (one for report in new for one in report.objects):
-        if ledger.is_made(one.sop_instance_uid):
-            continue
+    for one, transfer_syntax_uid, mark in kept:
         envelope = Envelope(
             sop_class_uid=one.sop_class_uid,
             sop_instance_uid=one.sop_instance_uid,
-            transfer_syntax_uid=one.transfer_syntax_uid,
-            calling_ae="",
+            transfer_syntax_uid=transfer_syntax_uid,
+            calling_ae=mark,
             received_at=at,
         )
         blobs[one.sop_instance_uid] = segment.append(

@@ -1,44 +1,47 @@
 """Durable work on DBOS Transact: measure a job, deliver its reports; resumed after a crash.
 
 The ledger says what is to be done, the engine sees to it that it is done: payloads are keys only. Steps may
-run twice after a crash and are made so that this changes nothing.
+run twice after a crash and are made so that this changes nothing. Work is started at once by lanes of our
+own, each a thread that does one thing after the other; the library's queues are polled, which would cost
+0.1 s for each step of the way.
 
 References
 ----------
-Traps of the library: ``docs/decisions/001-durable-engine.md``.
+Traps of the library: ``docs/decisions/001-durable-engine.md``. Lanes: ``050-from-mark-to-report.md`` there.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+import queue
 import sqlite3
+import threading
+import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from dbos import DBOS, DBOSConfig, Serializer, SetEnqueueOptions, SetWorkflowID
+from dbos import DBOS, DBOSConfig, Serializer, SetWorkflowID
+from dbos import error as dbos_error
 
-WORKFLOWS_VERSION = "1"
+from osteoscribe.app.bugs import trace_of
+
+LOGGER = logging.getLogger(__name__)
+
+WORKFLOWS_VERSION = "2"
 """Fixed, for the library would otherwise leave interrupted work untouched after every change of the code."""
 
-RECOVERY_ATTEMPTS = 4
-"""A job that takes its process down with it is left alone after so many times."""
+RECOVERY_ATTEMPTS = 1000
+"""The ledger counts what a job does to its process; the library counts any end of it, and must not decide."""
 
-DELIVERY_RECOVERY_ATTEMPTS = 1000
-"""Sending cannot take the process down, and a delivery may live through many restarts."""
+OTHERS_PATIENCE_S = 60.0
+"""How long a delivery waits for an earlier one that another process began and may never finish."""
 
-JOBS_QUEUE = "jobs"
-DELIVERY, COMMITMENT, PROOF, ANSWER = "delivery", "commitment", "proof", "answer"
-ERRANDS = {
-    DELIVERY: ("deliveries", 0.1),
-    COMMITMENT: ("commitments", 1.0),
-    PROOF: ("proofs", 1.0),
-    ANSWER: ("answers", 1.0),
-}
-"""What is done at a peer, one at a time for each: its queue, and seconds between two looks at that."""
 
 Errand = Callable[[str, str], float | None]
-"""Tries once, given what it is about and which peer."""
+"""Tries once, given what it is about and at which peer; gives the pause before another try, or None."""
 
 
 class JsonSerializer(Serializer):
@@ -55,6 +58,35 @@ class JsonSerializer(Serializer):
     def name(self) -> str:
         """Name in the engine's tables."""
         return "osteoscribe_json"
+
+
+class _Lane:
+    """Does what it is given, one thing after the other, in a thread of its own."""
+
+    def __init__(
+        self,
+        name: str,
+        turn: Callable[[], AbstractContextManager[None]],
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        self._turn = turn
+        self._on_failure = on_failure
+        self._waiting: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def put(self, work: Callable[[], None]) -> None:
+        self._waiting.put(work)
+
+    def _run(self) -> None:
+        while True:
+            work = self._waiting.get()
+            try:
+                with self._turn():
+                    work()
+                    while not self._waiting.empty():
+                        self._waiting.get()()
+            except Exception as error:  # noqa: BLE001  the edge of a thread
+                self._on_failure(error)
 
 
 class DurableEngine:
@@ -74,6 +106,10 @@ class DurableEngine:
 
     Each gives the pause in seconds before another try, or None at the end, and raises nothing.
 
+    turn
+        Holds the turn at a destination against all other processes.
+    on_progress
+        Called from any thread when something came to an end, so that what follows from it may be due.
     parallel
         Jobs measured at a time in this process.
     """
@@ -85,10 +121,17 @@ class DurableEngine:
         executor_id: str,
         measure: Callable[[str], float | None],
         errands: Mapping[str, Errand],
+        turn: Callable[[str], AbstractContextManager[None]] = lambda _destination: nullcontext(),
+        on_progress: Callable[[], None] = lambda: None,
         parallel: int = 1,
     ) -> None:
         _prefer_wal(database_url)
-        self._parallel = parallel
+        self._executor_id = executor_id
+        self._turn = turn
+        self._on_progress = on_progress
+        self._measuring = threading.BoundedSemaphore(parallel)
+        self._lanes: dict[str, _Lane] = {}
+        self._failure: Exception | None = None
         config: DBOSConfig = {
             "name": "osteoscribe",
             "system_database_url": database_url,
@@ -99,39 +142,86 @@ class DurableEngine:
             "enable_otlp": False,
         }
         DBOS(config=config)
-        self._job = _define_job(measure)
+        self._job = self._define_job(measure)
         self._errands = {kind: _define_errand(kind, work) for kind, work in errands.items()}
+
+    def _define_job(self, measure: Callable[[str], float | None]) -> Callable[[str], None]:
+        def measure_in_turn(key: str) -> float | None:
+            with self._measuring:
+                wait_s = measure(key)
+            # The deliveries need not wait until the engine has recorded that this is done.
+            self._on_progress()
+            return wait_s
+
+        measure_step = DBOS.step(name="measure")(measure_in_turn)
+
+        @DBOS.workflow(name="job", max_recovery_attempts=RECOVERY_ATTEMPTS)
+        def job(key: str) -> None:
+            while (wait_s := measure_step(key)) is not None:
+                DBOS.sleep(wait_s)
+
+        return job
 
     def start(self) -> None:
         """Begin; what a crash interrupted is resumed."""
         DBOS.launch()
-        DBOS.register_queue(JOBS_QUEUE, worker_concurrency=self._parallel, polling_interval_sec=0.1)
-        for queue, polling_s in ERRANDS.values():
-            DBOS.register_queue(queue, partition_concurrency=1, polling_interval_sec=polling_s)
 
     def submit_job(self, key: str, run: int) -> None:
         """Have a job measured; the same key and run twice is one workflow."""
-        with SetWorkflowID(f"job/{key}/{run}"):
-            DBOS.enqueue_workflow(JOBS_QUEUE, self._job, key)
+        name = _workflow_id("job", key, str(run))
+        self._lane("jobs", nullcontext).put(lambda: self._do(name, lambda: self._job(key)))
 
     def submit_delivery(self, key: str, destination: str, round_: int) -> None:
         """Have a delivery made; one at a time for each destination, in the order of submission."""
-        self.submit_errand(DELIVERY, key, destination, str(round_))
-
-    def submit_commitment(self, key: str, destination: str, question: str) -> None:
-        """Have a destination asked for commitment; the same question twice is one workflow."""
-        self.submit_errand(COMMITMENT, key, destination, question)
+        name = _workflow_id("delivery", key, destination, str(round_))
+        lane = self._lane(f"delivery {destination}", lambda: self._turn(destination))
+        deliver = self._errands["delivery"]
+        lane.put(lambda: self._do(name, lambda: deliver(key, destination), is_ordered=True))
 
     def submit_errand(self, kind: str, about: str, peer: str, attempt: str) -> None:
-        """Have something done at a peer; the same attempt twice is one workflow."""
-        with (
-            SetWorkflowID(f"{kind}/{about}/{peer}/{attempt}"),
-            SetEnqueueOptions(queue_partition_key=peer),
-        ):
-            DBOS.enqueue_workflow(ERRANDS[kind][0], self._errands[kind], about, peer)
+        """Have something else done at a peer, one at a time; the same attempt twice is one workflow."""
+        name = _workflow_id(kind, about, peer, attempt)
+        lane = self._lane(f"{kind} {peer}", lambda: self._turn(f"{kind} {peer}"))
+        errand = self._errands[kind]
+        lane.put(lambda: self._do(name, lambda: errand(about, peer)))
+
+    def _lane(self, name: str, turn: Callable[[], AbstractContextManager[None]]) -> _Lane:
+        if name not in self._lanes:
+            self._lanes[name] = _Lane(name, turn, self._fail)
+        return self._lanes[name]
+
+    def _do(self, workflow_id: str, begin: Callable[[], object], *, is_ordered: bool = False) -> None:
+        """Run a workflow to its end, unless it was begun before: then who began it, or recovery, ends it."""
+        try:
+            with SetWorkflowID(workflow_id, workflow_id_reuse_policy="reject"):
+                begin()
+        except dbos_error.DBOSWorkflowIDInUseError:
+            if is_ordered:
+                self._wait_for(workflow_id)
+        self._on_progress()
+
+    def _fail(self, error: Exception) -> None:
+        """Note that the engine's database did not answer: what was begun may stand still now."""
+        LOGGER.error("engine interrupted by %s", trace_of(error))
+        self._failure = error
+        self._on_progress()
+
+    def check(self) -> None:
+        """Raise what stopped the engine, if anything did: started again, the process resumes its work."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _wait_for(self, workflow_id: str) -> None:
+        """Wait for what is under way elsewhere: in this process's recovery, or in another one for a while."""
+        deadline = time.monotonic() + OTHERS_PATIENCE_S
+        while (status := DBOS.get_workflow_status(workflow_id)) is not None:
+            is_ours = status.executor_id == self._executor_id
+            if status.status not in ("PENDING", "ENQUEUED") or not (is_ours or time.monotonic() < deadline):
+                return
+            time.sleep(0.2)
 
     def given_up_jobs(self) -> tuple[tuple[str, int], ...]:
-        """Jobs that are not run again: they took their process down too often, or ended with an error."""
+        """Jobs that the engine does not run again: key and number of the run."""
         found = DBOS.list_workflows(
             status=["MAX_RECOVERY_ATTEMPTS_EXCEEDED", "ERROR"],
             name="job",
@@ -144,13 +234,13 @@ class DurableEngine:
     def take_over(self, living: Collection[str]) -> int:
         """Have everything resumed that is under way with executors other than these; returns how much.
 
-        It goes back to its queue, so the queue's limits hold. What such an executor finishes all the same is
-        recorded once: the library fences it off, and the steps ask the ledger.
+        It was at the head of its lane there, and stays at the head of that lane everywhere. What such an
+        executor finishes all the same is recorded once: the library fences it off, the steps ask the ledger.
         """
         found = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
-        left = [one for one in found if one.executor_id not in living and one.queue_name]
+        left = [one for one in found if one.executor_id not in living]
         for one in left:
-            DBOS.resume_workflow(one.workflow_id, queue_name=one.queue_name)
+            DBOS.resume_workflow(one.workflow_id)
         return len(left)
 
     def stop(self) -> None:
@@ -158,26 +248,20 @@ class DurableEngine:
         DBOS.destroy()
 
 
-def _define_job(measure: Callable[[str], float | None]) -> Callable[[str], None]:
-    measure_step = DBOS.step(name="measure")(measure)
-
-    @DBOS.workflow(name="job", max_recovery_attempts=RECOVERY_ATTEMPTS)
-    def job(key: str) -> None:
-        while (wait_s := measure_step(key)) is not None:
-            DBOS.sleep(wait_s)
-
-    return job
-
-
 def _define_errand(kind: str, work: Errand) -> Callable[[str, str], None]:
     step = DBOS.step(name=f"try_{kind}")(work)
 
-    @DBOS.workflow(name=kind, max_recovery_attempts=DELIVERY_RECOVERY_ATTEMPTS)
+    @DBOS.workflow(name=kind, max_recovery_attempts=RECOVERY_ATTEMPTS)
     def errand(about: str, peer: str) -> None:
         while (wait_s := step(about, peer)) is not None:
             DBOS.sleep(wait_s)
 
     return errand
+
+
+def _workflow_id(*words: str) -> str:
+    """Name of a workflow; those of earlier versions of the workflows are others and stay as they are."""
+    return "/".join((f"{words[0]}.{WORKFLOWS_VERSION}", *words[1:]))
 
 
 def _prefer_wal(database_url: str) -> None:

@@ -30,6 +30,7 @@ class Outbox:
             sa.select(*DELIVERIES.c)
             .join(JOBS, JOBS.c.key == DELIVERIES.c.job_key)
             .where(DELIVERIES.c.destination == destination, DELIVERIES.c.state.in_(("queued", "waiting")))
+            .where(JOBS.c.state != "ready")
             .order_by(JOBS.c.measured_us, DELIVERIES.c.job_key)
             .limit(most)
         )

@@ -15,6 +15,7 @@ from osteoscribe.store.schema import (
     MARKS,
     NODES,
     PROOFS,
+    QUARANTINE,
     QUESTIONS,
     REPORTS,
     from_us,
@@ -45,6 +46,7 @@ class StatusView:
                 "findings": connection.execute(sa.select(sa.func.sum(JOBS.c.findings))).scalar_one() or 0,
                 "problems": sum(len(json.loads(text)) for text in problems),
                 "reports": _count(connection, REPORTS),
+                "quarantined": _count(connection, QUARANTINE),
                 "jobs": _by_state(connection, JOBS),
                 "deliveries": _by_state(connection, DELIVERIES),
                 "proofs": _ends(connection, PROOFS, PROOFS.c.proved_us.is_not(None), "proved"),
@@ -111,6 +113,9 @@ def _job(connection: sa.Connection, row: sa.RowMapping) -> dict[str, Any]:
     reports = connection.execute(
         sa.select(*REPORTS.c).where(REPORTS.c.job_key == row["key"]).order_by(REPORTS.c.id)
     ).mappings()
+    quarantined = connection.execute(
+        sa.select(*QUARANTINE.c).where(QUARANTINE.c.job_key == row["key"]).order_by(QUARANTINE.c.number)
+    ).mappings()
     return {
         "key": row["key"],
         "state": row["state"],
@@ -123,6 +128,7 @@ def _job(connection: sa.Connection, row: sa.RowMapping) -> dict[str, Any]:
         "problems": json.loads(row["problems"]),
         "reports": [
             {
+                "profile": one["profile"],
                 "role": one["role"],
                 "sop_instance_uid": one["sop_instance_uid"],
                 "study_instance_uid": one["study_instance_uid"],
@@ -130,6 +136,17 @@ def _job(connection: sa.Connection, row: sa.RowMapping) -> dict[str, Any]:
                 **json.loads(one["summary"]),
             }
             for one in reports
+        ],
+        "quarantined": [
+            {
+                "profile": one["profile"],
+                "role": one["role"],
+                "sop_instance_uid": one["sop_instance_uid"],
+                "code": one["code"],
+                "message": one["message"],
+                "bytes": one["length"] or 0,
+            }
+            for one in quarantined
         ],
         "deliveries": [
             {

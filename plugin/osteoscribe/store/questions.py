@@ -67,7 +67,9 @@ class QuestionTable:
         with self._reads.begin() as connection:
             for first in range(0, len(uids), _AT_ONCE):
                 query = sa.select(INSTANCES.c.sop_instance_uid, INSTANCES.c.sop_class_uid).where(
-                    INSTANCES.c.sop_instance_uid.in_(uids[first : first + _AT_ONCE])
+                    INSTANCES.c.sop_instance_uid.in_(uids[first : first + _AT_ONCE]),
+                    # Retention leaves the row of what it removed, without its place.
+                    INSTANCES.c.segment != "",
                 )
                 for uid, sop_class_uid in connection.execute(query):
                     classes.setdefault(uid, set()).add(sop_class_uid)

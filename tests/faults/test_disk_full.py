@@ -43,7 +43,7 @@ def large_slice(number: int) -> Dataset:
 def stored_digests(disk: SmallDisk) -> list[str]:
     segments = SegmentStore(disk.outside / "segments")
     return [
-        record.sha256
+        record.digest
         for name in segments.names()
         if name.startswith(RECEIVED)
         for record in segments.scan(name)

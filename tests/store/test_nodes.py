@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ from osteoscribe.app.ports import EncodedObject, Envelope, StoreReply
 from osteoscribe.app.watch import Heartbeat
 from osteoscribe.app.work import deliver, measure
 from osteoscribe.core.delivery import Patience
+from osteoscribe.core.digest import new_digest
 from osteoscribe.errors import PeerError, SetupError
 from osteoscribe.store.identity import identity_of, node_name
 from osteoscribe.store.nodes import NodeTable
@@ -90,7 +90,7 @@ def test_what_a_dead_node_stored_is_recorded_by_another_and_not_doubled(ledger: 
             calling_ae="SENDER",
             received_at=START,
         )
-        writer.append([encoded], envelope, hashlib.sha256(encoded).digest())
+        writer.append([encoded], envelope, new_digest(encoded).digest())
     writer.close()
     assert node_of(writer.name) == "a"
     table = ledger.instances

@@ -25,6 +25,7 @@ from osteoscribe.app.ports import (
 )
 from osteoscribe.app.settings import Destination
 from osteoscribe.core.delivery import Patience, Reply, pause_s, reply_of_status
+from osteoscribe.core.digest import new_digest
 from osteoscribe.core.report import Problem
 from osteoscribe.core.series import BlobRef, ReadBytes
 from osteoscribe.errors import InputError, PeerError, RefusedError, SetupError, StoreError
@@ -319,7 +320,7 @@ def _store_objects(
             received_at=at,
         )
         blobs[one.sop_instance_uid] = segment.append(
-            [one.encoded], envelope, hashlib.sha256(one.encoded).digest()
+            [one.encoded], envelope, new_digest(one.encoded).digest()
         )
     return blobs
 

@@ -41,17 +41,17 @@ class InstanceTable:
         # SQLite's own waiting polls with pauses; threads of one process wait for each other here instead.
         self._lock = threading.Lock()
 
-    def has_instance(self, header: InstanceHeader, sha256: str) -> bool:
+    def has_instance(self, header: InstanceHeader, digest: str) -> bool:
         """Whether these very bytes are known under this UID."""
         query = sa.select(INSTANCES.c.id).where(
-            INSTANCES.c.sop_instance_uid == header.sop_instance_uid, INSTANCES.c.sha256 == sha256
+            INSTANCES.c.sop_instance_uid == header.sop_instance_uid, INSTANCES.c.digest == digest
         )
         with self._reads.begin() as connection:
             return connection.execute(query).first() is not None
 
     def instances_of(self, series_instance_uid: str) -> list[tuple[str, str]]:
-        """SOP Instance UID and SHA-256 of every instance of a series."""
-        query = sa.select(INSTANCES.c.sop_instance_uid, INSTANCES.c.sha256).where(
+        """SOP Instance UID and digest of every instance of a series."""
+        query = sa.select(INSTANCES.c.sop_instance_uid, INSTANCES.c.digest).where(
             INSTANCES.c.series_instance_uid == series_instance_uid
         )
         with self._reads.begin() as connection:
@@ -127,7 +127,7 @@ def _row(one: Stored) -> dict[str, Any]:
         "modality": header.modality[:16],
         "frame_of_reference_uid": header.frame_of_reference_uid,
         "transfer_syntax_uid": header.transfer_syntax_uid,
-        "sha256": one.sha256,
+        "digest": one.digest,
         "segment": blob.segment,
         "offset": blob.offset,
         "length": blob.length,
@@ -139,7 +139,7 @@ def _row(one: Stored) -> dict[str, Any]:
 
 def _add_mark_object(connection: sa.Connection, one: Stored) -> None:
     known = sa.select(INSTANCES.c.id).where(
-        INSTANCES.c.sop_instance_uid == one.header.sop_instance_uid, INSTANCES.c.sha256 == one.sha256
+        INSTANCES.c.sop_instance_uid == one.header.sop_instance_uid, INSTANCES.c.digest == one.digest
     )
     if connection.execute(known).first() is None:
         inserted = connection.execute(INSTANCES.insert().values(_row(one))).inserted_primary_key
@@ -184,5 +184,5 @@ def stored_instance(row: sa.RowMapping) -> StoredInstance:
     return StoredInstance(
         header=header_from_json(row["header"]),
         blob=BlobRef(segment=row["segment"], offset=row["offset"], length=row["length"]),
-        sha256=row["sha256"],
+        digest=row["digest"],
     )

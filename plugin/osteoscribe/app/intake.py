@@ -96,7 +96,6 @@ class Incoming:
             if self._ledger.has_instance(header, self._digest.hexdigest()):
                 self.abandon()
                 return Accepted(header=header, is_new=False)
-            self._check_room()
         except BaseException:
             self.abandon()
             raise

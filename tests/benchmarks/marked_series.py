@@ -166,10 +166,10 @@ def seg_of(chosen: Sequence[Lesion], uid: str, version: int, first: int) -> Data
         _dimension(0x0062000B, 0x0062000A, "Segment"),
         _dimension(0x00200032, 0x00209113, "Position"),
     ]
-    ds.SegmentSequence = [_segment(n, f"Lesion {first + n - 1}", f"{uid}.{n}") for n in range(1, len(chosen) + 1)]
-    measures = item(
-        PixelSpacing=[PIXEL_MM, PIXEL_MM], SliceThickness=STEP_MM, SpacingBetweenSlices=STEP_MM
-    )
+    ds.SegmentSequence = [
+        _segment(n, f"Lesion {first + n - 1}", f"{uid}.{n}") for n in range(1, len(chosen) + 1)
+    ]
+    measures = item(PixelSpacing=[PIXEL_MM, PIXEL_MM], SliceThickness=STEP_MM, SpacingBetweenSlices=STEP_MM)
     ds.SharedFunctionalGroupsSequence = [
         item(
             PixelMeasuresSequence=[measures],
@@ -215,7 +215,10 @@ def _segment(number: int, label: str, uid: str) -> Dataset:
 
 def _frame(segment: int, plane: int, number: int) -> Dataset:
     source = _reference(
-        plane, PurposeOfReferenceCodeSequence=[coded("121322", "DCM", "Source image for image processing operation")]
+        plane,
+        PurposeOfReferenceCodeSequence=[
+            coded("121322", "DCM", "Source image for image processing operation")
+        ],
     )
     derived = item(
         SourceImageSequence=[source], DerivationCodeSequence=[coded("113076", "DCM", "Segmentation")]

@@ -68,7 +68,7 @@ class Watch:
     take_over
         Has the work resumed of all executors but these; gives the number of resumed workflows.
     record_stored
-        Records what a node stored and did not record, whose name the predicate takes.
+        Records what these nodes stored and did not record; gives the number of instances.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Watch:
         nodes: NodeLedger,
         looks: int,
         take_over: Callable[[Collection[str]], int],
-        record_stored: Callable[[Callable[[str], bool]], int],
+        record_stored: Callable[[Collection[str]], int],
     ) -> None:
         self._name = name
         self._nodes = nodes
@@ -88,8 +88,13 @@ class Watch:
         self._seen: dict[str, tuple[int, int]] = {}
         self._living_before: frozenset[str] | None = None
 
-    def look(self) -> None:
+    def look(self) -> bool:
         """Look once; take over what dead nodes left where it is this node's turn.
+
+        Returns
+        -------
+        bool
+            Whether it is: of the nodes that live one does what is to be done once.
 
         Raises
         ------
@@ -103,15 +108,19 @@ class Watch:
         self._seen = {name: seen for name, seen in self._seen.items() if name in beats}
         if min(living) != self._name:
             self._living_before = None
-            return
+            return False
         if living != self._living_before:
             # Once for each change: what a node stores after its return it records itself.
-            recorded = self._record_stored(lambda node: node not in living)
-            LOGGER.info("nodes living=%s recorded=%d", ",".join(sorted(living)), recorded)
+            dead = sorted(set(beats) - living)
+            recorded = self._record_stored(dead) if dead else 0
+            LOGGER.info(
+                "nodes living=%s dead=%s recorded=%d", ",".join(sorted(living)), ",".join(dead), recorded
+            )
         self._living_before = living
         executors = {executor_id(one, k) for one in living for k in range(self._workers(beats, one))}
         if resumed := self._take_over(executors):
             LOGGER.warning("taken over from other executors workflows=%d", resumed)
+        return True
 
     def _workers(self, beats: Mapping[str, Heartbeat], name: str) -> int:
         return beats[name].workers if name in beats else 1

@@ -6,8 +6,9 @@ from datetime import datetime
 
 from osteoscribe.app.intake import Incoming
 from osteoscribe.store.folder import DataFolder
+from osteoscribe.store.places import Segments
 from osteoscribe.store.recorder import Recorder
-from osteoscribe.store.segments import RECEIVED, SegmentStore
+from osteoscribe.store.segments import RECEIVED
 
 
 class AssociationReception:
@@ -26,7 +27,7 @@ class AssociationReception:
     """
 
     def __init__(
-        self, *, folder: DataFolder, segments: SegmentStore, recorder: Recorder, opened_at: datetime
+        self, *, folder: DataFolder, segments: Segments, recorder: Recorder, opened_at: datetime
     ) -> None:
         self._folder = folder
         self._recorder = recorder

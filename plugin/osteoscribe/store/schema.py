@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from osteoscribe.errors import SetupError, StoreError
 from osteoscribe.readers.headers import FramePlane, InstanceHeader
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Raised with every change of the tables."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -69,7 +69,7 @@ INSTANCES = sa.Table(
     sa.Column("frame_of_reference_uid", Uid),
     sa.Column("transfer_syntax_uid", Uid, nullable=False),
     sa.Column("digest", sa.String(64), nullable=False),
-    sa.Column("segment", sa.String(128), nullable=False),
+    sa.Column("segment", sa.String(128), nullable=False, index=True),
     sa.Column("offset", sa.BigInteger, nullable=False),
     sa.Column("length", sa.BigInteger, nullable=False),
     sa.Column("calling_ae", sa.String(16), nullable=False),
@@ -80,6 +80,18 @@ INSTANCES = sa.Table(
 )
 """Every version of every instance; a higher id is newer. The header is JSON without patient data."""
 
+REMOVED_SERIES = sa.Table(
+    "removed_series",
+    METADATA,
+    sa.Column("series_instance_uid", Uid, primary_key=True),
+    sa.Column("study_instance_uid", Uid, nullable=False, index=True),
+    sa.Column("instances", sa.Integer, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("removed_us", sa.BigInteger, nullable=False),
+)
+"""Series of which retention removed images; their rows in `INSTANCES` are gone. A removed mark object or
+report keeps its row, with an empty segment."""
+
 MARKS = sa.Table(
     "marks",
     METADATA,
@@ -87,7 +99,7 @@ MARKS = sa.Table(
     sa.Column("state", sa.String(16), nullable=False, index=True),
 )
 """Mark objects: open, planned, incomplete (planned with images missing, or without any CT series),
-superseded, own (our report)."""
+superseded, own (our report), removed (by retention)."""
 
 MARK_SERIES = sa.Table(
     "mark_series",
@@ -119,8 +131,11 @@ JOBS = sa.Table(
     sa.Column("run", sa.Integer, nullable=False, default=0),
     sa.Column("findings", sa.Integer, nullable=False, default=0),
     sa.Column("problems", sa.Text, nullable=False, default="[]"),
+    sa.Column("forms", sa.Text, nullable=False, default="[]"),
+    sa.Column("wanted", sa.Text, nullable=False, default="[]"),
 )
-"""One job: mark objects with the CT series they refer to. Instances above `through_id` came too late."""
+"""One job: mark objects with the CT series they refer to. Instances above `through_id` came too late.
+`forms` are the pairs of profile and role that it was asked for, `wanted` those that are to come."""
 
 JOB_MARKS = sa.Table(
     "job_marks",
@@ -148,15 +163,34 @@ REPORTS = sa.Table(
     sa.Column("ct_series_instance_uid", Uid, nullable=False, index=True),
     sa.Column("series_instance_uid", Uid, nullable=False),
     sa.Column("instance_number", sa.Integer, nullable=False),
+    sa.Column("profile", sa.String(32), nullable=False),
     sa.Column("role", sa.String(16), nullable=False),
     sa.Column("content_key", sa.String(64), nullable=False),
-    sa.Column("segment", sa.String(128), nullable=False),
+    sa.Column("segment", sa.String(128), nullable=False, index=True),
     sa.Column("offset", sa.BigInteger, nullable=False),
     sa.Column("length", sa.BigInteger, nullable=False),
     sa.Column("summary", sa.Text, nullable=False),
     sqlite_autoincrement=True,
 )
-"""What we made: SRs and their companions, in the order of their making."""
+"""What we made: SRs and their companions in each profile, in the order of their making. `summary` stands with
+the first object of a report only."""
+
+QUARANTINE = sa.Table(
+    "quarantine",
+    METADATA,
+    sa.Column("job_key", sa.String(64), sa.ForeignKey("jobs.key"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("profile", sa.String(32), nullable=False),
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("sop_instance_uid", Uid, nullable=False),
+    sa.Column("code", sa.String(64), nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("segment", sa.String(128)),
+    sa.Column("offset", sa.BigInteger),
+    sa.Column("length", sa.BigInteger),
+    sa.Column("made_us", sa.BigInteger, nullable=False),
+)
+"""What we made and never send, and why. Without a segment where it could not be built."""
 
 LESIONS = sa.Table(
     "lesions",
@@ -210,6 +244,7 @@ COMMITMENTS = sa.Table(
     sa.Column("destination", sa.String(128), nullable=False),
     sa.Column("round", sa.Integer, nullable=False),
     sa.Column("asked_us", sa.BigInteger, nullable=False),
+    sa.Column("sop_instance_uids", sa.Text, nullable=False),
 )
 """Questions for storage commitment; on disk before they are asked, for the answer can overtake the reply."""
 

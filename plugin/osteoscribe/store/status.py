@@ -8,7 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from osteoscribe.app.past import ReportedCases
-from osteoscribe.store.schema import DELIVERIES, INSTANCES, JOBS, MARKS, NODES, REPORTS, from_us
+from osteoscribe.store.removed import removed_counts
+from osteoscribe.store.schema import DELIVERIES, INSTANCES, JOBS, MARKS, NODES, QUARANTINE, REPORTS, from_us
 
 
 class StatusView:
@@ -28,16 +29,20 @@ class StatusView:
         with self._reads.begin() as connection:
             problems = connection.execute(sa.select(JOBS.c.problems)).scalars()
             return {
-                "instances": _count(connection, INSTANCES),
+                "instances": connection.execute(
+                    sa.select(sa.func.count()).select_from(INSTANCES).where(INSTANCES.c.segment != "")
+                ).scalar_one(),
                 "marks": connection.execute(
                     sa.select(sa.func.count()).select_from(MARKS).where(MARKS.c.state != "own")
                 ).scalar_one(),
                 "findings": connection.execute(sa.select(sa.func.sum(JOBS.c.findings))).scalar_one() or 0,
                 "problems": sum(len(json.loads(text)) for text in problems),
                 "reports": _count(connection, REPORTS),
+                "quarantined": _count(connection, QUARANTINE),
                 "jobs": _by_state(connection, JOBS),
                 "deliveries": _by_state(connection, DELIVERIES),
                 "marks_by_state": _by_state(connection, MARKS),
+                "removed": removed_counts(connection),
                 "nodes": [
                     {"name": row["name"], "workers": row["workers"], "last_beat_at": _time(row["beat_us"])}
                     for row in connection.execute(sa.select(*NODES.c).order_by(NODES.c.name)).mappings()
@@ -90,6 +95,9 @@ def _job(connection: sa.Connection, row: sa.RowMapping) -> dict[str, Any]:
     reports = connection.execute(
         sa.select(*REPORTS.c).where(REPORTS.c.job_key == row["key"]).order_by(REPORTS.c.id)
     ).mappings()
+    quarantined = connection.execute(
+        sa.select(*QUARANTINE.c).where(QUARANTINE.c.job_key == row["key"]).order_by(QUARANTINE.c.number)
+    ).mappings()
     return {
         "key": row["key"],
         "state": row["state"],
@@ -102,6 +110,7 @@ def _job(connection: sa.Connection, row: sa.RowMapping) -> dict[str, Any]:
         "problems": json.loads(row["problems"]),
         "reports": [
             {
+                "profile": one["profile"],
                 "role": one["role"],
                 "sop_instance_uid": one["sop_instance_uid"],
                 "study_instance_uid": one["study_instance_uid"],
@@ -109,6 +118,17 @@ def _job(connection: sa.Connection, row: sa.RowMapping) -> dict[str, Any]:
                 **json.loads(one["summary"]),
             }
             for one in reports
+        ],
+        "quarantined": [
+            {
+                "profile": one["profile"],
+                "role": one["role"],
+                "sop_instance_uid": one["sop_instance_uid"],
+                "code": one["code"],
+                "message": one["message"],
+                "bytes": one["length"] or 0,
+            }
+            for one in quarantined
         ],
         "deliveries": [
             {

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from osteoscribe.app.plan import MarkObject
 from osteoscribe.app.work import measure
 from osteoscribe.app.worker import Rounds
+from osteoscribe.store.planning import PlanTable
 from osteoscribe.store.segments import MADE
 from tests.fakes.dicom import ct_slice, ct_uid, mark_object
 from tests.fakes.ledger import START, FilledLedger, one_report, place
@@ -35,6 +37,10 @@ class Recorder:
     def submit_commitment(self, key: str, destination: str, question: str) -> None:
         self.questions.append(question)
 
+    @property
+    def submitted(self) -> int:
+        return len(self.jobs) + len(self.deliveries) + len(self.questions)
+
     def given_up_jobs(self) -> tuple[tuple[str, int], ...]:
         return self.given_up
 
@@ -44,6 +50,7 @@ class Bench:
         self.ledger = FilledLedger(folder)
         self.engine = Recorder()
         self.clock_s = 0.0
+        self.wait_s = 0.0
         self.rounds = self.new_rounds()
 
     def new_rounds(self) -> Rounds:
@@ -56,8 +63,11 @@ class Bench:
             clock=lambda: self.clock_s,
         )
 
-    def run(self, at_s: float) -> int:
-        return self.rounds.run(START + timedelta(seconds=at_s))
+    def run(self, at_s: float, *, is_woken: bool = False) -> int:
+        """Run a round; how much it submitted."""
+        before = self.engine.submitted
+        self.wait_s = self.rounds.run(START + timedelta(seconds=at_s), is_woken=is_woken)
+        return self.engine.submitted - before
 
     def measure(self, key: str) -> None:
         segment = self.ledger.segments.writer(MADE, START)
@@ -100,7 +110,7 @@ def test_a_job_that_the_engine_gave_up_is_parked_with_its_reason(bench: Bench) -
     bench.run(2)
     ((key, run),) = bench.engine.jobs
     bench.engine.given_up = ((key, run), ("other", 0))
-    bench.run(30)
+    bench.run(90)
     assert bench.ledger.jobs.state(key) == "failed"
 
 
@@ -127,3 +137,43 @@ def test_planning_rests_for_a_multiple_of_the_time_that_it_took(bench: Bench) ->
         clock=lambda: next(times),
     )
     assert [bench.run(at_s) for at_s in (0.2, 2, 3)] == [0, 0, 1]
+
+
+def test_a_round_says_when_a_waiting_mark_will_have_waited_enough(bench: Bench) -> None:
+    bench.run(0.2)
+    assert bench.wait_s == pytest.approx(0.8)
+    bench.ledger.receive(0.5, ct_slice(2))
+    bench.run(0.6)
+    assert bench.wait_s == pytest.approx(0.9)
+    bench.run(1.5)
+    assert len(bench.engine.jobs) == 1
+    assert bench.wait_s == 1.0
+
+
+def test_nothing_is_planned_again_where_nothing_has_changed(bench: Bench) -> None:
+    class Counting(PlanTable):
+        plans = 0
+
+        def open_marks(self) -> tuple[MarkObject, ...]:
+            self.plans += 1
+            return super().open_marks()
+
+    bench.ledger.plans = counting = Counting(bench.ledger.engine)
+    bench.rounds = bench.new_rounds()
+    bench.ledger.receive(0, mark_object(2, [ct_uid(1), ct_uid(9)]))
+    bench.run(2)
+    planned = counting.plans
+    for at_s in (3, 4, 5):
+        bench.run(at_s)
+    assert counting.plans == planned
+    bench.run(6, is_woken=True)
+    assert counting.plans == planned + 1
+    bench.ledger.receive(6, ct_slice(9))
+    bench.run(7)
+    assert counting.plans > planned + 1
+
+
+def test_a_clock_that_was_set_back_does_not_stop_the_planning(bench: Bench) -> None:
+    bench.run(0.2)
+    bench.run(-864000)
+    assert len(bench.engine.jobs) == 1

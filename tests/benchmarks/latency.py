@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -170,12 +171,13 @@ def _findings(one: Arrived) -> int:
         return 0
     ds = pydicom.dcmread(_part10(one.encoded), force=True)
     (measurements,) = (child for child in ds.ContentSequence if _concept(child) == "126010")
-    return sum(_concept(child) == "125007" for child in measurements.ContentSequence)
+    groups = (group for group in measurements.ContentSequence if _concept(group) == "125007")
+    return len(
+        {str(one.UID) for group in groups for one in group.ContentSequence if _concept(one) == "112040"}
+    )
 
 
-def _part10(encoded: bytes) -> Any:
-    from io import BytesIO
-
+def _part10(encoded: bytes) -> BytesIO:
     meta = b"\2\0\x10\0UI\x14\x001.2.840.10008.1.2.1\0"
     return BytesIO(
         b"\0" * 128 + b"DICM" + b"\2\0\0\0UL\4\0" + len(meta).to_bytes(4, "little") + meta + encoded
@@ -276,7 +278,8 @@ def _cpu_s(pid: int) -> float:
 def tables(result: dict[str, Any]) -> str:
     """Tables of a result, in Markdown."""
     lines = [
-        f"Medians of {result['rounds']} rounds, ms from the last byte of the marks; lowest and highest in brackets.",
+        f"Medians of {result['rounds']} rounds, ms from the last byte of the marks; lowest and highest in "
+        "brackets.",
         "",
         "| marks | slices | SR at the archive | a mark | SRs |",
         "|---|---|---|---|---|",

@@ -104,7 +104,7 @@ def test_work_that_a_kill_interrupts_is_resumed_by_the_next_process(bench: Bench
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
     (bench.folder / "second").touch()
-    second = bench.start()
+    second = bench.start("quick", "slow", "queued")
     bench.wait_for("end slow")
     bench.wait_for("end queued")
     bench.stop(second)

@@ -15,6 +15,9 @@ from typing import Protocol
 
 from osteoscribe.app.settings import JobSettings
 
+BUSY_PAUSE_S = 1.0
+"""Another look after so long where a job of the same series is under way; its end wakes sooner."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkObject:
@@ -99,7 +102,7 @@ class PlanLedger(Protocol):
         ...
 
     def has_settled(self, series: Sequence[str], marks: Sequence[int], since: datetime) -> bool:
-        """Whether what came since came over associations that have ended, the images over one."""
+        """Whether what came since came over associations that ended: the images over one, the marks too."""
         ...
 
     def busy(self, series: Sequence[str]) -> bool:
@@ -111,8 +114,24 @@ class PlanLedger(Protocol):
         ...
 
 
-def plan(ledger: PlanLedger, settings: JobSettings, now: datetime) -> tuple[str, ...]:
-    """Record every job that can begin now; returns their keys.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What planning came to.
+
+    Parameters
+    ----------
+    keys
+        Keys of the jobs that were recorded.
+    again_at
+        When a mark that waits now will have waited enough, if nothing else comes; None where none waits.
+    """
+
+    keys: tuple[str, ...]
+    again_at: datetime | None
+
+
+def plan(ledger: PlanLedger, settings: JobSettings, now: datetime) -> Planned:
+    """Record every job that can begin now.
 
     Parameters
     ----------
@@ -120,6 +139,7 @@ def plan(ledger: PlanLedger, settings: JobSettings, now: datetime) -> tuple[str,
         The time, with zone.
     """
     planned: list[str] = []
+    again_at: list[datetime] = []
     done: set[int] = set()
     open_marks = {mark.instance_id: mark for mark in ledger.open_marks()}
     for mark in open_marks.values():
@@ -129,18 +149,35 @@ def plan(ledger: PlanLedger, settings: JobSettings, now: datetime) -> tuple[str,
             continue
         together = _bound_together(ledger, mark)
         done.update(one.instance_id for one in together)
-        missing = _missing(ledger, together)
-        # A mark whose images are still to come does not hold up the others on its series.
-        marks = [one for one in together if not _waits_for_images(ledger, settings, now, one, missing)]
-        if not any(one.instance_id in open_marks for one in marks):
-            continue
-        series = tuple(sorted(ledger.linked_series([one.instance_id for one in marks])))
-        if not _is_quiet(ledger, settings, now, marks, series) or ledger.busy(series):
-            continue
-        job = _job(marks, series or _fitting(ledger, marks), missing)
-        if ledger.add_job(job, now):
-            planned.append(job.key)
-    return tuple(planned)
+        key, wait_until = _plan_together(ledger, settings, now, together, frozenset(open_marks))
+        planned += [] if key is None else [key]
+        again_at += wait_until
+    return Planned(keys=tuple(planned), again_at=min(again_at, default=None))
+
+
+def _plan_together(
+    ledger: PlanLedger,
+    settings: JobSettings,
+    now: datetime,
+    together: Sequence[MarkObject],
+    open_ids: frozenset[int],
+) -> tuple[str | None, list[datetime]]:
+    """Key of the job of mark objects that belong together, if it can begin; and until when others wait."""
+    missing = _missing(ledger, together)
+    # A mark whose images are still to come does not hold up the others on its series.
+    waiting = [one for one in together if _waits_for_images(ledger, settings, now, one, missing)]
+    again_at = [one.received_at + timedelta(seconds=settings.give_up_after_s) for one in waiting]
+    marks = [one for one in together if one not in waiting]
+    if not any(one.instance_id in open_ids for one in marks):
+        return None, again_at
+    series = tuple(sorted(ledger.linked_series([one.instance_id for one in marks])))
+    quiet_at = _quiet_at(ledger, settings, now, marks, series)
+    if quiet_at > now:
+        return None, [*again_at, quiet_at]
+    job = _job(marks, series or _fitting(ledger, marks), missing)
+    if ledger.busy(series) or not ledger.add_job(job, now):
+        return None, [*again_at, now + timedelta(seconds=BUSY_PAUSE_S)]
+    return job.key, again_at
 
 
 def job_key(series: Iterable[str], digests: Iterable[str], missing: Iterable[str]) -> str:
@@ -201,23 +238,24 @@ def _waits_for_images(
     return not complete and now - mark.received_at < timedelta(seconds=settings.give_up_after_s)
 
 
-def _is_quiet(
+def _quiet_at(
     ledger: PlanLedger,
     settings: JobSettings,
     now: datetime,
     marks: Sequence[MarkObject],
     series: Sequence[str],
-) -> bool:
+) -> datetime:
+    """When it will have been quiet for long enough, if nothing more comes."""
     newest_mark = max(mark.received_at for mark in marks)
     last = max(newest_mark, ledger.last_received(series) or newest_mark)
-    silence_s = (now - last).total_seconds()
+    quiet_at = last + timedelta(seconds=settings.quiet_s)
     # A clock that was set back must not make a job wait for the future.
-    if silence_s >= settings.quiet_s or silence_s < 0:
-        return True
+    if now >= quiet_at or now < last:
+        return now
     since = last - timedelta(seconds=settings.quiet_s)
-    return silence_s >= settings.quiet_after_release_s and ledger.has_settled(
-        series, [mark.instance_id for mark in marks], since
-    )
+    if ledger.has_settled(series, [mark.instance_id for mark in marks], since):
+        return min(quiet_at, max(now, last + timedelta(seconds=settings.quiet_after_release_s)))
+    return quiet_at
 
 
 def _job(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 from osteoscribe.app.plan import PlanLedger, plan
@@ -13,9 +14,15 @@ from osteoscribe.app.settings import JobSettings
 from osteoscribe.core.report import Problem
 
 PLANNING_PAUSE = 5.0
-"""Pause after planning, as a multiple of the time that it took."""
+"""Pause after long planning, as a multiple of the time that it took."""
 
-GIVEN_UP_EVERY = timedelta(seconds=10)
+LONG_PLANNING_S = 0.1
+"""Planning that takes longer is long: many marks wait for their images."""
+
+LOOK_EVERY = timedelta(seconds=1)
+"""Pause between two looks at what other processes and administrators wrote, where nothing else wakes."""
+
+GIVEN_UP_EVERY = timedelta(seconds=60)
 """Pause between two questions to the engine about jobs that it gave up."""
 
 
@@ -23,7 +30,7 @@ class RoundPlanLedger(PlanLedger, Protocol):
     """Planning, with what the round needs besides."""
 
     def reopen(self) -> int:
-        """Open the incomplete marks again whose images have come since."""
+        """Open the incomplete marks again whose images have come since; returns how many."""
         ...
 
 
@@ -35,7 +42,7 @@ class RoundJobLedger(Protocol):
         ...
 
     def due_deliveries(self) -> tuple[Delivery, ...]:
-        """Deliveries that are not at an end, in the order of their jobs."""
+        """Deliveries that are not at an end, in the order of their jobs; a few of each destination."""
         ...
 
     def due_commitments(self, now: datetime) -> tuple[Delivery, ...]:
@@ -63,7 +70,7 @@ class Engine(Protocol):
         ...
 
     def given_up_jobs(self) -> tuple[tuple[str, int], ...]:
-        """Jobs that took their process down too often: key and number of the run."""
+        """Jobs that it does not run again: key and number of the run."""
         ...
 
 
@@ -96,42 +103,63 @@ class Rounds:
         self._clock = clock
         self._seen_id = -1
         self._given_up_seen_at: datetime | None = None
+        self._planned_at = datetime.max.replace(tzinfo=UTC)
+        self._plan_at: datetime | None = None
         self._plan_not_before = 0.0
         self._submitted: set[tuple[str, ...]] = set()
 
-    def run(self, now: datetime) -> int:
-        """Run one round; returns how much was submitted."""
-        newest = self._newest_id()
-        if newest != self._seen_id:
-            self._plans.reopen()
-            self._seen_id = newest
-        self._plan(now)
-        self._park_given_up(now)
-        before = len(self._submitted)
-        for key, run in self._jobs.ready():
-            name: tuple[str, ...] = ("job", key, str(run))
+    def run(self, now: datetime, *, is_woken: bool = True) -> float:
+        """Run one round.
+
+        Parameters
+        ----------
+        is_woken
+            Whether something ended, an association or a job: planning looks again though nothing came.
+
+        Returns
+        -------
+        float
+            Seconds after which another round has something to do, unless it is woken before.
+        """
+        self._plan(now, is_woken=is_woken)
+        due = set()
+        for name, submit in self._due(now):
+            due.add(name)
             if name not in self._submitted:
-                self._engine.submit_job(key, run)
-                self._submitted.add(name)
+                submit()
+        self._submitted = due
+        self._park_given_up(now)
+        wait = LOOK_EVERY if self._plan_at is None else min(LOOK_EVERY, self._plan_at - now)
+        return max(wait.total_seconds(), 0.0)
+
+    def _due(self, now: datetime) -> Iterator[tuple[tuple[str, ...], Callable[[], None]]]:
+        for key, run in self._jobs.ready():
+            yield ("job", key, str(run)), partial(self._engine.submit_job, key, run)
         for one in self._jobs.due_deliveries():
             name = ("delivery", one.job_key, one.destination, str(one.round))
-            if name not in self._submitted:
-                self._engine.submit_delivery(one.job_key, one.destination, one.round)
-                self._submitted.add(name)
+            yield name, partial(self._engine.submit_delivery, one.job_key, one.destination, one.round)
         for one in self._jobs.due_commitments(now):
             question = f"{one.round}.{one.asks}.{one.tries}"
             name = ("commitment", one.job_key, one.destination, question)
-            if name not in self._submitted:
-                self._engine.submit_commitment(one.job_key, one.destination, question)
-                self._submitted.add(name)
-        return len(self._submitted) - before
+            yield name, partial(self._engine.submit_commitment, one.job_key, one.destination, question)
 
-    def _plan(self, now: datetime) -> None:
-        """Plan, but spend no more than a share of the time on it where many marks wait for images."""
+    def _plan(self, now: datetime, *, is_woken: bool) -> None:
+        """Plan where something may have changed, but spend no more than a share of the time on it."""
+        newest = self._newest_id()
+        has_news = newest != self._seen_id
+        is_time = self._plan_at is not None and not self._planned_at <= now < self._plan_at
+        if not (has_news or is_woken or is_time):
+            return
         began = self._clock()
-        if began >= self._plan_not_before:
-            plan(self._plans, self._settings, now)
-            self._plan_not_before = began + (self._clock() - began) * PLANNING_PAUSE
+        if began < self._plan_not_before:
+            self._plan_at = now + timedelta(seconds=self._plan_not_before - began)
+            return
+        planned = plan(self._plans, self._settings, now)
+        if has_news and self._plans.reopen():
+            planned = plan(self._plans, self._settings, now)
+        self._seen_id, self._planned_at, self._plan_at = newest, now, planned.again_at
+        took_s = self._clock() - began
+        self._plan_not_before = began + took_s * (PLANNING_PAUSE if took_s > LONG_PLANNING_S else 1)
 
     def _park_given_up(self, now: datetime) -> None:
         if self._given_up_seen_at is not None and now - self._given_up_seen_at < GIVEN_UP_EVERY:

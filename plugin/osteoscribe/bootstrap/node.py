@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
-from osteoscribe.app.practice import load_practice
+from osteoscribe.app.practice import check_profiles, load_practice
 from osteoscribe.app.settings import Settings
 from osteoscribe.bootstrap.heart import Heart
 from osteoscribe.bootstrap.worker import run_worker, start_logging, utc_now
@@ -21,10 +23,11 @@ from osteoscribe.store.folder import DataFolder, FolderLock, open_folder
 from osteoscribe.store.identity import node_name
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.jobs import JobTable
+from osteoscribe.store.places import open_segments
 from osteoscribe.store.reception import AssociationReception
+from osteoscribe.store.recorder import Recorder
 from osteoscribe.store.recovery import every_node, recover_instances
 from osteoscribe.store.schema import open_database
-from osteoscribe.store.segments import SegmentStore
 
 LOGGER = logging.getLogger(__name__)
 
@@ -34,24 +37,34 @@ STOP_PATIENCE_S = 4.0
 __all__ = ["open_listener", "serve", "start_logging"]
 
 
-def open_listener(settings: Settings, folder: DataFolder) -> Listener:
-    """Join receiver and store; records first what a crash left unrecorded."""
+def open_listener(
+    settings: Settings, folder: DataFolder, on_recorded: Callable[[], None] = lambda: None
+) -> Listener:
+    """Join receiver and store; records first what a crash left unrecorded.
+
+    Parameters
+    ----------
+    on_recorded
+        Called from any thread after a mark object, or the end of an association, was recorded.
+    """
     name = node_name(settings.node.name)
-    segments = SegmentStore(folder.segments, name)
+    segments = open_segments(folder, name)
     database = open_database(folder.ledger_url)
     table, jobs = InstanceTable(database), JobTable(database)
     # In a shared place the segments of other nodes are theirs, or of who takes over from them (`app.watch`).
-    ours = every_node if folder.shared is None else name.__eq__
+    ours = name.__eq__ if folder.is_shared else every_node
     recover_instances(segments, table, ours)
     table.close_segments(ours)
+    recorder = Recorder(table, on_recorded)
 
     def open_reception(opened_at: datetime) -> AssociationReception:
-        return AssociationReception(folder=folder, segments=segments, table=table, opened_at=opened_at)
+        return AssociationReception(folder=folder, segments=segments, recorder=recorder, opened_at=opened_at)
 
     return Listener(
         settings.node,
         transfer_syntaxes=tuple(READABLE_TRANSFER_SYNTAXES),
         open_reception=open_reception,
+        record_all=recorder.flush,
         peers=settings.peer,
         check_room=folder.check_reserve,
         take_commitment=lambda report: jobs.take_commitment(report, utc_now()),
@@ -83,7 +96,7 @@ def serve(read_settings: Callable[[], Settings], on_listening: Callable[[Setting
     workers: list[WorkerProcess] = []
     try:
         heart = Heart(settings, folder)
-        listener = open_listener(settings, folder)
+        listener = open_listener(settings, folder, lambda: _wake(workers))
         try:
             workers += [WorkerProcess(settings, number) for number in range(settings.jobs.workers)]
             on_listening(settings, listener.start())
@@ -104,9 +117,15 @@ def serve(read_settings: Callable[[], Settings], on_listening: Callable[[Setting
         lock.close()
 
 
+def _wake(workers: Sequence[WorkerProcess]) -> None:
+    for worker in workers:
+        worker.wake()
+
+
 def _checked(read_settings: Callable[[], Settings]) -> Settings:
     settings = read_settings()
     load_practice(settings.practice)
+    check_profiles(settings)
     return settings
 
 
@@ -142,18 +161,27 @@ class WorkerProcess:
         self._number = number
         self._pause_s = self._FIRST_PAUSE_S
         self._revive_at = 0.0
+        self._control_lock = threading.Lock()
         self._start()
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        self._control = ours
+        # A worker that does not read must not hold up an association.
+        os.set_blocking(ours.fileno(), False)
+        with self._control_lock:
+            self._control = ours
         self._process = context.Process(
             target=run_worker, args=(self._settings, self._number, theirs), name=f"osteoscribe-{self._number}"
         )
         self._started = time.monotonic()
         self._process.start()
         theirs.close()
+
+    def wake(self) -> None:
+        """Have it look at the ledger; from any thread."""
+        with self._control_lock, suppress(OSError):
+            os.write(self._control.fileno(), b"\0")
 
     def revive(self) -> None:
         """Start it again, after a growing pause, where it has ended."""
@@ -168,7 +196,7 @@ class WorkerProcess:
             self._pause_s = min(self._pause_s * 2, self._LONGEST_PAUSE_S)
         elif now >= self._revive_at:
             self._revive_at = 0.0
-            self._control.close()
+            self.ask_to_stop()
             self._start()
 
     def restart(self, settings: Settings) -> None:
@@ -181,7 +209,8 @@ class WorkerProcess:
 
     def ask_to_stop(self) -> None:
         """Let it end after what it is doing."""
-        self._control.close()
+        with self._control_lock:
+            self._control.close()
 
     def join(self, patience_s: float) -> None:
         """Wait for its end, and end it where it takes too long; its work is resumed at the next start."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import signal
 import threading
 import warnings
+from contextlib import suppress
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
@@ -26,9 +28,11 @@ from osteoscribe.store.identity import node_name
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.jobs import JobTable
 from osteoscribe.store.metrics import metrics_text
+from osteoscribe.store.places import open_segments
 from osteoscribe.store.planning import PlanTable
 from osteoscribe.store.schema import open_database
-from osteoscribe.store.segments import MADE, SegmentStore
+from osteoscribe.store.segments import MADE
+from osteoscribe.store.turns import Turns
 
 if TYPE_CHECKING:
     # Heavy libraries: the listener process, which imports this module to spawn workers, must not load them.
@@ -36,8 +40,28 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-ROUND_S = 0.1
-"""Pause between two looks of a worker at the ledger."""
+POSTPONED_S = 1.0
+"""Pause before another round where the ledger does not answer."""
+
+
+class Bell:
+    """Wakes a waiting thread of this process; rung from any thread, any number of times."""
+
+    def __init__(self) -> None:
+        self._hears, self._rings = os.pipe()
+        for end in (self._hears, self._rings):
+            os.set_blocking(end, False)
+
+    def ring(self) -> None:
+        """Wake; a bell that rings already needs no more."""
+        with suppress(BlockingIOError):
+            os.write(self._rings, b"\0")
+
+    def wait(self, control: Connection, seconds: float) -> tuple[bool, bool]:
+        """Wait for the bell or the control pipe; whether either woke, and whether the pipe was closed."""
+        ready, _, _ = select.select([self._hears, control.fileno()], [], [], seconds)
+        rung = [os.read(one, 65536) for one in ready]
+        return any(rung), not all(rung)
 
 
 def start_logging() -> None:
@@ -76,14 +100,19 @@ def run_worker(settings: Settings, number: int, control: Connection) -> None:
     for ignored in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)
     try:
-        rounds, engine = _open_worker(settings, number)
+        bell = Bell()
+        rounds, engine = _open_worker(settings, number, bell)
         if number == 0 and settings.node.health_port:
             _open_health(settings)
-        while not control.poll(ROUND_S):
+        is_woken, is_ended = True, False
+        while not is_ended:
             try:
-                rounds.run(datetime.now(UTC))
+                wait_s = rounds.run(utc_now(), is_woken=is_woken)
             except StoreError as error:
                 LOGGER.warning("round postponed code=%s", error.code)
+                wait_s = POSTPONED_S
+            is_woken, is_ended = bell.wait(control, wait_s)
+            engine.check()
         # Steps under way are left where they are: the engine resumes them at the next start.
         engine.stop()
     except OsteoscribeError as error:
@@ -95,7 +124,7 @@ def run_worker(settings: Settings, number: int, control: Connection) -> None:
     os._exit(0)
 
 
-def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine]:
+def _open_worker(settings: Settings, number: int, bell: Bell) -> tuple[Rounds, DurableEngine]:
     from osteoscribe.engine.dbos import DurableEngine
     from osteoscribe.net.commitment import CommitmentAsker
     from osteoscribe.net.scu import StoreSender
@@ -105,7 +134,7 @@ def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine
     FolderLock(folder, f"worker-{number}", patience_s=30.0)
     database = open_database(folder.ledger_url)
     name = node_name(settings.node.name)
-    segments = SegmentStore(folder.segments, name)
+    segments = open_segments(folder, name)
     jobs = JobTable(database)
     sender = StoreSender(ae_title=settings.node.ae_title, timeout_s=settings.delivery.timeout_s)
     committer = CommitmentAsker(
@@ -166,6 +195,8 @@ def _open_worker(settings: Settings, number: int) -> tuple[Rounds, DurableEngine
         measure=measure_job,
         deliver=deliver_job,
         ask_commitment=ask_job_commitment,
+        turn=Turns(folder).at,
+        on_progress=bell.ring,
     )
     engine.start()
     if number == 0:

@@ -1,35 +1,43 @@
 """Durable work on DBOS Transact: measure a job, deliver its reports; resumed after a crash.
 
 The ledger says what is to be done, the engine sees to it that it is done: payloads are keys only. Steps may
-run twice after a crash and are made so that this changes nothing.
+run twice after a crash and are made so that this changes nothing. Work is started at once by lanes of our
+own, each a thread that does one thing after the other; the library's queues are polled, which would cost
+0.1 s for each step of the way.
 
 References
 ----------
-Traps of the library: ``docs/decisions/001-durable-engine.md``.
+Traps of the library: ``docs/decisions/001-durable-engine.md``. Lanes: ``050-from-mark-to-report.md`` there.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+import queue
 import sqlite3
+import threading
+import time
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from dbos import DBOS, DBOSConfig, Serializer, SetEnqueueOptions, SetWorkflowID
+from dbos import DBOS, DBOSConfig, Serializer, SetWorkflowID
+from dbos import error as dbos_error
 
-WORKFLOWS_VERSION = "1"
+from osteoscribe.app.bugs import trace_of
+
+LOGGER = logging.getLogger(__name__)
+
+WORKFLOWS_VERSION = "2"
 """Fixed, for the library would otherwise leave interrupted work untouched after every change of the code."""
 
-RECOVERY_ATTEMPTS = 4
-"""A job that takes its process down with it is left alone after so many times."""
+RECOVERY_ATTEMPTS = 1000
+"""The ledger counts what a job does to its process; the library counts any end of it, and must not decide."""
 
-DELIVERY_RECOVERY_ATTEMPTS = 1000
-"""Sending cannot take the process down, and a delivery may live through many restarts."""
-
-JOBS_QUEUE = "jobs"
-DELIVERIES_QUEUE = "deliveries"
-COMMITMENTS_QUEUE = "commitments"
+OTHERS_PATIENCE_S = 60.0
+"""How long a delivery waits for an earlier one that another process began and may never finish."""
 
 
 class JsonSerializer(Serializer):
@@ -46,6 +54,35 @@ class JsonSerializer(Serializer):
     def name(self) -> str:
         """Name in the engine's tables."""
         return "osteoscribe_json"
+
+
+class _Lane:
+    """Does what it is given, one thing after the other, in a thread of its own."""
+
+    def __init__(
+        self,
+        name: str,
+        turn: Callable[[], AbstractContextManager[None]],
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        self._turn = turn
+        self._on_failure = on_failure
+        self._waiting: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def put(self, work: Callable[[], None]) -> None:
+        self._waiting.put(work)
+
+    def _run(self) -> None:
+        while True:
+            work = self._waiting.get()
+            try:
+                with self._turn():
+                    work()
+                    while not self._waiting.empty():
+                        self._waiting.get()()
+            except Exception as error:  # noqa: BLE001  the edge of a thread
+                self._on_failure(error)
 
 
 class DurableEngine:
@@ -66,6 +103,10 @@ class DurableEngine:
 
     Each gives the pause in seconds before another try, or None at the end, and raises nothing.
 
+    turn
+        Holds the turn at a destination against all other processes.
+    on_progress
+        Called from any thread when something came to an end, so that what follows from it may be due.
     parallel
         Jobs measured at a time in this process.
     """
@@ -78,10 +119,17 @@ class DurableEngine:
         measure: Callable[[str], float | None],
         deliver: Callable[[str, str], float | None],
         ask_commitment: Callable[[str, str], float | None],
+        turn: Callable[[str], AbstractContextManager[None]] = lambda _destination: nullcontext(),
+        on_progress: Callable[[], None] = lambda: None,
         parallel: int = 1,
     ) -> None:
         _prefer_wal(database_url)
-        self._parallel = parallel
+        self._executor_id = executor_id
+        self._turn = turn
+        self._on_progress = on_progress
+        self._measuring = threading.BoundedSemaphore(parallel)
+        self._lanes: dict[str, _Lane] = {}
+        self._failure: Exception | None = None
         config: DBOSConfig = {
             "name": "osteoscribe",
             "system_database_url": database_url,
@@ -100,22 +148,28 @@ class DurableEngine:
         deliver: Callable[[str, str], float | None],
         ask_commitment: Callable[[str, str], float | None],
     ) -> None:
-        measure_step = DBOS.step(name="measure")(measure)
+        def measure_in_turn(key: str) -> float | None:
+            with self._measuring:
+                wait_s = measure(key)
+            # The deliveries need not wait until the engine has recorded that this is done.
+            self._on_progress()
+            return wait_s
+
+        measure_step = DBOS.step(name="measure")(measure_in_turn)
         deliver_step = DBOS.step(name="deliver")(deliver)
+        commitment_step = DBOS.step(name="ask_commitment")(ask_commitment)
 
         @DBOS.workflow(name="job", max_recovery_attempts=RECOVERY_ATTEMPTS)
         def job(key: str) -> None:
             while (wait_s := measure_step(key)) is not None:
                 DBOS.sleep(wait_s)
 
-        @DBOS.workflow(name="delivery", max_recovery_attempts=DELIVERY_RECOVERY_ATTEMPTS)
+        @DBOS.workflow(name="delivery", max_recovery_attempts=RECOVERY_ATTEMPTS)
         def delivery(key: str, destination: str) -> None:
             while (wait_s := deliver_step(key, destination)) is not None:
                 DBOS.sleep(wait_s)
 
-        commitment_step = DBOS.step(name="ask_commitment")(ask_commitment)
-
-        @DBOS.workflow(name="commitment", max_recovery_attempts=DELIVERY_RECOVERY_ATTEMPTS)
+        @DBOS.workflow(name="commitment", max_recovery_attempts=RECOVERY_ATTEMPTS)
         def commitment(key: str, destination: str) -> None:
             while (wait_s := commitment_step(key, destination)) is not None:
                 DBOS.sleep(wait_s)
@@ -127,33 +181,61 @@ class DurableEngine:
     def start(self) -> None:
         """Begin; what a crash interrupted is resumed."""
         DBOS.launch()
-        DBOS.register_queue(JOBS_QUEUE, worker_concurrency=self._parallel, polling_interval_sec=0.1)
-        DBOS.register_queue(DELIVERIES_QUEUE, partition_concurrency=1, polling_interval_sec=0.1)
-        DBOS.register_queue(COMMITMENTS_QUEUE, partition_concurrency=1, polling_interval_sec=1.0)
 
     def submit_job(self, key: str, run: int) -> None:
         """Have a job measured; the same key and run twice is one workflow."""
-        with SetWorkflowID(f"job/{key}/{run}"):
-            DBOS.enqueue_workflow(JOBS_QUEUE, self._job, key)
+        name = _workflow_id("job", key, str(run))
+        self._lane("jobs", nullcontext).put(lambda: self._do(name, lambda: self._job(key)))
 
     def submit_delivery(self, key: str, destination: str, round_: int) -> None:
         """Have a delivery made; one at a time for each destination, in the order of submission."""
-        with (
-            SetWorkflowID(f"delivery/{key}/{destination}/{round_}"),
-            SetEnqueueOptions(queue_partition_key=destination),
-        ):
-            DBOS.enqueue_workflow(DELIVERIES_QUEUE, self._delivery, key, destination)
+        name = _workflow_id("delivery", key, destination, str(round_))
+        lane = self._lane(f"delivery {destination}", lambda: self._turn(destination))
+        lane.put(lambda: self._do(name, lambda: self._delivery(key, destination), is_ordered=True))
 
     def submit_commitment(self, key: str, destination: str, question: str) -> None:
         """Have a destination asked for commitment; the same question twice is one workflow."""
-        with (
-            SetWorkflowID(f"commitment/{key}/{destination}/{question}"),
-            SetEnqueueOptions(queue_partition_key=destination),
-        ):
-            DBOS.enqueue_workflow(COMMITMENTS_QUEUE, self._commitment, key, destination)
+        name = _workflow_id("commitment", key, destination, question)
+        lane = self._lane(f"commitment {destination}", lambda: self._turn(f"commitment {destination}"))
+        lane.put(lambda: self._do(name, lambda: self._commitment(key, destination)))
+
+    def _lane(self, name: str, turn: Callable[[], AbstractContextManager[None]]) -> _Lane:
+        if name not in self._lanes:
+            self._lanes[name] = _Lane(name, turn, self._fail)
+        return self._lanes[name]
+
+    def _do(self, workflow_id: str, begin: Callable[[], object], *, is_ordered: bool = False) -> None:
+        """Run a workflow to its end, unless it was begun before: then who began it, or recovery, ends it."""
+        try:
+            with SetWorkflowID(workflow_id, workflow_id_reuse_policy="reject"):
+                begin()
+        except dbos_error.DBOSWorkflowIDInUseError:
+            if is_ordered:
+                self._wait_for(workflow_id)
+        self._on_progress()
+
+    def _fail(self, error: Exception) -> None:
+        """Note that the engine's database did not answer: what was begun may stand still now."""
+        LOGGER.error("engine interrupted by %s", trace_of(error))
+        self._failure = error
+        self._on_progress()
+
+    def check(self) -> None:
+        """Raise what stopped the engine, if anything did: started again, the process resumes its work."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _wait_for(self, workflow_id: str) -> None:
+        """Wait for what is under way elsewhere: in this process's recovery, or in another one for a while."""
+        deadline = time.monotonic() + OTHERS_PATIENCE_S
+        while (status := DBOS.get_workflow_status(workflow_id)) is not None:
+            is_ours = status.executor_id == self._executor_id
+            if status.status not in ("PENDING", "ENQUEUED") or not (is_ours or time.monotonic() < deadline):
+                return
+            time.sleep(0.2)
 
     def given_up_jobs(self) -> tuple[tuple[str, int], ...]:
-        """Jobs that are not run again: they took their process down too often, or ended with an error."""
+        """Jobs that the engine does not run again: key and number of the run."""
         found = DBOS.list_workflows(
             status=["MAX_RECOVERY_ATTEMPTS_EXCEEDED", "ERROR"],
             name="job",
@@ -166,18 +248,23 @@ class DurableEngine:
     def take_over(self, living: Collection[str]) -> int:
         """Have everything resumed that is under way with executors other than these; returns how much.
 
-        It goes back to its queue, so the queue's limits hold. What such an executor finishes all the same is
-        recorded once: the library fences it off, and the steps ask the ledger.
+        It was at the head of its lane there, and stays at the head of that lane everywhere. What such an
+        executor finishes all the same is recorded once: the library fences it off, the steps ask the ledger.
         """
         found = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
-        left = [one for one in found if one.executor_id not in living and one.queue_name]
+        left = [one for one in found if one.executor_id not in living]
         for one in left:
-            DBOS.resume_workflow(one.workflow_id, queue_name=one.queue_name)
+            DBOS.resume_workflow(one.workflow_id)
         return len(left)
 
     def stop(self) -> None:
         """Take no more work; what is under way is resumed at the next start."""
         DBOS.destroy()
+
+
+def _workflow_id(*words: str) -> str:
+    """Name of a workflow; those of earlier versions of the workflows are others and stay as they are."""
+    return "/".join((f"{words[0]}.{WORKFLOWS_VERSION}", *words[1:]))
 
 
 def _prefer_wal(database_url: str) -> None:

@@ -156,7 +156,10 @@ class PlanTable:
             return None if last is None else from_us(last)
 
     def has_settled(self, series: Sequence[str], marks: Sequence[int], since: datetime) -> bool:
-        """Whether what came since came over associations that have ended, the images over one."""
+        """Whether what came since came over associations that ended: the images over one, the marks too.
+
+        Objects that come one by one over an association each are about to be followed by more.
+        """
         query = (
             sa.select(INSTANCES.c.segment, MARKS.c.instance_id.is_not(None), SEGMENTS.c.closed)
             .distinct()
@@ -169,8 +172,8 @@ class PlanTable:
         )
         with self._reads.begin() as connection:
             rows = connection.execute(query).all()
-        images_over = {segment for segment, is_mark, _ in rows if not is_mark}
-        return all(closed for _, _, closed in rows) and len(images_over) <= 1
+        kinds = [is_mark for _, is_mark, _ in rows]
+        return all(closed for _, _, closed in rows) and max(map(kinds.count, (True, False))) <= 1
 
     def busy(self, series: Sequence[str]) -> bool:
         """Whether an earlier job of any of these series is not measured yet."""

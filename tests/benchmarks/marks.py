@@ -88,9 +88,7 @@ def run(short: bool) -> dict[str, Any]:
     rounds = 3 if short else 9
     with tempfile.TemporaryDirectory() as folder:
         index = stored_series(Path(folder), 100 if short else 500)
-        chosen = {
-            count: encoded_marks(lesions(count, index.grid.shape[0]), 1, 0)[0][1] for count in counts
-        }
+        chosen = {count: encoded_marks(lesions(count, index.grid.shape[0]), 1, 0)[0][1] for count in counts}
         found: dict[int, list[dict[str, float]]] = {count: [] for count in counts}
         for number in range(rounds + 1):
             for count, encoded in chosen.items():

@@ -25,6 +25,7 @@ from osteoscribe.core.report import Predecessor, Problem, Revision
 from osteoscribe.core.series import BlobRef
 from osteoscribe.store.instances import stored_instance
 from osteoscribe.store.lesions import earlier_lesions, insert_lesions
+from osteoscribe.store.removed import ct_removed_at, removed_marks
 from osteoscribe.store.schema import (
     COMMITMENTS,
     DELIVERIES,
@@ -37,7 +38,7 @@ from osteoscribe.store.schema import (
     from_us,
     to_us,
 )
-from osteoscribe.store.series import series_images
+from osteoscribe.store.series import SeriesTable
 
 DUE_AT_A_TIME = 20
 """Due deliveries of one destination that are looked at: an archive that was away for days has thousands."""
@@ -55,7 +56,7 @@ class JobTable:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._reads = engine.execution_options(reads=True)
-        self._images = series_images(self._reads)
+        self.series = SeriesTable(engine)
 
     def ready(self) -> tuple[tuple[str, int], ...]:
         """Jobs that wait to be measured, oldest first: key and number of the run."""
@@ -86,7 +87,7 @@ class JobTable:
                 .where(JOB_MARKS.c.job_key == key)
                 .order_by(INSTANCES.c.id)
             ).mappings()
-            images = [one for uid in series for one in self._images(connection, uid, job["through_id"])]
+            images = [one for uid in series for one in self.series.images(uid, job["through_id"])]
             return JobRequest(
                 key=key,
                 instances=(*(stored_instance(row) for row in marks), *images),
@@ -94,6 +95,8 @@ class JobTable:
                 calling_ae=job["calling_ae"],
                 revisions={uid: _revision(connection, key, uid) for uid in series},
                 earlier=earlier_lesions(self._reads, key, job["accepted_us"]),
+                ct_removed_at=ct_removed_at(connection, key),
+                removed_marks=removed_marks(connection, series),
                 forms=_forms(job["wanted"]),
             )
 

@@ -55,6 +55,8 @@ class Request:
         The forms to write; empty: the practice's.
     earlier
         Gives the lesions of a patient from earlier reports.
+    stated
+        Problems that are known beforehand, by Series Instance UID of the CT; left out where that is not here.
     """
 
     instances: Sequence[StoredInstance]
@@ -65,6 +67,7 @@ class Request:
     revisions: Mapping[str, Revision] = field(default_factory=dict)
     profiles: Sequence[Profile] = ()
     earlier: EarlierLesions = no_earlier_lesions
+    stated: Mapping[str, Sequence[Problem]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -116,6 +119,8 @@ def run(request: Request, practice: Practice, show: Show = lambda *_: None) -> O
     for done, roi in enumerate(rois):
         show("measuring marks", done, len(rois))
         _take(roi, request, practice, shelf, indexes, tally)
+    for uid in set(request.stated) & set(shelf.series):
+        tally.problems[uid] += request.stated[uid]
     written = _report_all(request, practice, shelf, indexes, objects, tally, show)
     _leave_out_no_slices(indexes, tally)
     _say_unmarked(shelf, indexes, tally, is_all=not objects)

@@ -163,6 +163,10 @@ class JobRequest:
         In which forms its reports are wanted; empty: as the practice has it.
     earlier
         Gives the lesions of a patient from reports that were accepted before this job.
+    ct_removed_at
+        When retention removed CT images of the studies of the marks; None where it did not.
+    removed_marks
+        Earlier mark objects on each CT series that retention removed, by Series Instance UID.
     """
 
     key: str
@@ -172,6 +176,8 @@ class JobRequest:
     revisions: Mapping[str, Revision] = field(default_factory=dict)
     forms: frozenset[Form] = frozenset()
     earlier: EarlierLesions = no_earlier_lesions
+    ct_removed_at: datetime | None = None
+    removed_marks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 Pipeline = Callable[[JobRequest], JobResult]

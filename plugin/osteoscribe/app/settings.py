@@ -127,6 +127,8 @@ class StoreSettings:
     shared_folder: str = ""
     objects_url: str = ""
     objects_endpoint_url: str = ""
+    keep_days: float = 0.0
+    keep_below_mb: float = 0.0
     ledger_url: str = ""
     reserve_mb: float = 1024.0
 

@@ -44,7 +44,9 @@ class InstanceTable:
     def has_instance(self, header: InstanceHeader, sha256: str) -> bool:
         """Whether these very bytes are known under this UID."""
         query = sa.select(INSTANCES.c.id).where(
-            INSTANCES.c.sop_instance_uid == header.sop_instance_uid, INSTANCES.c.sha256 == sha256
+            INSTANCES.c.sop_instance_uid == header.sop_instance_uid,
+            INSTANCES.c.sha256 == sha256,
+            INSTANCES.c.segment != "",
         )
         with self._reads.begin() as connection:
             return connection.execute(query).first() is not None
@@ -52,7 +54,7 @@ class InstanceTable:
     def instances_of(self, series_instance_uid: str) -> list[tuple[str, str]]:
         """SOP Instance UID and SHA-256 of every instance of a series."""
         query = sa.select(INSTANCES.c.sop_instance_uid, INSTANCES.c.sha256).where(
-            INSTANCES.c.series_instance_uid == series_instance_uid
+            INSTANCES.c.series_instance_uid == series_instance_uid, INSTANCES.c.segment != ""
         )
         with self._reads.begin() as connection:
             return [(row[0], row[1]) for row in connection.execute(query)]
@@ -138,13 +140,26 @@ def _row(one: Stored) -> dict[str, Any]:
 
 
 def _add_mark_object(connection: sa.Connection, one: Stored) -> None:
-    known = sa.select(INSTANCES.c.id).where(
+    query = sa.select(INSTANCES.c.id, INSTANCES.c.segment).where(
         INSTANCES.c.sop_instance_uid == one.header.sop_instance_uid, INSTANCES.c.sha256 == one.sha256
     )
-    if connection.execute(known).first() is None:
+    known = connection.execute(query).first()
+    if known is not None and known.segment == "":
+        _bring_back_mark(connection, known.id, one)
+    if known is None:
         inserted = connection.execute(INSTANCES.insert().values(_row(one))).inserted_primary_key
         if inserted is not None:
             _add_mark(connection, inserted[0], one.header.sop_instance_uid)
+
+
+def _bring_back_mark(connection: sa.Connection, instance_id: int, one: Stored) -> None:
+    """Take a mark object again that retention removed, and that its sender still has."""
+    connection.execute(INSTANCES.update().where(INSTANCES.c.id == instance_id).values(_row(one)))
+    connection.execute(
+        MARKS.update()
+        .where(MARKS.c.instance_id == instance_id, MARKS.c.state == "removed")
+        .values(state="open")
+    )
 
 
 def _add_mark(connection: sa.Connection, instance_id: int, sop_instance_uid: str) -> None:

@@ -25,6 +25,7 @@ from osteoscribe.core.report import Predecessor, Problem, Revision
 from osteoscribe.core.series import BlobRef
 from osteoscribe.store.instances import stored_instance
 from osteoscribe.store.lesions import earlier_lesions, insert_lesions
+from osteoscribe.store.removed import ct_removed_at, removed_marks
 from osteoscribe.store.schema import (
     COMMITMENTS,
     DELIVERIES,
@@ -94,6 +95,8 @@ class JobTable:
                 calling_ae=job["calling_ae"],
                 revisions={uid: _revision(connection, key, uid) for uid in series},
                 earlier=earlier_lesions(self._reads, key, job["accepted_us"]),
+                ct_removed_at=ct_removed_at(connection, key),
+                removed_marks=removed_marks(connection, series),
                 forms=_forms(job["wanted"]),
             )
 

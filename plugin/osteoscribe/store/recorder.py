@@ -73,7 +73,16 @@ class Recorder:
             known = self._known.get(series)
             if known is not None:
                 self._known.move_to_end(series)
-                return (header.sop_instance_uid, sha256) in known
+                if (header.sop_instance_uid, sha256) not in known:
+                    return False
+                if any(
+                    one.sha256 == sha256 and one.header.sop_instance_uid == header.sop_instance_uid
+                    for one in self._waiting
+                ):
+                    return True
+        if known is not None:
+            # Retention may have removed it since: what is not in the ledger must be stored again.
+            return self._table.has_instance(header, sha256)
         found = self._table.instances_of(series)
         with self._changed:
             self._remember(series, found)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from osteoscribe.errors import SetupError, StoreError
 from osteoscribe.readers.headers import FramePlane, InstanceHeader
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised with every change of the tables."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -69,7 +69,7 @@ INSTANCES = sa.Table(
     sa.Column("frame_of_reference_uid", Uid),
     sa.Column("transfer_syntax_uid", Uid, nullable=False),
     sa.Column("sha256", sa.String(64), nullable=False),
-    sa.Column("segment", sa.String(128), nullable=False),
+    sa.Column("segment", sa.String(128), nullable=False, index=True),
     sa.Column("offset", sa.BigInteger, nullable=False),
     sa.Column("length", sa.BigInteger, nullable=False),
     sa.Column("calling_ae", sa.String(16), nullable=False),
@@ -80,6 +80,18 @@ INSTANCES = sa.Table(
 )
 """Every version of every instance; a higher id is newer. The header is JSON without patient data."""
 
+REMOVED_SERIES = sa.Table(
+    "removed_series",
+    METADATA,
+    sa.Column("series_instance_uid", Uid, primary_key=True),
+    sa.Column("study_instance_uid", Uid, nullable=False, index=True),
+    sa.Column("instances", sa.Integer, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("removed_us", sa.BigInteger, nullable=False),
+)
+"""Series of which retention removed images; their rows in `INSTANCES` are gone. A removed mark object or
+report keeps its row, with an empty segment."""
+
 MARKS = sa.Table(
     "marks",
     METADATA,
@@ -87,7 +99,7 @@ MARKS = sa.Table(
     sa.Column("state", sa.String(16), nullable=False, index=True),
 )
 """Mark objects: open, planned, incomplete (planned with images missing, or without any CT series),
-superseded, own (our report)."""
+superseded, own (our report), removed (by retention)."""
 
 MARK_SERIES = sa.Table(
     "mark_series",
@@ -154,7 +166,7 @@ REPORTS = sa.Table(
     sa.Column("profile", sa.String(32), nullable=False),
     sa.Column("role", sa.String(16), nullable=False),
     sa.Column("content_key", sa.String(64), nullable=False),
-    sa.Column("segment", sa.String(128), nullable=False),
+    sa.Column("segment", sa.String(128), nullable=False, index=True),
     sa.Column("offset", sa.BigInteger, nullable=False),
     sa.Column("length", sa.BigInteger, nullable=False),
     sa.Column("summary", sa.Text, nullable=False),

@@ -79,6 +79,18 @@ def renewed(name: str) -> str:
     return f"{name.rpartition('-')[0]}-{next(_COUNTER)}.seg"
 
 
+def opened_at(name: str) -> datetime:
+    """When a segment was opened, as its name says.
+
+    Examples
+    --------
+    >>> opened_at("received/20261122/644b62ec30d40-a-71-3.seg").isoformat()
+    '2026-11-22T12:00:00+00:00'
+    """
+    stamp = name.rpartition("/")[2].partition("-")[0]
+    return _EPOCH + int(stamp, 16) * _MICROSECOND
+
+
 def is_name(name: str) -> bool:
     """Whether this is a name that nodes give to segments."""
     return _NAME.fullmatch(name) is not None

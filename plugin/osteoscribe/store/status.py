@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from osteoscribe.app.past import ReportedCases
+from osteoscribe.store.removed import removed_counts
 from osteoscribe.store.schema import DELIVERIES, INSTANCES, JOBS, MARKS, NODES, QUARANTINE, REPORTS, from_us
 
 
@@ -28,7 +29,9 @@ class StatusView:
         with self._reads.begin() as connection:
             problems = connection.execute(sa.select(JOBS.c.problems)).scalars()
             return {
-                "instances": _count(connection, INSTANCES),
+                "instances": connection.execute(
+                    sa.select(sa.func.count()).select_from(INSTANCES).where(INSTANCES.c.segment != "")
+                ).scalar_one(),
                 "marks": connection.execute(
                     sa.select(sa.func.count()).select_from(MARKS).where(MARKS.c.state != "own")
                 ).scalar_one(),
@@ -39,6 +42,7 @@ class StatusView:
                 "jobs": _by_state(connection, JOBS),
                 "deliveries": _by_state(connection, DELIVERIES),
                 "marks_by_state": _by_state(connection, MARKS),
+                "removed": removed_counts(connection),
                 "nodes": [
                     {"name": row["name"], "workers": row["workers"], "last_beat_at": _time(row["beat_us"])}
                     for row in connection.execute(sa.select(*NODES.c).order_by(NODES.c.name)).mappings()

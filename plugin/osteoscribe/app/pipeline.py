@@ -15,7 +15,7 @@ from osteoscribe.app.gather import MarkObject, place_on_series, where_of
 from osteoscribe.app.measure import measure, same_shape
 from osteoscribe.app.ports import EarlierLesions, no_earlier_lesions
 from osteoscribe.app.practice import Practice
-from osteoscribe.app.shelf import CtSeries, SeriesShelf
+from osteoscribe.app.shelf import SeriesShelf
 from osteoscribe.app.sort import Roi, rois_of, sort_instances
 from osteoscribe.app.tally import NO_SERIES, Tally
 from osteoscribe.app.word import MeasuredSeries, is_metastasis, patient_key, word_series
@@ -25,7 +25,6 @@ from osteoscribe.core.marks import InstanceRef, RoiMark, UnreadableMark
 from osteoscribe.core.report import FIRST, Ignored, Problem, Report, Revision
 from osteoscribe.core.series import Acquisition, ReadBytes, SeriesIndex
 from osteoscribe.errors import InputError
-from osteoscribe.readers.datasets import read_context
 from osteoscribe.readers.headers import StoredInstance
 from osteoscribe.writers.profiles import Profile
 
@@ -251,7 +250,7 @@ def _report_all(
     """One report for each CT series that has a finding or a problem."""
     accepted_at = request.accepted_at or _time_of(objects)
     age = {one.instance.header.sop_instance_uid: rank for rank, one in enumerate(objects)}
-    contexts = {uid: _context(shelf.series[uid], request.read) for uid in tally.named}
+    contexts = {uid: shelf.series[uid].context(request.read) for uid in tally.named}
     worded = word_series(
         [
             MeasuredSeries(
@@ -305,14 +304,6 @@ def _report_all(
             )
         )
     return written
-
-
-def _context(series: CtSeries, read: ReadBytes) -> Dataset:
-    """Header of the first CT instance of a series."""
-    first = series.instances[0]
-    return read_context(
-        read(first.blob, 0, first.blob.length), transfer_syntax_uid=first.header.transfer_syntax_uid
-    )
 
 
 def _acquisition(uid: str, indexes: _Indexes) -> Acquisition:

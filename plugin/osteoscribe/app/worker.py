@@ -132,6 +132,11 @@ class Rounds:
         wait = LOOK_EVERY if self._plan_at is None else min(LOOK_EVERY, self._plan_at - now)
         return max(wait.total_seconds(), 0.0)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing was due in the last round."""
+        return not self._submitted
+
     def _due(self, now: datetime) -> Iterator[tuple[tuple[str, ...], Callable[[], None]]]:
         for key, run in self._jobs.ready():
             yield ("job", key, str(run)), partial(self._engine.submit_job, key, run)

@@ -36,6 +36,7 @@ from osteoscribe.store.turns import Turns
 
 if TYPE_CHECKING:
     # Heavy libraries: the listener process, which imports this module to spawn workers, must not load them.
+    from osteoscribe.app.prepare import Preparation
     from osteoscribe.engine.dbos import DurableEngine
 
 LOGGER = logging.getLogger(__name__)
@@ -101,13 +102,15 @@ def run_worker(settings: Settings, number: int, control: Connection) -> None:
         signal.signal(ignored, signal.SIG_IGN)
     try:
         bell = Bell()
-        rounds, engine = _open_worker(settings, number, bell)
+        rounds, engine, preparation = _open_worker(settings, number, bell)
         if number == 0 and settings.node.health_port:
             _open_health(settings)
         is_woken, is_ended = True, False
         while not is_ended:
             try:
                 wait_s = rounds.run(utc_now(), is_woken=is_woken)
+                if is_woken and rounds.is_idle:
+                    preparation.run()
             except StoreError as error:
                 LOGGER.warning("round postponed code=%s", error.code)
                 wait_s = POSTPONED_S
@@ -124,7 +127,8 @@ def run_worker(settings: Settings, number: int, control: Connection) -> None:
     os._exit(0)
 
 
-def _open_worker(settings: Settings, number: int, bell: Bell) -> tuple[Rounds, DurableEngine]:
+def _open_worker(settings: Settings, number: int, bell: Bell) -> tuple[Rounds, DurableEngine, Preparation]:
+    from osteoscribe.app.prepare import Preparation
     from osteoscribe.engine.dbos import DurableEngine
     from osteoscribe.net.commitment import CommitmentAsker
     from osteoscribe.net.scu import StoreSender
@@ -208,7 +212,7 @@ def _open_worker(settings: Settings, number: int, bell: Bell) -> tuple[Rounds, D
         newest_id=InstanceTable(database).newest_id,
         settings=settings.jobs,
     )
-    return rounds, engine
+    return rounds, engine, Preparation(jobs.series, segments.read_bytes)
 
 
 def _open_health(settings: Settings) -> None:

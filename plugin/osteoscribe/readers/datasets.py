@@ -78,17 +78,24 @@ def read_dataset(encoded: Encoded, *, transfer_syntax_uid: str, max_bytes: int =
     return _parse(data, encoding_of(transfer_syntax_uid, data), transfer_syntax_uid)
 
 
-def read_context(encoded: Encoded, *, transfer_syntax_uid: str) -> Dataset:
+def read_context(encoded: Encoded, *, transfer_syntax_uid: str, pixels_at: int | None = None) -> Dataset:
     """Parse the header of an image: all that stands before its pixel data.
 
     Parameters and errors as for `read_dataset`; text likewise.
+
+    Parameters
+    ----------
+    pixels_at
+        Where the value of its pixel data begins, if that is known; `encoded` need not go further.
     """
     data = _inflated(encoded, transfer_syntax_uid, MAX_BYTES)
     encoding = encoding_of(transfer_syntax_uid, data)
-    for event in walk(data, encoding):
-        if event.kind is Kind.PIXELS:
-            # PS3.5 section 7.1: tag and length take 8 bytes before the value, with an explicit VR 12
-            data = data[: event.start - (8 if encoding.implicit else 12)]
+    if pixels_at is None:
+        events = walk(data, encoding)
+        pixels_at = next((event.start for event in events if event.kind is Kind.PIXELS), None)
+    if pixels_at is not None:
+        # PS3.5 section 7.1: tag and length take 8 bytes before the value, with an explicit VR 12
+        data = data[: pixels_at - (8 if encoding.implicit else 12)]
     return _parse(data, encoding, transfer_syntax_uid)
 
 

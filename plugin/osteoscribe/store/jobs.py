@@ -38,7 +38,7 @@ from osteoscribe.store.schema import (
     from_us,
     to_us,
 )
-from osteoscribe.store.series import series_images
+from osteoscribe.store.series import SeriesTable
 
 DUE_AT_A_TIME = 20
 """Due deliveries of one destination that are looked at: an archive that was away for days has thousands."""
@@ -56,7 +56,7 @@ class JobTable:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._reads = engine.execution_options(reads=True)
-        self._images = series_images(self._reads)
+        self.series = SeriesTable(engine)
 
     def ready(self) -> tuple[tuple[str, int], ...]:
         """Jobs that wait to be measured, oldest first: key and number of the run."""
@@ -87,7 +87,7 @@ class JobTable:
                 .where(JOB_MARKS.c.job_key == key)
                 .order_by(INSTANCES.c.id)
             ).mappings()
-            images = [one for uid in series for one in self._images(connection, uid, job["through_id"])]
+            images = [one for uid in series for one in self.series.images(uid, job["through_id"])]
             return JobRequest(
                 key=key,
                 instances=(*(stored_instance(row) for row in marks), *images),

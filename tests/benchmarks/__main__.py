@@ -39,6 +39,7 @@ LIMITS_S = {
     "series_length": (120, 40),
     "measuring": (150, 60),
     "reporting": (90, 40),
+    "job": (90, 40),
     "sending": (90, 40),
     "scale": (90, 40),
 }

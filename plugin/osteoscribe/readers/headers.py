@@ -119,7 +119,7 @@ class StoredInstance:
 
     header: InstanceHeader
     blob: BlobRef
-    sha256: str
+    digest: str
 
 
 MAX_FRAMES = 20_000

@@ -110,7 +110,7 @@ def _run(name: str, file: Path, arguments: argparse.Namespace, limit_s: float) -
     process = subprocess.Popen(
         command,
         cwd=PROJECT,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,
         start_new_session=True,

@@ -1,6 +1,6 @@
 """How long measuring a mark takes, and what is found, beside pyradiomics, MIRP, SimpleITK and numpy.
 
-Balls of 5 to 30 mm, pixels 0.7 mm, slices 1 mm. Others are given the crop of the mark, but for SimpleITK on the
+Balls of 5 to 30 mm, pixels 0.7 mm, slices 1 mm. Others are given the crop of the mark; SimpleITK also the
 whole volume, as it is mostly used.
 """
 
@@ -342,12 +342,12 @@ def tables(result: dict[str, Any]) -> str:
         balls.append(f"| {diameter} | {one['voxels']} | " + " | ".join(cells) + " |")
     return "\n".join(
         [
-            f"Wall clock for a mark of 5 to 30 mm, all its values, and multiples of ours; a volume of "
-            f"{peers['slices']} slices. pyradiomics: all features of shape and first order; MIRP: morphology and "
+            "Wall clock for a mark of 5 to 30 mm, all its values, and multiples of ours; a volume of "
+            f"{peers['slices']} slices. pyradiomics: all of shape and first order; MIRP: morphology and "
             "statistics, of as many marks as it measures in 8 s.\n",
             *lines,
-            "\nLargest difference from ours over all marks, as a part of the value (SimpleITK's variance times "
-            "(n - 1)/n; MIRP's volumes scaled from cubes of 1 mm):\n",
+            "\nLargest difference from ours over all marks, as a part of the value (SimpleITK's variance "
+            "times (n - 1)/n, MIRP's volumes scaled from cubes of 1 mm):\n",
             *apart,
             "\nProcessor time for a ball centred on a voxel, the worst case for diameters, and multiples of "
             "touching each of its voxels once:\n",

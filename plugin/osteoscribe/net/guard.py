@@ -120,7 +120,8 @@ class GuardedServer(ThreadedAssociationServer):
             return tls.wrap_socket(request, server_side=True)
         except OSError as error:
             # The reason is a word of OpenSSL's, never received text.
-            LOGGER.warning("net.tls-failed address=%s reason=%s", address, getattr(error, "reason", None))
+            reason = getattr(error, "reason", None)
+            LOGGER.warning("%s address=%s reason=%s", "net.tls-failed", address, reason)
             self.shutdown_request(request)
             return None
         finally:

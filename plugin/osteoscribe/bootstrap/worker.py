@@ -13,11 +13,14 @@ from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
+from osteoscribe.app.assure import ask_commitment, prove
 from osteoscribe.app.bugs import trace_of
+from osteoscribe.app.deliver import deliver
 from osteoscribe.app.ports import Pipeline
+from osteoscribe.app.safekeep import answer_question
 from osteoscribe.app.settings import Settings
 from osteoscribe.app.watch import executor_id
-from osteoscribe.app.work import ask_commitment, deliver, measure
+from osteoscribe.app.work import measure
 from osteoscribe.app.worker import Rounds
 from osteoscribe.bootstrap.heart import start_watch
 from osteoscribe.core.delivery import Patience
@@ -30,6 +33,7 @@ from osteoscribe.store.jobs import JobTable
 from osteoscribe.store.metrics import metrics_text
 from osteoscribe.store.places import open_segments
 from osteoscribe.store.planning import PlanTable
+from osteoscribe.store.questions import QuestionTable
 from osteoscribe.store.schema import open_database
 from osteoscribe.store.segments import MADE
 from osteoscribe.store.turns import Turns
@@ -131,7 +135,11 @@ def _open_worker(settings: Settings, number: int, bell: Bell) -> tuple[Rounds, D
     from osteoscribe.app.prepare import Preparation
     from osteoscribe.engine.dbos import DurableEngine
     from osteoscribe.net.commitment import CommitmentAsker
+    from osteoscribe.net.query import QueryProver
+    from osteoscribe.net.safekeeping import SafekeepingReporter
     from osteoscribe.net.scu import StoreSender
+    from osteoscribe.net.senders import Senders
+    from osteoscribe.net.stow import StowSender
 
     folder = open_folder(settings.store)
     # Held to the end of the process: two workers of one number would run each step twice.
@@ -139,11 +147,16 @@ def _open_worker(settings: Settings, number: int, bell: Bell) -> tuple[Rounds, D
     database = open_database(folder.ledger_url)
     name = node_name(settings.node.name)
     segments = open_segments(folder, name)
-    jobs = JobTable(database)
-    sender = StoreSender(ae_title=settings.node.ae_title, timeout_s=settings.delivery.timeout_s)
+    jobs, questions = JobTable(database), QuestionTable(database)
+    ae_title, timeout_s = settings.node.ae_title, settings.delivery.timeout_s
+    sender = Senders(
+        dimse=StoreSender(ae_title=ae_title, timeout_s=timeout_s), web=StowSender(timeout_s=timeout_s)
+    )
+    prover = QueryProver(ae_title=ae_title, timeout_s=timeout_s)
+    reporter = SafekeepingReporter(ae_title=ae_title, timeout_s=timeout_s)
     committer = CommitmentAsker(
-        ae_title=settings.node.ae_title,
-        timeout_s=settings.delivery.timeout_s,
+        ae_title=ae_title,
+        timeout_s=timeout_s,
         take=lambda report: jobs.take_commitment(report, utc_now()),
     )
     pipeline = open_pipeline(settings, segments.read_bytes)
@@ -154,6 +167,7 @@ def _open_worker(settings: Settings, number: int, bell: Bell) -> tuple[Rounds, D
         refusals=settings.delivery.refusals,
         commitment_wait_s=settings.delivery.commitment_wait_h * 3600,
         commitment_asks=settings.delivery.commitment_asks,
+        proof_wait_s=settings.delivery.proof_wait_h * 3600,
     )
 
     def measure_job(key: str) -> float | None:
@@ -193,12 +207,39 @@ def _open_worker(settings: Settings, number: int, bell: Bell) -> tuple[Rounds, D
             now=utc_now,
         )
 
+    def prove_delivery(key: str, destination: str) -> float | None:
+        return prove(
+            key,
+            destination,
+            destination_named=settings.destination_named,
+            ledger=jobs,
+            prover=prover,
+            read=segments.read_bytes,
+            patience=patience,
+            now=utc_now,
+        )
+
+    def answer_peer(transaction_uid: str, calling_ae: str) -> float | None:
+        return answer_question(
+            calling_ae,
+            transaction_uid,
+            ledger=questions,
+            reporter=reporter,
+            peer_named=settings.peer_named,
+            patience=patience,
+            now=utc_now,
+        )
+
     engine = DurableEngine(
         database_url=folder.engine_url,
         executor_id=executor_id(name, number),
         measure=measure_job,
-        deliver=deliver_job,
-        ask_commitment=ask_job_commitment,
+        errands={
+            "delivery": deliver_job,
+            "commitment": ask_job_commitment,
+            "proof": prove_delivery,
+            "answer": answer_peer,
+        },
         turn=Turns(folder).at,
         on_progress=bell.ring,
     )
@@ -208,6 +249,7 @@ def _open_worker(settings: Settings, number: int, bell: Bell) -> tuple[Rounds, D
     rounds = Rounds(
         plans=PlanTable(database),
         jobs=jobs,
+        questions=questions,
         engine=engine,
         newest_id=InstanceTable(database).newest_id,
         settings=settings.jobs,

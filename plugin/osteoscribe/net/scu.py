@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -53,8 +53,8 @@ class StoreSender:
         self._ae_title = ae_title
         self._timeout_s = timeout_s
 
-    def send(self, destination: Destination, objects: Sequence[EncodedObject]) -> tuple[StoreReply, ...]:
-        """Send the objects over one association; one reply for each.
+    def send(self, destination: Destination, objects: Sequence[EncodedObject]) -> Iterator[StoreReply]:
+        """Send the objects over one association; one reply for each, given as they come.
 
         Raises
         ------
@@ -66,12 +66,12 @@ class StoreSender:
         contexts = tuple(dict.fromkeys(_context_for(one) for one in objects))
         association = associate(destination, contexts, ae_title=self._ae_title, timeout_s=self._timeout_s)
         try:
-            replies = tuple(self._store(association, destination, one) for one in objects)
+            for one in objects:
+                yield self._store(association, destination, one)
         except BaseException:
             association.abort()
             raise
         association.release()
-        return replies
 
     def _store(self, association: Association, peer: Destination, one: EncodedObject) -> StoreReply:
         ds = _decode(one)
@@ -105,6 +105,7 @@ def associate(
     ae_title: str,
     timeout_s: float,
     handlers: Sequence[tuple[Any, Any]] = (),
+    roles: Sequence[Any] = (),
 ) -> Association:
     """Open an association with a peer.
 
@@ -114,6 +115,8 @@ def associate(
         SOP Class UIDs with the transfer syntaxes that are proposed for each.
     handlers
         Event handlers of the association.
+    roles
+        Roles that are negotiated (PS3.7 D.3.3.4).
 
     Raises
     ------
@@ -135,6 +138,7 @@ def associate(
             peer.port,
             ae_title=peer.ae_title,
             evt_handlers=[(evt.EVT_CONN_OPEN, _on_connection), *handlers],
+            ext_neg=list(roles),
         )
     except (OSError, RuntimeError) as error:
         raise _unreachable(peer) from error

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from osteoscribe.app.assure import after_commitment
 from osteoscribe.app.ports import (
     CommitmentReport,
     Delivery,
@@ -20,11 +21,11 @@ from osteoscribe.app.ports import (
     StoredObject,
 )
 from osteoscribe.app.settings import Destination, Form
-from osteoscribe.app.work import after_commitment
 from osteoscribe.core.report import Predecessor, Problem, Revision
 from osteoscribe.core.series import BlobRef
 from osteoscribe.store.instances import stored_instance
 from osteoscribe.store.lesions import earlier_lesions, insert_lesions
+from osteoscribe.store.outbox import Outbox, delivery_of, settle
 from osteoscribe.store.removed import ct_removed_at, removed_marks
 from osteoscribe.store.schema import (
     COMMITMENTS,
@@ -44,7 +45,7 @@ DUE_AT_A_TIME = 20
 """Due deliveries of one destination that are looked at: an archive that was away for days has thousands."""
 
 
-class JobTable:
+class JobTable(Outbox):
     """Jobs and what became of them (`app.ports.JobLedger`).
 
     Parameters
@@ -54,8 +55,7 @@ class JobTable:
     """
 
     def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
-        self._reads = engine.execution_options(reads=True)
+        super().__init__(engine)
         self.series = SeriesTable(engine)
 
     def ready(self) -> tuple[tuple[str, int], ...]:
@@ -165,7 +165,7 @@ class JobTable:
         )
         query = sa.select(due).where(due.c.place <= DUE_AT_A_TIME).order_by(due.c.place, due.c.destination)
         with self._reads.begin() as connection:
-            return tuple(_delivery(row) for row in connection.execute(query).mappings())
+            return tuple(delivery_of(row) for row in connection.execute(query).mappings())
 
     def delivery(self, key: str, destination: str) -> Delivery:
         """One delivery."""
@@ -173,7 +173,7 @@ class JobTable:
             DELIVERIES.c.job_key == key, DELIVERIES.c.destination == destination
         )
         with self._reads.begin() as connection:
-            return _delivery(connection.execute(query).mappings().one())
+            return delivery_of(connection.execute(query).mappings().one())
 
     def update_delivery(self, delivery: Delivery, now: datetime, was: Delivery | None = None) -> None:
         """Record how far a delivery is; ends its job with the last one.
@@ -222,7 +222,7 @@ class JobTable:
             DELIVERIES.c.state == "stored", DELIVERIES.c.due_us <= to_us(now)
         )
         with self._reads.begin() as connection:
-            return tuple(_delivery(row) for row in connection.execute(query).mappings())
+            return tuple(delivery_of(row) for row in connection.execute(query).mappings())
 
     def begin_commitment(
         self, transaction_uid: str, delivery: Delivery, objects: Sequence[StoredObject], now: datetime
@@ -480,43 +480,8 @@ def queue_delivery(connection: sa.Connection, key: str, destination: str, now: d
     return True
 
 
-def settle(connection: sa.Connection, key: str, now: datetime) -> None:
-    """Give a job the state that its deliveries have come to."""
-    query = sa.select(DELIVERIES.c.state, DELIVERIES.c.due_us).where(DELIVERIES.c.job_key == key)
-    rows = connection.execute(query).all()
-    states = {state for state, _ in rows}
-    # A stored delivery with a due time still waits for its commitment.
-    if states & {"queued", "waiting"} or any(state == "stored" and due is not None for state, due in rows):
-        state, finished = "measured", None
-    elif "parked" in states:
-        state, finished = "parked", None
-    else:
-        state, finished = "done", to_us(now)
-    connection.execute(
-        JOBS.update()
-        .where(JOBS.c.key == key, JOBS.c.state.in_(("measured", "parked", "done")))
-        .values(state=state, finished_us=finished)
-    )
-
-
 def _problems_json(problems: Sequence[Problem]) -> str:
     return json.dumps([{"code": one.code, "message": one.message, "where": one.where} for one in problems])
-
-
-def _delivery(row: sa.RowMapping) -> Delivery:
-    return Delivery(
-        job_key=row["job_key"],
-        destination=row["destination"],
-        state=row["state"],
-        round=row["round"],
-        tries=row["tries"],
-        refusals=row["refusals"],
-        asks=row["asks"],
-        queued_at=from_us(row["queued_us"]),
-        due_at=None if row["due_us"] is None else from_us(row["due_us"]),
-        code=row["code"],
-        message=row["message"],
-    )
 
 
 def _stored_object(row: sa.RowMapping) -> StoredObject:

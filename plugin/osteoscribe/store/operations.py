@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from osteoscribe.app.settings import Destination
 from osteoscribe.errors import SetupError
-from osteoscribe.store.jobs import queue_delivery, settle
+from osteoscribe.store.jobs import queue_delivery
+from osteoscribe.store.outbox import settle
 from osteoscribe.store.removed import is_removed
 from osteoscribe.store.schema import DELIVERIES, JOBS, REPORTS, to_us
 

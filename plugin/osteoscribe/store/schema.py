@@ -236,6 +236,46 @@ DELIVERIES = sa.Table(
 )
 """One job's reports on their way to one destination."""
 
+PROOFS = sa.Table(
+    "proofs",
+    METADATA,
+    sa.Column("job_key", sa.String(64), sa.ForeignKey("jobs.key"), primary_key=True),
+    sa.Column("destination", sa.String(128), primary_key=True),
+    sa.Column("round", sa.Integer, primary_key=True),
+    sa.Column("since_us", sa.BigInteger, nullable=False),
+    sa.Column("due_us", sa.BigInteger, index=True),
+    sa.Column("looks", sa.Integer, nullable=False, default=0),
+    sa.Column("proved_us", sa.BigInteger),
+    sa.Column("code", sa.String(64), nullable=False, default=""),
+    sa.Column("message", sa.Text, nullable=False, default=""),
+)
+"""Looks whether a destination has what it stored, in the right study; they begin when it is stored."""
+
+DESTINATIONS = sa.Table(
+    "destinations",
+    METADATA,
+    sa.Column("name", sa.String(128), primary_key=True),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("due_us", sa.BigInteger),
+    sa.Column("reached_us", sa.BigInteger),
+    sa.Column("code", sa.String(64), nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+)
+"""How each destination was reached last; it rests until `due_us`."""
+
+QUESTIONS = sa.Table(
+    "questions",
+    METADATA,
+    sa.Column("calling_ae", sa.String(16), primary_key=True),
+    sa.Column("transaction_uid", Uid, primary_key=True),
+    sa.Column("objects", sa.Text, nullable=False),
+    sa.Column("asked_us", sa.BigInteger, nullable=False),
+    sa.Column("due_us", sa.BigInteger, index=True),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("code", sa.String(64), nullable=False),
+)
+"""Questions of peers for storage commitment: `objects` is JSON of SOP Instance UID to SOP Class UID."""
+
 COMMITMENTS = sa.Table(
     "commitments",
     METADATA,

@@ -173,7 +173,7 @@ class Campaign:
         """Everything that was sent, stored, reported and delivered."""
         segments = SegmentStore(self.pair.shared / "segments")
         names = list(segments.lengths(RECEIVED))
-        stored = Counter(record.sha256 for name in names for record in segments.scan(name))
+        stored = Counter(record.digest for name in names for record in segments.scan(name))
         status = self.pair.nodes[0].status()
         return {
             "rounds": dict(self.done),

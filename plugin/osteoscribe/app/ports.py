@@ -190,7 +190,7 @@ class Stored:
 
     header: InstanceHeader
     blob: BlobRef
-    sha256: str
+    digest: str
     envelope: Envelope
     is_mark: bool
 
@@ -485,7 +485,7 @@ class StoredRecord(Protocol):
         ...
 
     @property
-    def sha256(self) -> str:
+    def digest(self) -> str:
         """Digest of its bytes, in hexadecimal."""
         ...
 
@@ -493,7 +493,7 @@ class StoredRecord(Protocol):
 class SegmentAppender(Protocol):
     """Where the bytes of one association go."""
 
-    def append(self, encoded: Sequence[bytes | memoryview], envelope: Envelope, sha256: bytes) -> BlobRef:
+    def append(self, encoded: Sequence[bytes | memoryview], envelope: Envelope, digest: bytes) -> BlobRef:
         """Store the bytes; they are on disk when this returns."""
         ...
 
@@ -514,7 +514,7 @@ class OpenRecord(Protocol):
         """Give what was written so far."""
         ...
 
-    def commit(self, envelope: Envelope, sha256: bytes) -> BlobRef:
+    def commit(self, envelope: Envelope, digest: bytes) -> BlobRef:
         """Make it whole; it is on disk when this returns."""
         ...
 
@@ -548,7 +548,7 @@ class ReceivingSegment(Protocol):
 class InstanceLedger(Protocol):
     """The part of the ledger that the receiver needs."""
 
-    def has_instance(self, header: InstanceHeader, sha256: str) -> bool:
+    def has_instance(self, header: InstanceHeader, digest: str) -> bool:
         """Whether these very bytes are known under this UID."""
         ...
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -20,6 +19,7 @@ from osteoscribe.app.ports import (
     SegmentAppender,
 )
 from osteoscribe.app.settings import Destination
+from osteoscribe.core.digest import new_digest
 from osteoscribe.core.report import Problem
 from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import InputError, SetupError, StoreError
@@ -142,6 +142,6 @@ def _store_objects(
             received_at=at,
         )
         blobs[one.sop_instance_uid] = segment.append(
-            [one.encoded], envelope, hashlib.sha256(one.encoded).digest()
+            [one.encoded], envelope, new_digest(one.encoded).digest()
         )
     return blobs

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from osteoscribe.errors import SetupError, StoreError
 from osteoscribe.readers.headers import FramePlane, InstanceHeader
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Raised with every change of the tables."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -68,14 +68,14 @@ INSTANCES = sa.Table(
     sa.Column("modality", sa.String(16), nullable=False),
     sa.Column("frame_of_reference_uid", Uid),
     sa.Column("transfer_syntax_uid", Uid, nullable=False),
-    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
     sa.Column("segment", sa.String(128), nullable=False, index=True),
     sa.Column("offset", sa.BigInteger, nullable=False),
     sa.Column("length", sa.BigInteger, nullable=False),
     sa.Column("calling_ae", sa.String(16), nullable=False),
     sa.Column("received_us", sa.BigInteger, nullable=False),
     sa.Column("header", sa.Text, nullable=False),
-    sa.UniqueConstraint("sop_instance_uid", "sha256"),
+    sa.UniqueConstraint("sop_instance_uid", "digest"),
     sqlite_autoincrement=True,
 )
 """Every version of every instance; a higher id is newer. The header is JSON without patient data."""

@@ -19,7 +19,7 @@ Images = tuple[StoredInstance, ...]
 class SeriesTable:
     """CT series (`app.prepare.SeriesLedger`).
 
-    Rows of instances are added with rising ids and never changed, so their number and the highest id say
+    Rows of images are added with rising ids and never changed, so their number and the highest id say
     whether a series is still the one that was read before; the same series gives the same objects.
 
     Parameters

@@ -325,6 +325,7 @@ def report_for(
     *,
     problems: Sequence[Problem] = (),
     ignored: Sequence[Ignored] = (),
+    revision: int = 1,
     predecessor: Predecessor | None = None,
     accepted_at: datetime = datetime(2026, 1, 2, 11, 30, 5, 250000, tzinfo=timezone(timedelta(hours=1))),
 ) -> Report:
@@ -343,6 +344,7 @@ def report_for(
         table_id="incidental-sclerotic-lesion",
         table_version="2026.1",
         table_sha256=SHA256,
+        revision=revision,
         predecessor=predecessor,
     )
 

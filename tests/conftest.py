@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import pytest
 
+from tests.objects import s3 as s3
 from tests.postgresql import new_postgresql as new_postgresql
 
 collect_ignore = ["benchmarks"]

@@ -13,7 +13,7 @@ from pydicom import Dataset
 from osteoscribe.app.job import report_job
 from osteoscribe.app.ports import JobRequest, JobResult
 from osteoscribe.app.practice import Practice
-from osteoscribe.core.report import Predecessor
+from osteoscribe.core.report import FIRST, Predecessor, Revision
 from tests.builders_report import ct_series
 from tests.scene import on, outlined
 from tests.shelf import Shelf
@@ -22,7 +22,7 @@ TYPED = "BI Canarylabel, no ca"
 CANARIES = ("canary", "typed")
 
 
-def job(practice: Practice, *objects: Dataset, predecessor: Predecessor | None = None) -> JobResult:
+def job(practice: Practice, *objects: Dataset, revision: Revision = FIRST) -> JobResult:
     shelf = Shelf()
     for ds in objects:
         shelf.add_dataset(ds)
@@ -31,7 +31,7 @@ def job(practice: Practice, *objects: Dataset, predecessor: Predecessor | None =
         instances=tuple(shelf.instances),
         accepted_at=datetime(2026, 1, 2, tzinfo=UTC),
         calling_ae="PACS",
-        predecessors={} if predecessor is None else {objects[0].SeriesInstanceUID: predecessor},
+        revisions={objects[0].SeriesInstanceUID: revision},
     )
     return report_job(request, shelf.read, practice)
 
@@ -78,11 +78,11 @@ def test_the_content_key_tells_what_a_report_says_whatever_came_before(practice:
     earlier = Predecessor(
         sop_class_uid=first.objects[0].sop_class_uid,
         sop_instance_uid=first.objects[0].sop_instance_uid,
-        series_instance_uid=first.series_instance_uid,
+        series_instance_uid=first.objects[0].series_instance_uid,
         study_instance_uid=first.study_instance_uid,
-        instance_number=1,
     )
-    (again,) = job(practice, *ct, mark, predecessor=earlier).reports
-    (changed,) = job(practice, *ct, other, predecessor=earlier).reports
+    second = Revision(number=2, predecessors={"standard": earlier})
+    (again,) = job(practice, *ct, mark, revision=second).reports
+    (changed,) = job(practice, *ct, other, revision=second).reports
     assert again.content_key == first.content_key != changed.content_key
     assert again.objects[0].sop_instance_uid != first.objects[0].sop_instance_uid

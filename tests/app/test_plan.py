@@ -13,8 +13,8 @@ from osteoscribe.app.plan import plan
 from osteoscribe.app.ports import JobResult
 from osteoscribe.core.report import Problem
 from osteoscribe.store.planning import PlanTable
-from tests.fakes.dicom import ROOT, ct_slice, ct_uid, mark_object, sr_object
-from tests.fakes.ledger import START, FilledLedger, one_report
+from tests.fakes.dicom import ROOT, SERIES, ct_slice, ct_uid, mark_object, sr_object
+from tests.fakes.ledger import START, FilledLedger, one_report, place
 
 OTHER_SERIES = f"{ROOT}.20"
 
@@ -33,7 +33,7 @@ def finish(ledger: FilledLedger, key: str, at_s: float = 50) -> JobResult:
         for report in result.reports
         for one in report.objects
     }
-    ledger.jobs.record(key, result, blobs, ["PACS@127.0.0.1:1"], START + timedelta(seconds=at_s))
+    ledger.jobs.record(key, result, blobs, [place("PACS@127.0.0.1:1")], START + timedelta(seconds=at_s))
     return result
 
 
@@ -100,7 +100,7 @@ def test_a_new_mark_on_the_same_series_gives_a_new_job_that_names_the_earlier_re
     (second,) = ledger.plan(3)
     request = ledger.jobs.request(second)
     assert ledger.uids_of(second) == {ct_uid(1), f"{ROOT}.7.1", f"{ROOT}.7.2"}
-    assert [one.sop_instance_uid for one in request.predecessors.values()] == [made]
+    assert [one.sop_instance_uid for one in request.revisions[SERIES].predecessors.values()] == [made]
     assert request.accepted_at == START + timedelta(seconds=2)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from osteoscribe.app.gather import roi_overlays
+from osteoscribe.app.shelf import shelve
 from osteoscribe.core.series import BlobRef
 from osteoscribe.readers.headers import InstanceHeader, StoredInstance
 
@@ -21,8 +21,10 @@ def stored(series: str, number: int, planes: int) -> StoredInstance:
 
 
 def test_each_series_with_roi_overlays_has_one_problem() -> None:
-    found = roi_overlays([stored("1.3", 2, 1), stored("1.3", 1, 2), stored("1.3", 3, 0), stored("1.4", 1, 0)])
-    assert list(found) == ["1.3"]
-    problem = found["1.3"]
+    instances = [stored("1.3", 2, 1), stored("1.3", 1, 2), stored("1.3", 3, 0), stored("1.4", 1, 0)]
+    series = shelve(instances, ()).series
+    assert series["1.4"].overlay_problem is None
+    problem = series["1.3"].overlay_problem
+    assert problem is not None
     assert (problem.code, problem.where) == ("roi.overlay-bitmap", "1.3.1")
     assert "2 CT images" in problem.message

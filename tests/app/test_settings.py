@@ -134,12 +134,8 @@ def test_a_destination_has_what_the_practice_has_where_it_says_nothing() -> None
 
 
 def test_a_destination_wants_the_objects_of_its_profile_only() -> None:
-    one = parse_settings({"destination": [PACS | {"profile": "ohif", "notice": False}]}).destinations_for("")[
-        0
-    ]
-    roles = ("sr", "text", "key-image", "notice")
-    assert [role for role in roles if one.wants("ohif", role)] == ["sr", "text"]
-    assert not any(one.wants("standard", role) for role in roles)
+    settings = parse_settings({"destination": [PACS | {"profile": "ohif", "notice": False}]})
+    assert settings.destinations_for("")[0].forms == {("ohif", "sr"), ("ohif", "text")}
 
 
 def test_a_destination_that_the_settings_no_longer_name_is_a_clear_error() -> None:

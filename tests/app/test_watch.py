@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from osteoscribe.app.watch import Heartbeat, Watch
 
@@ -30,8 +30,8 @@ class Nodes:
             self.executors.append(set(living))
             return 0
 
-        def record_stored(of: Callable[[str], bool]) -> int:
-            self.recorded_for.append({one for one in ("a", "b", "c", "gone") if of(one)})
+        def record_stored(dead: Collection[str]) -> int:
+            self.recorded_for.append(set(dead))
             return 0
 
         return Watch(name=name, nodes=self, looks=looks, take_over=take_over, record_stored=record_stored)
@@ -41,7 +41,7 @@ def test_work_of_living_executors_is_left_to_them() -> None:
     nodes = Nodes("a", "b")
     nodes.watch("a").look()
     assert nodes.executors == [{"a/worker-0", "a/worker-1", "b/worker-0", "b/worker-1"}]
-    assert nodes.recorded_for == [{"c", "gone"}]
+    assert nodes.recorded_for == []
 
 
 def test_a_node_whose_beat_stands_still_is_dead_after_so_many_looks() -> None:
@@ -52,7 +52,7 @@ def test_a_node_whose_beat_stands_still_is_dead_after_so_many_looks() -> None:
     assert "b/worker-0" in nodes.executors[-1]
     watch.look()
     assert nodes.executors[-1] == {"a/worker-0", "a/worker-1"}
-    assert nodes.recorded_for == [{"c", "gone"}, {"b", "c", "gone"}]
+    assert nodes.recorded_for == [{"b"}]
 
 
 def test_a_beat_in_time_is_life() -> None:

@@ -123,6 +123,21 @@ def test_a_delivery_that_succeeded_is_not_repeated(bench: Bench) -> None:
     assert bench.state == ("done", "stored")
 
 
+def test_a_worker_that_was_taken_for_dead_does_not_undo_a_delivery(bench: Bench) -> None:
+    bench.measure()
+
+    class SilentForOne(Archive):
+        """While the first worker waits for its answer, another is given its work and does it."""
+
+        def send(self, destination: Destination, objects: Sequence[EncodedObject]) -> tuple[StoreReply, ...]:
+            assert bench.deliver(Archive()) is None
+            raise PeerError("peer.silent", "found no answer")
+
+    assert bench.deliver(SilentForOne()) is not None, "it means to try again"
+    assert bench.state == ("done", "stored")
+    assert bench.deliver(Archive(PeerError("peer.silent", "nobody should ask"))) is None
+
+
 def test_an_unreachable_destination_is_tried_with_growing_pauses_and_then_parked(bench: Bench) -> None:
     bench.measure()
     archive = Archive(*(PeerError("peer.unreachable", "found no connection") for _ in range(9)))

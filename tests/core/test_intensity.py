@@ -34,6 +34,26 @@ def test_statistics_are_those_of_the_marked_voxels(
     assert (PARTIAL_VOLUME in found.remarks) == (mask.sum() < 30)
 
 
+@given(MASKS, st.integers(0, 1000), st.sampled_from([0.0, 1e6]))
+def test_simpleitk_and_numpy_say_the_same(mask: np.ndarray, seed: int, far_hu: float) -> None:
+    hu = np.random.default_rng(seed).normal(300, 200, size=mask.shape) + far_hu
+    found = reference(region_of(mask, GRID), CtBox(offset=(0, 0, 0), voxels_hu=hu))
+    statistics = SimpleITK.LabelStatisticsImageFilter()
+    statistics.Execute(SimpleITK.GetImageFromArray(hu), SimpleITK.GetImageFromArray(mask.astype(np.uint8)))
+    count = statistics.GetCount(1)
+    assert found is not None
+    assert found.voxel_count == count
+    assert found.mean_hu == pytest.approx(statistics.GetMean(1), abs=1e-9 + 1e-15 * far_hu)
+    assert (found.minimum_hu, found.maximum_hu) == (statistics.GetMinimum(1), statistics.GetMaximum(1))
+    # ITK divides by n - 1, and gives nothing of a single value.
+    deviation = statistics.GetSigma(1) * np.sqrt((count - 1) / count) if count > 1 else 0.0
+    assert found.standard_deviation_hu == pytest.approx(deviation, abs=1e-9 if not far_hu else 1e-3)
+    expected = np.percentile(hu[mask], (10, 50, 90))
+    assert (found.percentile_10_hu, found.median_hu, found.percentile_90_hu) == pytest.approx(
+        expected, abs=1e-9
+    )
+
+
 def test_a_mark_without_voxels_has_no_hu() -> None:
     box = CtBox(offset=(0, 0, 0), voxels_hu=np.zeros((1, 1, 1)))
     assert reference(region_of(np.zeros((0, 0, 0)), GRID), box) is None

@@ -102,3 +102,10 @@ def test_no_chord_along_the_direction_is_longer_than_the_one_found(points: np.nd
 @given(MASKS.filter(lambda mask: mask.any()))
 def test_row_ends_have_the_hull_of_the_mask(mask: np.ndarray) -> None:
     assert np.array_equal(convex_hull(row_ends(mask)), convex_hull(np.argwhere(mask)))
+
+
+def test_a_flat_top_is_a_chord() -> None:
+    triangle = convex_hull([(0, 0), (0, 1), (1, 1)])
+    for direction, length in (((1, 0), 1.0), ((-1, 0), 1.0), ((0, 1), 1.0), ((0, -1), 1.0)):
+        ends = across(triangle, direction)
+        assert np.hypot(*(ends[1] - ends[0])) == length

@@ -58,6 +58,47 @@ def test_a_phantom_study_comes_back_as_one_report_with_its_companion(
         assert time.monotonic() - started < 10
 
 
+def test_each_archive_gets_the_form_that_the_settings_give_it(
+    tmp_path: Path, project: Path, program: Program
+) -> None:
+    first, second, third = free_port(), free_port(), free_port()
+    places = [
+        f'[[destination]]\nname = "{name}"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = {port}\n{more}\n'
+        for name, port, more in (
+            ("pacs", first, 'profile = "comprehensive"\ntext_companion = false\nkey_image = true'),
+            ("reading", second, 'profile = "text-only"'),
+        )
+    ]
+    later = f'[[destination]]\nname = "late"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = {third}\n'
+    storescp = program("storescp")
+    with (
+        storescp_archive(storescp, tmp_path / "first", first) as pacs,
+        storescp_archive(storescp, tmp_path / "second", second) as reading,
+        storescp_archive(storescp, tmp_path / "third", third) as late,
+        running_node(tmp_path / "node", settings=QUICK + "".join(places)) as node,
+    ):
+        node.send(program("dcmsend"), project / "dicom_samples" / "pelvis")
+        wait_until(lambda: node.status()["deliveries"] == {"stored": 2}, "both deliveries")
+        assert sorted(reports_in(pacs).values()) == [
+            "1.2.840.10008.5.1.4.1.1.7",
+            "1.2.840.10008.5.1.4.1.1.88.33",
+        ]
+        assert list(reports_in(reading).values()) == ["1.2.840.10008.5.1.4.1.1.88.11"]
+        before = {**reports_in(pacs), **reports_in(reading)}
+        (tmp_path / "node" / "osteoscribe.toml").write_text(QUICK + "".join(places) + later)
+        node.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: bool(lines(node, "settings taken up")), "the new settings")
+        (job,) = node.jobs()
+        node.ask("jobs", "resend", job["key"])
+        wait_until(lambda: node.status()["deliveries"] == {"stored": 3}, "the delivery to the new archive")
+        assert sorted(reports_in(late).values()) == [
+            "1.2.840.10008.5.1.4.1.1.88.11",
+            "1.2.840.10008.5.1.4.1.1.88.34",
+        ]
+        assert {**reports_in(pacs), **reports_in(reading)} == before, "the same objects again"
+        assert node.status()["findings"] == job["findings"]
+
+
 def test_a_report_goes_back_to_the_sender_whose_address_is_known(
     tmp_path: Path, project: Path, program: Program
 ) -> None:

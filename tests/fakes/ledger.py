@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 
 from osteoscribe.app.intake import Incoming
 from osteoscribe.app.plan import plan
-from osteoscribe.app.ports import EncodedObject, Envelope, JobRequest, JobResult, MadeReport
+from osteoscribe.app.ports import Envelope, JobRequest, JobResult, MadeObject, MadeReport
 from osteoscribe.app.settings import Destination, JobSettings, Settings, parse_destination
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.jobs import JobTable
@@ -69,29 +69,34 @@ class FilledLedger:
 
 
 def one_report(job: JobRequest) -> JobResult:
-    """A stand-in pipeline: one SR for each CT series of the job, its UID made from the job's key."""
+    """A stand-in pipeline: one SR for each CT series and profile, its UID made from the job's key."""
     series = sorted({one.header.series_instance_uid for one in job.instances if one.header.modality == "CT"})
+    profiles = sorted({profile for profile, _ in job.forms}) or ["standard"]
     reports = []
-    for number, uid in enumerate(series, start=1):
-        sop_instance_uid = f"{ROOT}.5.{int(hashlib.sha256((job.key + uid).encode()).hexdigest()[:12], 16)}"
-        encoded = encode(sr_object(sop_instance_uid))
-        predecessor = job.predecessors.get(uid)
+    for uid in series:
+        objects = []
+        for profile in profiles:
+            digest = hashlib.sha256(f"{job.key}{uid}{profile}".encode()).hexdigest()
+            sop_instance_uid = f"{ROOT}.5.{int(digest[:12], 16)}"
+            objects.append(
+                MadeObject(
+                    profile=profile,
+                    role="sr",
+                    sop_class_uid=COMPREHENSIVE_SR,
+                    sop_instance_uid=sop_instance_uid,
+                    series_instance_uid=f"{ROOT}.8",
+                    instance_number=job.revisions[uid].number,
+                    transfer_syntax_uid=EXPLICIT,
+                    encoded=encode(sr_object(sop_instance_uid)),
+                )
+            )
         reports.append(
             MadeReport(
                 study_instance_uid=f"{ROOT}.1",
                 ct_series_instance_uid=uid,
-                series_instance_uid=f"{ROOT}.8",
-                instance_number=number if predecessor is None else predecessor.instance_number + 1,
-                objects=(
-                    EncodedObject(
-                        sop_class_uid=COMPREHENSIVE_SR,
-                        sop_instance_uid=sop_instance_uid,
-                        transfer_syntax_uid=EXPLICIT,
-                        encoded=encoded,
-                        role="sr",
-                    ),
-                ),
+                objects=tuple(objects),
                 findings=1,
+                summary={"findings": [{"name": "Lesion 1", "rule": "L1", "phrase": "A phrase."}]},
             )
         )
-    return JobResult(reports=tuple(reports))
+    return JobResult(reports=tuple(reports), forms=job.forms)

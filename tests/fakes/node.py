@@ -15,6 +15,7 @@ from pynetdicom.dimse_primitives import C_STORE
 
 from osteoscribe.app.settings import NodeSettings, Settings, StoreSettings
 from osteoscribe.bootstrap.node import open_listener
+from osteoscribe.net.scp import Listener
 from osteoscribe.store.folder import DataFolder, open_folder
 from tests.fakes.dicom import EXPLICIT
 
@@ -26,10 +27,13 @@ fast_receive = True
 class RunningNode:
     port: int
     folder: DataFolder
+    listener: Listener
 
     def send(self, *datasets: Dataset, ae_title: str = "SENDER") -> list[int]:
-        """Statuses of the data sets, sent over one association."""
-        return send(self.port, datasets, ae_title=ae_title)
+        """Statuses of the data sets, sent over one association; they are in the ledger afterwards."""
+        statuses = send(self.port, datasets, ae_title=ae_title)
+        self.listener.record_all()
+        return statuses
 
 
 @contextmanager
@@ -42,7 +46,7 @@ def receiving_node(folder: Path, **node: object) -> Iterator[RunningNode]:
     listener = open_listener(settings, opened)
     port = listener.start()
     try:
-        yield RunningNode(port=port, folder=opened)
+        yield RunningNode(port=port, folder=opened, listener=listener)
     finally:
         listener.stop(1.0)
 

@@ -114,14 +114,24 @@ class NodeProcess:
 
     def status(self) -> dict[str, Any]:
         """What ``osteoscribe status --json`` says."""
-        return dict(self._asked("status"))
+        return dict(self.ask("status"))
 
     def jobs(self) -> list[dict[str, Any]]:
         """What ``osteoscribe jobs --json`` says."""
-        return list(self._asked("jobs"))
+        return list(self.ask("jobs"))
 
-    def _asked(self, command: str) -> Any:
-        words = [*self._prefix, sys.executable, "-m", "osteoscribe", command, "--config", str(self._config)]
+    def run(self, *words: str) -> int:
+        """Run another command on the same settings and data; its exit code."""
+        command = [*self._prefix, sys.executable, "-m", "osteoscribe", *words]
+        command += ["--config", str(self._config), "--data", str(self.folder / "data")]
+        environment = dict(os.environ, PYTHONPATH=str(PLUGIN))
+        return subprocess.run(
+            command, env=environment, check=False, capture_output=True, timeout=60
+        ).returncode
+
+    def ask(self, *command: str) -> Any:
+        """What a command says of this node, as JSON."""
+        words = [*self._prefix, sys.executable, "-m", "osteoscribe", *command, "--config", str(self._config)]
         words += ["--data", str(self.folder / "data"), "--json"]
         output = subprocess.run(
             words,

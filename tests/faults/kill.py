@@ -131,12 +131,12 @@ class Campaign:
         assert not lost, f"{len(lost)} acknowledged instances are not in the segments"
         segments = SegmentStore(self.node.folder / "data" / "segments")
         # A worker kill leaves the listener's newest segments open, so a margin is read again.
-        self._last_segment = max(segments.names()[:-4], default="")
+        self._last_segment = max(list(segments.lengths(RECEIVED))[:-4], default="")
 
     def stored_digests(self, after: str = "") -> set[str]:
         """SHA-256 of the received instances; `SegmentStore.scan` computes each from the bytes."""
         segments = SegmentStore(self.node.folder / "data" / "segments")
-        names = [one for one in segments.names() if one.startswith(f"{RECEIVED}/") and one >= after]
+        names = [one for one in segments.lengths(RECEIVED) if one >= after]
         return {record.sha256 for name in names for record in segments.scan(name)}
 
     def settled(self, destinations: int) -> dict[str, Any]:

@@ -170,7 +170,7 @@ class Campaign:
     def counts(self) -> dict[str, Any]:
         """Everything that was sent, stored, reported and delivered."""
         segments = SegmentStore(self.pair.shared / "segments")
-        names = [one for one in segments.names() if one.startswith(f"{RECEIVED}/")]
+        names = list(segments.lengths(RECEIVED))
         stored = Counter(record.sha256 for name in names for record in segments.scan(name))
         status = self.pair.nodes[0].status()
         return {
@@ -187,7 +187,7 @@ class Campaign:
             "archive_instances": len(self.pair.archive.instances),
             "archive_most_of_one_class_in_a_study": max(self.pair.archive.per_study().values()),
             "workflows_taken_over": self._logged(r"taken over .* workflows=([0-9]+)"),
-            "instances_recorded_for_the_dead": self._logged(r"nodes living=\S+ recorded=([0-9]+)"),
+            "instances_recorded_for_the_dead": self._logged(r"nodes living=.* recorded=([0-9]+)"),
             "repeated_c_stores": sum(n - 1 for n in self.pair.archive.stores.values()),
         }
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from pynetdicom import AE
 
-from osteoscribe.store.segments import SegmentStore
+from osteoscribe.store.segments import RECEIVED, SegmentStore
 from tests.fakes.dicom import CT, ct_slice
 from tests.fakes.processes import QUICK, NodeProcess, running_node, wait_until
 from tests.fakes.wire import reset, wire
@@ -51,7 +51,7 @@ def _usable_afterwards(node: NodeProcess) -> Iterator[None]:
 
 def stored_digests(node: NodeProcess) -> list[str]:
     segments = SegmentStore(node.folder / "data" / "segments")
-    return [record.sha256 for name in segments.names() for record in segments.scan(name)]
+    return [record.sha256 for name in segments.lengths(RECEIVED) for record in segments.scan(name)]
 
 
 def test_two_hundred_associations_at_once(node: NodeProcess) -> None:

@@ -14,6 +14,8 @@ pytestmark = [
     pytest.mark.timeout(300),
     # The library leaves a connection that its peer closed first to be closed by reference counting.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    # So does the state machine of a sender whose peer is killed.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
 ]
 
 

@@ -54,7 +54,7 @@ def test_a_stop_in_the_middle_of_everything(tmp_path: Path, number: signal.Signa
         wait_for_end(workers, 1.0)
         sending.join(60)
         segments = SegmentStore(node.folder / "data" / "segments")
-        names = [name for name in segments.names() if name.startswith(RECEIVED)]
+        names = list(segments.lengths(RECEIVED))
         stored = {record.sha256 for name in names for record in segments.scan(name)}
         assert sender.acknowledged <= stored
         slow.set()

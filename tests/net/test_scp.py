@@ -26,6 +26,7 @@ from osteoscribe.store.folder import open_folder
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.planning import PlanTable
 from osteoscribe.store.reception import AssociationReception
+from osteoscribe.store.recorder import Recorder
 from osteoscribe.store.recovery import recover_instances
 from osteoscribe.store.schema import INSTANCES, open_database
 from osteoscribe.store.segments import SegmentStore
@@ -43,6 +44,7 @@ def node(tmp_path: Path) -> Iterator[RunningNode]:
 
 
 def rows(node: RunningNode) -> list[dict[str, object]]:
+    node.listener.record_all()
     engine = open_database(node.folder.ledger_url)
     try:
         with engine.begin() as connection:
@@ -204,7 +206,7 @@ def test_an_open_association_is_told_when_the_reserve_is_reached(tmp_path: Path)
     reception = AssociationReception(
         folder=folder,
         segments=SegmentStore(folder.segments),
-        table=InstanceTable(open_database("sqlite://")),
+        recorder=Recorder(InstanceTable(open_database("sqlite://"))),
         opened_at=datetime.now(UTC),
     )
     with pytest.raises(StoreError, match=r"store.reserve-reached") as caught:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from osteoscribe.app.ports import EncodedObject, Envelope, StoreReply
+from osteoscribe.app.ports import Envelope
 from osteoscribe.app.watch import Heartbeat
-from osteoscribe.app.work import deliver, measure
-from osteoscribe.core.delivery import Patience
-from osteoscribe.errors import PeerError, SetupError
+from osteoscribe.errors import SetupError
 from osteoscribe.store.identity import identity_of, node_name
 from osteoscribe.store.nodes import NodeTable
 from osteoscribe.store.recovery import recover_instances
 from osteoscribe.store.segments import RECEIVED, SegmentStore, node_of
 from osteoscribe.store.status import StatusView
 from tests.fakes.dicom import EXPLICIT, ct_slice, ct_uid, encode, mark_object
-from tests.fakes.ledger import START, FilledLedger, one_report
+from tests.fakes.ledger import START, FilledLedger
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -101,58 +99,6 @@ def test_what_a_dead_node_stored_is_recorded_by_another_and_not_doubled(ledger: 
     assert recover_instances(dead, table) == 0, "the node itself comes back"
     ledger.receive(1, ct_slice(1), mark_object(1, [ct_uid(1)]))
     assert StatusView(ledger.engine).counts()["instances"] == 2
-
-
-def test_who_was_taken_for_dead_does_not_undo_a_delivery(ledger: FilledLedger) -> None:
-    ledger.receive(0, ct_slice(1), mark_object(1, [ct_uid(1)]))
-    (key,) = ledger.plan(10)
-    to, later = "PACS@127.0.0.1:104", START + timedelta(seconds=20)
-    segment = ledger.segments.writer("made", START)
-    measure(
-        key,
-        ledger=ledger.jobs,
-        pipeline=one_report,
-        segment=segment,
-        destinations_for=lambda _calling: [to],
-        now=lambda: later,
-    )
-    segment.close()
-
-    class Archive:
-        """Takes everything; while the first sender waits for its answer, another worker comes and goes."""
-
-        def __init__(self) -> None:
-            self.calls = 0
-
-        def send(self, destination: str, objects: Sequence[EncodedObject]) -> tuple[StoreReply, ...]:
-            self.calls += 1
-            if self.calls == 1:
-                assert try_to_deliver() is None, "the other worker stores it"
-                raise PeerError("peer.silent", "found no answer")
-            return tuple(StoreReply(sop_instance_uid=one.sop_instance_uid, status=0) for one in objects)
-
-    archive = Archive()
-    patience = Patience(
-        first_pause_s=1, longest_pause_s=2, give_up_after_s=60, refusals=2, ask_commitment=False,
-        commitment_wait_s=1, commitment_asks=1,
-    )  # fmt: skip
-
-    def try_to_deliver() -> float | None:
-        return deliver(
-            key,
-            to,
-            ledger=ledger.jobs,
-            sender=archive,
-            read=ledger.segments.read_bytes,
-            patience=patience,
-            now=lambda: later,
-        )
-
-    assert try_to_deliver() is not None, "it would try again"
-    assert ledger.jobs.delivery(key, to).state == "stored"
-    assert ledger.jobs.state(key) == "done"
-    assert try_to_deliver() is None
-    assert archive.calls == 2
 
 
 def test_a_name_is_made_of_the_host_and_can_be_part_of_a_file_name() -> None:

@@ -46,7 +46,7 @@ def test_whole_records_survive_any_torn_tail(
     store = SegmentStore(tmp_path_factory.mktemp("segments"))
     blobs = fill(store, payloads)
     name = blobs[0].segment
-    length = max(store.length(name) - cut, 0)
+    length = max(store.lengths(RECEIVED)[name] - cut, 0)
     os.truncate(store.folder / name, length)
     whole = [blob for blob in blobs if blob.offset + blob.length <= length]
     records = list(store.scan(name))

@@ -243,9 +243,8 @@ def test_a_revision_is_in_the_same_series_with_a_higher_number_and_names_the_ear
         sop_instance_uid=str(first.SOPInstanceUID),
         series_instance_uid=str(first.SeriesInstanceUID),
         study_instance_uid=str(first.StudyInstanceUID),
-        instance_number=int(first.InstanceNumber),
     )
-    second = written(finding_for(SERIES, size=size_of(6.2)), predecessor=predecessor)
+    second = written(finding_for(SERIES, size=size_of(6.2)), revision=2, predecessor=predecessor)
     assert second.SeriesInstanceUID == first.SeriesInstanceUID
     assert second.InstanceNumber == 2
     named = second.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[0]

@@ -132,7 +132,6 @@ PREDECESSOR = Predecessor(
     sop_instance_uid="2.25.1",
     series_instance_uid="2.25.2",
     study_instance_uid=str(ct_series()[0].StudyInstanceUID),
-    instance_number=4,
 )
 
 NAMES: Mapping[str, tuple[str | list[str] | None, str, bool]] = {
@@ -196,7 +195,7 @@ VARIANTS: Mapping[str, Callable[[], Variant]] = {
         series=ct_series(AccessionNumber="", StudyDescription=None, StudyID="", ReferringPhysicianName=""),
     ),
     "order and procedure codes": lambda: _variant(one, series=_ordered()),
-    "revision": lambda: _variant(one, predecessor=PREDECESSOR),
+    "revision": lambda: _variant(one, revision=5, predecessor=PREDECESSOR),
     **{f"{name} name": (lambda name=name: _named(name)) for name in NAMES},  # type: ignore[misc]
     **{
         f"profile {name}": (lambda profile=profile: _variant(every_kind, profile=profile))  # type: ignore[misc]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pydicom import Dataset
 
+from osteoscribe.app.shelf import SeriesShelf
 from osteoscribe.core.marks import InstanceRef, RoiMark, UnreadableMark
 from osteoscribe.core.placement import place
 from osteoscribe.core.region import Placement
-from osteoscribe.core.report import Problem
 from osteoscribe.core.series import SeriesIndex
 from osteoscribe.errors import InputError
-from osteoscribe.readers.headers import InstanceHeader, StoredInstance
+from osteoscribe.readers.headers import StoredInstance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,101 +37,6 @@ class MarkObject:
             str(self.dataset.get("ContentTime") or self.dataset.get("StructureSetTime") or ""),
             self.instance.header.sop_instance_uid,
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CtSeries:
-    """The received instances of one CT series."""
-
-    study_instance_uid: str
-    series_instance_uid: str
-    instances: tuple[StoredInstance, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeriesShelf:
-    """The CT series at hand, and the images that are no CT.
-
-    Parameters
-    ----------
-    series
-        By Series Instance UID.
-    other_images
-        Modality by SOP Instance UID of every image that is no CT.
-    """
-
-    series: Mapping[str, CtSeries]
-    other_images: Mapping[str, str]
-
-    def series_of(self, sop_instance_uids: Sequence[str]) -> str | None:
-        """The series that holds most of these instances, or None."""
-        wanted = set(sop_instance_uids)
-        held = {
-            uid: sum(one.header.sop_instance_uid in wanted for one in series.instances)
-            for uid, series in self.series.items()
-        }
-        best = max(held, key=lambda uid: (held[uid], uid), default=None)
-        return best if best is not None and held[best] else None
-
-    def series_named_by(self, mark: RoiMark) -> str | None:
-        """The series that a mark names by its images, or else by its UID, where it is here."""
-        return self._named(
-            [ref.sop_instance_uid for ref in mark.referenced_images], mark.referenced_series_uid
-        )
-
-    def series_meant_by(self, header: InstanceHeader) -> str:
-        """The series whose report is to speak of a mark object that cannot be used, or the empty UID.
-
-        It is the one that the object names, else the only one of its study.
-        """
-        named = self._named(header.referenced_instances, header.referenced_series_uid)
-        if named is not None:
-            return named
-        in_study = [
-            uid
-            for uid, series in self.series.items()
-            if series.study_instance_uid == header.study_instance_uid
-        ]
-        return in_study[0] if len(in_study) == 1 else ""
-
-    def _named(self, sop_instance_uids: Sequence[str], series_instance_uid: str | None) -> str | None:
-        uid = self.series_of(sop_instance_uids)
-        return series_instance_uid if uid is None and series_instance_uid in self.series else uid
-
-
-def shelve(ct: Sequence[StoredInstance], other_images: Sequence[StoredInstance]) -> SeriesShelf:
-    """CT instances by series, in an order that does not depend on the order of arrival."""
-    grouped: dict[str, list[StoredInstance]] = defaultdict(list)
-    for instance in sorted(ct, key=lambda one: one.header.sop_instance_uid):
-        grouped[instance.header.series_instance_uid].append(instance)
-    return SeriesShelf(
-        series={
-            uid: CtSeries(
-                study_instance_uid=members[0].header.study_instance_uid,
-                series_instance_uid=uid,
-                instances=tuple(members),
-            )
-            for uid, members in sorted(grouped.items())
-        },
-        other_images={one.header.sop_instance_uid: one.header.modality for one in other_images},
-    )
-
-
-def roi_overlays(ct: Sequence[StoredInstance]) -> Mapping[str, Problem]:
-    """By series: marks saved as overlay bitmaps of the CT images, which have no outline to measure."""
-    marked: dict[str, list[str]] = defaultdict(list)
-    for instance in ct:
-        if instance.header.roi_overlays:
-            marked[instance.header.series_instance_uid].append(instance.header.sop_instance_uid)
-    return {
-        series: Problem(
-            code="roi.overlay-bitmap",
-            message=f"found marks as overlay bitmaps in {len(images)} CT images; expected outlines or"
-            " lengths; please save the marks as vector graphics, RT Structure Set or SEG",
-            where=min(images),
-        )
-        for series, images in marked.items()
-    }
 
 
 def where_of(mark: RoiMark | UnreadableMark) -> str:
@@ -227,9 +131,7 @@ def _candidates(mark: RoiMark, study_instance_uid: str, shelf: SeriesShelf) -> l
         if mark.frame_of_reference_uid is None:
             fits = series.study_instance_uid == study_instance_uid and not mark.referenced_images
         else:
-            fits = mark.frame_of_reference_uid in {
-                one.header.frame_of_reference_uid for one in series.instances
-            }
+            fits = mark.frame_of_reference_uid in series.frames_of_reference
         if fits:
             found.append(uid)
     return found

@@ -6,25 +6,28 @@ from typing import Any
 
 from osteoscribe.app.past import case_of
 from osteoscribe.app.pipeline import Request, run
-from osteoscribe.app.ports import EncodedObject, JobRequest, JobResult, MadeReport
+from osteoscribe.app.ports import JobRequest, JobResult, MadeObject, MadeReport
 from osteoscribe.app.practice import Practice
 from osteoscribe.app.summary import summarise_problem
 from osteoscribe.app.write import Written
 from osteoscribe.core.report import Report
 from osteoscribe.core.series import ReadBytes
 from osteoscribe.readers.headers import split_part10
+from osteoscribe.writers.profiles import forms_of, profiles_of
 from osteoscribe.writers.uids import content_key
 
 
 def report_job(job: JobRequest, read: ReadBytes, practice: Practice) -> JobResult:
     """Reports of one job, and all its problems, also those that stand in a report."""
+    profiles = profiles_of(job.forms) or (practice.profile,)
     outcome = run(
         Request(
             instances=job.instances,
             read=read,
             accepted_at=job.accepted_at,
             calling_ae=job.calling_ae,
-            predecessors=job.predecessors,
+            revisions=job.revisions,
+            profiles=profiles,
             earlier=job.earlier,
         ),
         practice,
@@ -32,23 +35,26 @@ def report_job(job: JobRequest, read: ReadBytes, practice: Practice) -> JobResul
     return JobResult(
         reports=tuple(_made(written) for written in outcome.written if written.objects),
         problems=outcome.all_problems,
+        quarantined=tuple(one for written in outcome.written for one in written.quarantined),
+        forms=forms_of(profiles),
     )
 
 
 def _made(written: Written) -> MadeReport:
-    report, first = written.report, written.objects[0]
+    report = written.report
     return MadeReport(
         study_instance_uid=report.study_instance_uid,
         ct_series_instance_uid=report.series_instance_uid,
-        series_instance_uid=first.series_instance_uid,
-        instance_number=first.instance_number,
         objects=tuple(
-            EncodedObject(
+            MadeObject(
+                profile=one.profile,
+                role=one.role,
                 sop_class_uid=one.sop_class_uid,
                 sop_instance_uid=one.sop_instance_uid,
+                series_instance_uid=one.series_instance_uid,
+                instance_number=one.instance_number,
                 transfer_syntax_uid=(part10 := split_part10(one.encoded)).transfer_syntax_uid,
                 encoded=one.encoded[part10.dataset_offset :],
-                role=one.role,
             )
             for one in written.objects
         ),

@@ -11,22 +11,23 @@ from pydicom import Dataset
 
 from osteoscribe import __version__
 from osteoscribe.app.draw import picture_of
-from osteoscribe.app.gather import CtSeries, MarkObject, SeriesShelf, place_on_series, where_of
+from osteoscribe.app.gather import MarkObject, place_on_series, where_of
 from osteoscribe.app.measure import measure, same_shape
 from osteoscribe.app.ports import EarlierLesions, no_earlier_lesions
 from osteoscribe.app.practice import Practice
+from osteoscribe.app.shelf import CtSeries, SeriesShelf
 from osteoscribe.app.sort import Roi, rois_of, sort_instances
 from osteoscribe.app.tally import NO_SERIES, Tally
 from osteoscribe.app.word import MeasuredSeries, is_metastasis, patient_key, word_series
 from osteoscribe.app.write import Written, write_report
 from osteoscribe.core.labels import LeftOut, select
 from osteoscribe.core.marks import InstanceRef, RoiMark, UnreadableMark
-from osteoscribe.core.report import Ignored, Predecessor, Problem, Report
+from osteoscribe.core.report import FIRST, Ignored, Problem, Report, Revision
 from osteoscribe.core.series import Acquisition, ReadBytes, SeriesIndex
 from osteoscribe.errors import InputError
-from osteoscribe.readers.ct import index_series
 from osteoscribe.readers.datasets import read_context
 from osteoscribe.readers.headers import StoredInstance
+from osteoscribe.writers.profiles import Profile
 
 Show = Callable[[str, int, int], None]
 """Told of progress: stage, done, total."""
@@ -49,8 +50,10 @@ class Request:
         Who sent the marks: chooses the site policy.
     label_patterns
         Where there are any, only ROIs of these labels are marks.
-    predecessors
-        The latest earlier report of a CT series, by Series Instance UID.
+    revisions
+        Which report on a CT series this is, by Series Instance UID; the first where nothing is said.
+    profiles
+        The forms to write; empty: the practice's.
     earlier
         Gives the lesions of a patient from earlier reports.
     """
@@ -60,7 +63,8 @@ class Request:
     accepted_at: datetime | None = None
     calling_ae: str = ""
     label_patterns: Sequence[str] = ()
-    predecessors: Mapping[str, Predecessor] = field(default_factory=dict)
+    revisions: Mapping[str, Revision] = field(default_factory=dict)
+    profiles: Sequence[Profile] = ()
     earlier: EarlierLesions = no_earlier_lesions
 
 
@@ -130,21 +134,13 @@ class _Indexes:
     def __init__(self, shelf: SeriesShelf, referenced: frozenset[str]) -> None:
         self._shelf = shelf
         self._referenced = referenced
-        self._made: dict[str, SeriesIndex | InputError] = {}
+        self._made: dict[str, SeriesIndex] = {}
 
     def __call__(self, series_instance_uid: str) -> SeriesIndex:
         if series_instance_uid not in self._made:
-            try:
-                made: SeriesIndex | InputError = index_series(
-                    self._shelf.series[series_instance_uid].instances, referenced=self._referenced
-                )
-            except InputError as error:
-                made = error
-            self._made[series_instance_uid] = made
-        known = self._made[series_instance_uid]
-        if isinstance(known, InputError):
-            raise known
-        return known
+            series = self._shelf.series[series_instance_uid]
+            self._made[series_instance_uid] = series.index(self._referenced)
+        return self._made[series_instance_uid]
 
 
 def _take(
@@ -282,13 +278,20 @@ def _report_all(
             table_id=practice.table.id,
             table_version=practice.table.version,
             table_sha256=practice.table.sha256,
-            predecessor=request.predecessors.get(uid),
             panel=practice.panel if practice.panel_in_report and any(map(is_metastasis, findings)) else None,
         )
         own = shelf.series[uid]
         draw = partial(picture_of, instances=own.instances, read=request.read)
-        one = write_report(report, own, contexts[uid], objects, practice.profile, draw)
-        tally.problems[NO_SERIES] += one.quarantined
+        one = write_report(
+            report,
+            own,
+            contexts[uid],
+            objects,
+            request.profiles or (practice.profile,),
+            draw,
+            request.revisions.get(uid, FIRST),
+        )
+        tally.problems[NO_SERIES] += [refused.problem for refused in one.quarantined]
         written.append(
             replace(
                 one,

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from osteoscribe.app.settings import Destination
-from osteoscribe.core.report import Predecessor, Problem
+from osteoscribe.app.settings import Destination, Form
+from osteoscribe.core.report import Problem, Revision
 from osteoscribe.core.serial import StoredLesion
 from osteoscribe.core.series import BlobRef
 from osteoscribe.readers.headers import InstanceHeader, StoredInstance
+
+QUARANTINED = "(QUARANTINED)"
+"""Stands for the sender of our own objects that are never sent; such a record is a whole Part 10 file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,19 +38,56 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedObject:
-    """One encoded data set without preamble and file meta group, as it travels in C-STORE.
-
-    Parameters
-    ----------
-    role
-        ``sr``, ``text`` or ``notice``; empty where it was received.
-    """
+    """One encoded data set without preamble and file meta group, as it travels in C-STORE."""
 
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
     encoded: bytes
-    role: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeObject:
+    """One object that the pipeline made, without preamble and file meta group.
+
+    Parameters
+    ----------
+    profile, role
+        Its form, and ``sr``, ``text``, ``key-image`` or ``notice``.
+    series_instance_uid, instance_number
+        Where it lies: what a successor names as its predecessor.
+    """
+
+    profile: str
+    role: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    instance_number: int
+    transfer_syntax_uid: str
+    encoded: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedObject:
+    """An object that is never sent: it could not be built, or the gate refused it.
+
+    Parameters
+    ----------
+    sop_class_uid, sop_instance_uid
+        Empty where it could not be built.
+    encoded
+        The whole Part 10 file as the gate read it, for inspection; empty where it could not be built.
+    problem
+        Why.
+    """
+
+    profile: str
+    role: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    encoded: bytes
+    problem: Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +98,8 @@ class MadeReport:
     ----------
     study_instance_uid, ct_series_instance_uid
         The CT series that was measured, and its study.
-    series_instance_uid, instance_number
-        The series that the SR lies in, and its number there: what a successor names as its predecessor.
     objects
-        What is sent, the SR first.
+        What is sent, by profile; of each the one that carries the result first.
     findings
         How many findings it states.
     content_key
@@ -74,9 +112,7 @@ class MadeReport:
 
     study_instance_uid: str
     ct_series_instance_uid: str
-    series_instance_uid: str
-    instance_number: int
-    objects: tuple[EncodedObject, ...]
+    objects: tuple[MadeObject, ...]
     findings: int = 0
     content_key: str = ""
     patient_key: str = ""
@@ -86,10 +122,16 @@ class MadeReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """What a job came to: its reports, and all problems of it."""
+    """What a job came to: its reports, and all problems of it.
+
+    ``forms`` says what was asked for: objects of these that are not there had no cause, or are among the
+    ``quarantined``.
+    """
 
     reports: tuple[MadeReport, ...] = ()
     problems: tuple[Problem, ...] = ()
+    quarantined: tuple[RefusedObject, ...] = ()
+    forms: frozenset[Form] = frozenset()
 
 
 EarlierLesions = Callable[[str], Sequence[StoredLesion]]
@@ -115,8 +157,10 @@ class JobRequest:
         When the newest mark object came: the only time a report contains.
     calling_ae
         Who sent the newest mark object.
-    predecessors
-        The latest earlier report of each CT series that has one, by Series Instance UID.
+    revisions
+        Which report on each CT series this will be, by Series Instance UID.
+    forms
+        In which forms its reports are wanted; empty: as the practice has it.
     earlier
         Gives the lesions of a patient from reports that were accepted before this job.
     """
@@ -125,7 +169,8 @@ class JobRequest:
     instances: tuple[StoredInstance, ...]
     accepted_at: datetime
     calling_ae: str
-    predecessors: Mapping[str, Predecessor] = field(default_factory=dict)
+    revisions: Mapping[str, Revision] = field(default_factory=dict)
+    forms: frozenset[Form] = frozenset()
     earlier: EarlierLesions = no_earlier_lesions
 
 
@@ -148,6 +193,8 @@ class Stored:
 class StoredObject:
     """A report object and where its bytes are."""
 
+    profile: str
+    role: str
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
@@ -265,7 +312,7 @@ class JobLedger(Protocol):
         key: str,
         result: JobResult,
         blobs: Mapping[str, BlobRef],
-        destinations: Sequence[str],
+        destinations: Sequence[Destination],
         now: datetime,
     ) -> None:
         """Record what a job came to, and queue its delivery, in one transaction."""
@@ -283,7 +330,9 @@ class JobLedger(Protocol):
         """Record how far a delivery is, unless it is no longer as it was: another worker was faster."""
         ...
 
-    def begin_commitment(self, transaction_uid: str, delivery: Delivery, now: datetime) -> None:
+    def begin_commitment(
+        self, transaction_uid: str, delivery: Delivery, objects: Sequence[StoredObject], now: datetime
+    ) -> None:
         """Record a question before it is asked."""
         ...
 
@@ -291,12 +340,16 @@ class JobLedger(Protocol):
         """Return the report objects of a job."""
         ...
 
-    def is_made(self, sop_instance_uid: str) -> bool:
-        """Whether a report object of this UID is recorded."""
+    def forms(self, key: str) -> frozenset[Form]:
+        """In which forms a job's reports were asked for."""
         ...
 
-    def says_nothing_new(self, report: MadeReport) -> bool:
-        """Whether the newest recorded report of the same CT series says the same."""
+    def make_again(self, key: str, forms: frozenset[Form], now: datetime) -> None:
+        """Have a job measured again for forms that it was not asked for; its deliveries wait for that."""
+        ...
+
+    def is_new(self, report: MadeReport, one: MadeObject) -> bool:
+        """Whether an object is not recorded yet, nor one of its form that says the same."""
         ...
 
 

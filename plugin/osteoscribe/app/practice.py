@@ -9,7 +9,7 @@ from typing import Any
 
 from osteoscribe.app.references import load_reference_panel
 from osteoscribe.app.rule_tables import load_table
-from osteoscribe.app.settings import PracticeSettings
+from osteoscribe.app.settings import PracticeSettings, Settings
 from osteoscribe.app.shipped import data_folder
 from osteoscribe.app.sites import SiteNames, load_site_names
 from osteoscribe.core.labels import LabelRules, parse_label_rules
@@ -81,6 +81,25 @@ def load_practice(settings: PracticeSettings) -> Practice:
         panel_in_report=settings.reference_panel,
         site_names=load_site_names(settings.language) if settings.site_in_phrase else None,
     )
+
+
+def check_profiles(settings: Settings) -> None:
+    """Check that every destination has a profile that there is, and is sent the suggestion.
+
+    Raises
+    ------
+    SetupError
+        ``settings.unknown-profile``, ``settings.nothing-to-send``.
+    """
+    for name in (*(one.name for one in settings.destination), *(one.name for one in settings.peer)):
+        one = settings.destination_named(name)
+        chosen_profile(
+            one.profile,
+            text_companion=bool(one.text_companion),
+            key_image=bool(one.key_image),
+            notice=bool(one.notice),
+            where=f"destination {name!r}",
+        )
 
 
 def _path(name: str) -> Path | None:

@@ -20,7 +20,12 @@ from osteoscribe.errors import SetupError
 _AE_TITLE = re.compile(r"[!-\[\]-~](?:[ -\[\]-~]{0,14}[!-\[\]-~])?")
 _ADDRESS = re.compile(r"(?P<ae>[^@]+)@(?P<host>[^@]+):(?P<port>[0-9]{1,5})")
 _URL = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#@]*)?")
+_OBJECTS_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9._/-]*)?")
 _NAME = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?")
+
+
+Form = tuple[str, str]
+"""Profile and role (``sr``, ``text``, ``key-image``, ``notice``) of an object."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,15 +88,16 @@ class Destination(Delivered):
     def __str__(self) -> str:
         return self.name
 
-    def wants(self, profile: str, role: str) -> bool:
-        """Whether objects of a profile and role (``sr``, ``text``, ``key-image``, ``notice``) go here."""
+    @property
+    def forms(self) -> frozenset[Form]:
+        """What goes here, of a destination that `Settings` completed."""
         wanted = {
             "sr": True,
             "text": self.text_companion,
             "key-image": self.key_image,
             "notice": self.notice,
         }
-        return profile == self.profile and bool(wanted[role])
+        return frozenset((self.profile, role) for role, sent in wanted.items() if sent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +125,8 @@ class StoreSettings:
 
     folder: Path = Path("data")
     shared_folder: str = ""
+    objects_url: str = ""
+    objects_endpoint_url: str = ""
     ledger_url: str = ""
     reserve_mb: float = 1024.0
 
@@ -139,6 +147,7 @@ class DeliverySettings:
 
     back_to_sender: bool = True
     timeout_s: float = 30.0
+    keep_association_s: float = 5.0
     first_pause_s: float = 5.0
     longest_pause_s: float = 600.0
     give_up_after_h: float = 168.0
@@ -359,6 +368,7 @@ def check_settings(settings: Settings) -> None:
     _check_range(settings.node.health_port, 0, 65535, "node.health_port")
     _check_range(settings.node.max_associations, 1, 1000, "node.max_associations")
     _check_range(settings.jobs.workers, 1, 64, "jobs.workers")
+    _check_store(settings.store)
     for section in (settings.node, settings.store, settings.jobs, settings.delivery):
         for name in (one.name for one in dataclasses.fields(section)):
             value = getattr(section, name)
@@ -407,6 +417,15 @@ def _check_names(settings: Settings) -> None:
                     f"found the name {one.name!r} twice among destinations and peers; give each its own",
                 )
             seen.add(one.name)
+
+
+def _check_store(store: StoreSettings) -> None:
+    if store.objects_url and not _OBJECTS_URL.fullmatch(store.objects_url):
+        raise _wrong("store.objects_url", store.objects_url, "s3://BUCKET or s3://BUCKET/PREFIX")
+    if store.objects_endpoint_url and not _URL.fullmatch(store.objects_endpoint_url):
+        raise _wrong("store.objects_endpoint_url", store.objects_endpoint_url, "http(s)://HOST without user")
+    if store.objects_url and store.shared_folder:
+        raise _wrong("store.objects_url", store.objects_url, "either it or store.shared_folder")
 
 
 def _check_range(value: int, lowest: int, highest: int, where: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from osteoscribe.app.gather import MarkObject, SeriesShelf, roi_overlays, shelve
+from osteoscribe.app.gather import MarkObject
+from osteoscribe.app.shelf import SeriesShelf, shelve
 from osteoscribe.app.tally import Tally
 from osteoscribe.core.marks import IgnoredMark, InstanceRef, RoiMark, UnreadableMark
 from osteoscribe.core.series import ReadBytes
@@ -45,9 +46,10 @@ def sort_instances(
         else:
             images.append(instance)
             _state_other_image(instance, tally)
-    for series_instance_uid, problem in roi_overlays(ct).items():
-        tally.problems[series_instance_uid].append(problem)
     shelf = shelve(ct, images)
+    for series_instance_uid, series in shelf.series.items():
+        if series.overlay_problem is not None:
+            tally.problems[series_instance_uid].append(series.overlay_problem)
     opened = (_open(instance, read, shelf, tally) for instance in marks)
     return sorted((one for one in opened if one is not None), key=lambda one: one.age_key), shelf
 

@@ -68,7 +68,7 @@ class Watch:
     take_over
         Has the work resumed of all executors but these; gives the number of resumed workflows.
     record_stored
-        Records what a node stored and did not record, whose name the predicate takes.
+        Records what these nodes stored and did not record; gives the number of instances.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Watch:
         nodes: NodeLedger,
         looks: int,
         take_over: Callable[[Collection[str]], int],
-        record_stored: Callable[[Callable[[str], bool]], int],
+        record_stored: Callable[[Collection[str]], int],
     ) -> None:
         self._name = name
         self._nodes = nodes
@@ -106,8 +106,11 @@ class Watch:
             return
         if living != self._living_before:
             # Once for each change: what a node stores after its return it records itself.
-            recorded = self._record_stored(lambda node: node not in living)
-            LOGGER.info("nodes living=%s recorded=%d", ",".join(sorted(living)), recorded)
+            dead = sorted(set(beats) - living)
+            recorded = self._record_stored(dead) if dead else 0
+            LOGGER.info(
+                "nodes living=%s dead=%s recorded=%d", ",".join(sorted(living)), ",".join(dead), recorded
+            )
         self._living_before = living
         executors = {executor_id(one, k) for one in living for k in range(self._workers(beats, one))}
         if resumed := self._take_over(executors):

@@ -342,7 +342,13 @@ class _Said:
 
 def _answered(lesions: Sequence[_Lesion], practice: Practice, calling_ae: str) -> list[_Said]:
     """What is stated about each mark of one study; what holds for the patient is said on each."""
-    own = [_said(one.measured.placed.mark, one.series.context, practice, calling_ae) for one in lesions]
+    attributes = {
+        id(one.series): answers_from_attributes(one.series.context, practice.malignancies)
+        for one in {id(lesion.series): lesion for lesion in lesions}.values()
+    }
+    own = [
+        _said(one.measured.placed.mark, attributes[id(one.series)], practice, calling_ae) for one in lesions
+    ]
     shared, conflicts = shared_answers([one.answers for one in own])
     return [
         replace(one, answers=answers, conflicts=tuple(dict.fromkeys((*one.conflicts, *conflicts))))
@@ -350,10 +356,9 @@ def _answered(lesions: Sequence[_Lesion], practice: Practice, calling_ae: str) -
     ]
 
 
-def _said(mark: RoiMark, context: Dataset, practice: Practice, calling_ae: str) -> _Said:
+def _said(mark: RoiMark, attributes: AttributeAnswers, practice: Practice, calling_ae: str) -> _Said:
     label = answers_from_label(mark.label, practice.labels)
     codes = answers_from_codes(mark.property_codes, practice.labels, mark.evaluations)
-    attributes = answers_from_attributes(context, practice.malignancies)
     policy = practice.labels.policy_for(calling_ae)
     answers, conflicts = merge_answers(
         label.answers, codes.answers, mark.answers, attributes.answers, policy.answers

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from osteoscribe.app.bugs import trace_of
 from osteoscribe.app.ports import (
+    QUARANTINED,
     CommitmentReport,
     Committer,
     Delivery,
@@ -17,13 +18,15 @@ from osteoscribe.app.ports import (
     Envelope,
     JobLedger,
     JobResult,
+    MadeObject,
     Pipeline,
+    RefusedObject,
     SegmentAppender,
     Sender,
     StoredObject,
     StoreReply,
 )
-from osteoscribe.app.settings import Destination
+from osteoscribe.app.settings import Destination, Form
 from osteoscribe.core.delivery import Patience, Reply, pause_s, reply_of_status
 from osteoscribe.core.report import Problem
 from osteoscribe.core.series import BlobRef, ReadBytes
@@ -79,17 +82,20 @@ def _measure(
 ) -> None:
     began = now()
     request = ledger.request(key)
+    destinations = tuple(destinations_for(request.calling_ae))
+    request = dataclasses.replace(
+        request, forms=request.forms.union(*(destination.forms for destination in destinations))
+    )
     try:
         result = pipeline(request)
     except InputError as error:
         problem = Problem(code=error.code, message=error.message, where=error.where)
         result = JobResult(problems=(problem,))
-    destinations = tuple(destinations_for(request.calling_ae))
     if result.reports and not destinations:
         result = dataclasses.replace(result, problems=(*result.problems, _nowhere(request.calling_ae)))
     blobs = _store_objects(result, ledger, segment, began)
     done = now()
-    ledger.record(key, result, blobs, [one.name for one in destinations], done)
+    ledger.record(key, result, blobs, destinations, done)
     LOGGER.info(
         "job measured key=%s instances=%d reports=%d findings=%d problems=%s seconds=%.2f",
         key[:12],
@@ -99,6 +105,14 @@ def _measure(
         ",".join(sorted({one.code for one in result.problems})) or "none",
         (done - began).total_seconds(),
     )
+    for one in result.quarantined:
+        LOGGER.error(
+            "object quarantined key=%s profile=%s role=%s code=%s",
+            key[:12],
+            one.profile,
+            one.role,
+            one.problem.code,
+        )
 
 
 def _park_bug(key: str, error: Exception, ledger: JobLedger, now: datetime) -> None:
@@ -160,12 +174,17 @@ def _deliver(
     now: Callable[[], datetime],
 ) -> float | None:
     delivery = ledger.delivery(key, name)
-    if delivery.state not in ("queued", "waiting"):
+    if delivery.state not in ("queued", "waiting") or ledger.state(key) == "ready":
         return None
-    objects = [_encoded(one, read) for one in ledger.objects(key)]
+    sent = 0
     try:
         destination = destination_named(name)
-        replies = sender.send(destination, objects)
+        if missing := destination.forms - ledger.forms(key):
+            _make_again(key, destination, missing, ledger, now())
+            return None
+        objects = [_encoded(one, read) for one in _objects_for(destination, key, ledger)]
+        sent = len(objects)
+        replies = sender.send(destination, objects) if objects else ()
     except (RefusedError, SetupError) as error:
         after, wait_s = _parked(delivery, error.code, error.message), None
     except PeerError as error:
@@ -174,12 +193,14 @@ def _deliver(
         after, wait_s = _after_replies(
             delivery, replies, patience, now(), ask_commitment=bool(destination.ask_commitment)
         )
+        if not objects:
+            after = dataclasses.replace(delivery, state="cancelled", code="delivery.nothing-wanted")
     ledger.update_delivery(after, now(), was=delivery)
     LOGGER.info(
         "delivery key=%s destination=%s objects=%d state=%s tries=%d code=%s next_try_s=%s",
         key[:12],
         name,
-        len(objects),
+        sent,
         after.state,
         after.tries,
         after.code or "none",
@@ -242,10 +263,12 @@ def _ask_commitment(
         delivery, asks=delivery.asks + 1, due_at=now() + timedelta(seconds=patience.commitment_wait_s)
     )
     transaction_uid = _transaction_uid(asked)
-    ledger.begin_commitment(transaction_uid, asked, now())
-    ledger.update_delivery(asked, now())
     try:
-        committer.ask(destination_named(name), transaction_uid, ledger.objects(key))
+        destination = destination_named(name)
+        objects = _objects_for(destination, key, ledger)
+        ledger.begin_commitment(transaction_uid, asked, objects, now())
+        ledger.update_delivery(asked, now())
+        committer.ask(destination, transaction_uid, objects)
     except (RefusedError, SetupError) as error:
         ledger.update_delivery(_parked(asked, error.code, error.message), now())
     except PeerError as error:
@@ -289,6 +312,37 @@ def after_commitment(delivery: Delivery, report: CommitmentReport, uids: Set[str
     return _parked(delivery, "peer.not-committed", message)
 
 
+def _make_again(
+    key: str, destination: Destination, missing: frozenset[Form], ledger: JobLedger, now: datetime
+) -> None:
+    """Have made what a destination wants and the job was never asked for; it is delivered after that.
+
+    Raises
+    ------
+    SetupError
+        ``delivery.not-made``: it was tried, and the job failed.
+    """
+    wanted = ", ".join(f"{profile}/{role}" for profile, role in sorted(missing))
+    if ledger.state(key) == "failed":
+        raise SetupError(
+            "delivery.not-made",
+            f"found {wanted} wanted by {destination.name}, and no way to make it; osteoscribe jobs show "
+            f"{key[:12]} says why",
+        )
+    ledger.make_again(key, missing, now)
+    LOGGER.info(
+        "job measured again key=%s destination=%s forms=%s",
+        key[:12],
+        destination.name,
+        wanted.replace(" ", ""),
+    )
+
+
+def _objects_for(destination: Destination, key: str, ledger: JobLedger) -> tuple[StoredObject, ...]:
+    """The objects of a job that go to a destination."""
+    return tuple(one for one in ledger.objects(key) if (one.profile, one.role) in destination.forms)
+
+
 def _transaction_uid(delivery: Delivery) -> str:
     """UID made from the question itself (PS3.5 B.2): repeated after a crash it is the same question."""
     text = f"{delivery.job_key} {delivery.destination} {delivery.round} {delivery.asks} {delivery.tries}"
@@ -306,16 +360,18 @@ def _nowhere(calling_ae: str) -> Problem:
 def _store_objects(
     result: JobResult, ledger: JobLedger, segment: SegmentAppender, at: datetime
 ) -> dict[str, BlobRef]:
+    """Put new objects and refused ones on disk; gives where, by SOP Instance UID."""
+    new = [one for report in result.reports for one in report.objects if ledger.is_new(report, one)]
+    kept: list[tuple[MadeObject | RefusedObject, str, str]]
+    kept = [(one, one.transfer_syntax_uid, "") for one in new]
+    kept += [(one, "", QUARANTINED) for one in result.quarantined if one.encoded]
     blobs: dict[str, BlobRef] = {}
-    new = [report for report in result.reports if not ledger.says_nothing_new(report)]
-    for one in (one for report in new for one in report.objects):
-        if ledger.is_made(one.sop_instance_uid):
-            continue
+    for one, transfer_syntax_uid, mark in kept:
         envelope = Envelope(
             sop_class_uid=one.sop_class_uid,
             sop_instance_uid=one.sop_instance_uid,
-            transfer_syntax_uid=one.transfer_syntax_uid,
-            calling_ae="",
+            transfer_syntax_uid=transfer_syntax_uid,
+            calling_ae=mark,
             received_at=at,
         )
         blobs[one.sop_instance_uid] = segment.append(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache, partial
 
 from PIL import Image
 from pydicom import Dataset
 
-from osteoscribe.app.gather import CtSeries, MarkObject
-from osteoscribe.core.report import Problem, Report
+from osteoscribe.app.gather import MarkObject
+from osteoscribe.app.ports import RefusedObject
+from osteoscribe.app.shelf import CtSeries, evidence_of
+from osteoscribe.core.report import FIRST, Problem, Report, Revision
 from osteoscribe.core.serial import StoredLesion
 from osteoscribe.errors import InputError
 from osteoscribe.writers.companion import build_companion
@@ -31,6 +34,7 @@ class WrittenObject:
     ``role`` is ``sr``, ``text``, ``key-image`` or ``notice``.
     """
 
+    profile: str
     role: str
     sop_class_uid: str
     sop_instance_uid: str
@@ -41,15 +45,15 @@ class WrittenObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Written:
-    """A report and the objects it was written as, the one that carries the result first.
+    """A report and the objects it was written as: by profile, the one that carries the result first.
 
-    ``quarantined`` says why objects are not among them: they could not be built, or the gate refused them.
+    ``quarantined`` are those that could not be built, or that the gate refused.
     ``patient_key`` and ``lesions`` are what later examinations are compared with.
     """
 
     report: Report
     objects: tuple[WrittenObject, ...]
-    quarantined: tuple[Problem, ...] = ()
+    quarantined: tuple[RefusedObject, ...] = ()
     patient_key: str = ""
     lesions: tuple[StoredLesion, ...] = ()
 
@@ -59,8 +63,9 @@ def write_report(
     series: CtSeries,
     context: Dataset,
     objects: Sequence[MarkObject],
-    profile: Profile = STANDARD,
+    profiles: Sequence[Profile] = (STANDARD,),
     draw: Draw | None = None,
+    revision: Revision = FIRST,
 ) -> Written:
     """Build and check the objects of one report.
 
@@ -70,51 +75,79 @@ def write_report(
         Header of one CT instance of the series.
     objects
         The mark objects of the request; those that the report speaks of are its evidence.
+    profiles
+        The forms to write.
     draw
         Gives the picture of a report; without it there is no key image.
+    revision
+        Which report on the series this is.
 
     Returns
     -------
     Written
-        What passed the gate, and why the rest did not (``gate.*``, or what drawing the picture raises).
+        What passed the gate, and what did not (``gate.*``, or what drawing the picture raises).
     """
     evidence = _evidence(report, series, objects)
+    picture = None if draw is None else cache(partial(draw, report))
     passed: list[WrittenObject] = []
-    refused: list[Problem] = []
-    for role, build in _builders(report, profile, draw):
-        where = report.series_instance_uid
-        try:
-            dataset = build(report, context, evidence, profile)
-            where = str(dataset.SOPInstanceUID)
-            encoded = encode(dataset)
-            check(encoded, report, context, evidence, profile)
-        except InputError as error:
-            refused.append(Problem(code=error.code, message=error.message, where=where))
-        else:
-            written = WrittenObject(
-                role=role,
-                sop_class_uid=str(dataset.SOPClassUID),
-                sop_instance_uid=str(dataset.SOPInstanceUID),
-                series_instance_uid=str(dataset.SeriesInstanceUID),
-                instance_number=int(dataset.InstanceNumber),
-                encoded=encoded,
-            )
-            passed.append(written)
+    refused: list[RefusedObject] = []
+    for profile in profiles:
+        own = replace(report, revision=revision.number, predecessor=revision.predecessors.get(profile.name))
+        for role, build in _builders(own, profile, picture):
+            dataset, encoded = None, b""
+            try:
+                dataset = build(own, context, evidence, profile)
+                encoded = encode(dataset)
+                check(encoded, own, context, evidence, profile)
+            except InputError as error:
+                refused.append(_refused(dataset, encoded, profile, role, report, error))
+            else:
+                passed.append(_written(dataset, encoded, profile, role))
     return Written(report=report, objects=tuple(passed), quarantined=tuple(refused))
+
+
+def _written(dataset: Dataset, encoded: bytes, profile: Profile, role: str) -> WrittenObject:
+    return WrittenObject(
+        profile=profile.name,
+        role=role,
+        sop_class_uid=str(dataset.SOPClassUID),
+        sop_instance_uid=str(dataset.SOPInstanceUID),
+        series_instance_uid=str(dataset.SeriesInstanceUID),
+        instance_number=int(dataset.InstanceNumber),
+        encoded=encoded,
+    )
+
+
+def _refused(
+    dataset: Dataset | None, encoded: bytes, profile: Profile, role: str, report: Report, error: InputError
+) -> RefusedObject:
+    uid = "" if dataset is None else str(dataset.SOPInstanceUID)
+    return RefusedObject(
+        profile=profile.name,
+        role=role,
+        sop_class_uid="" if dataset is None else str(dataset.SOPClassUID),
+        sop_instance_uid=uid,
+        encoded=encoded,
+        problem=Problem(
+            code=error.code, message=error.message, where=uid or f"{role} of {report.series_instance_uid}"
+        ),
+    )
 
 
 _Build = Callable[[Report, Dataset, Sequence[EvidenceRef], Profile], Dataset]
 
 
-def _builders(report: Report, profile: Profile, draw: Draw | None) -> list[tuple[str, _Build]]:
-    """Which objects a report is written as for a destination, by role."""
+def _builders(
+    report: Report, profile: Profile, picture: Callable[[], Image.Image] | None
+) -> list[tuple[str, _Build]]:
+    """Which objects a report is written as in one form, by role."""
     builders: list[tuple[str, _Build]] = []
     if report.findings and profile.measurement_report:
         builders.append(("sr", build_sr))
     if report.findings and profile.text_companion:
         builders.append(("text", build_companion))
-    if report.findings and profile.key_image and draw is not None:
-        builders.append(("key-image", lambda r, c, e, p: build_key_image(r, c, e, draw(r), p)))
+    if report.findings and profile.key_image and picture is not None:
+        builders.append(("key-image", lambda r, c, e, p: build_key_image(r, c, e, picture(), p)))
     if report.problems and profile.notice:
         builders.append(("notice", build_notice))
     return builders
@@ -127,14 +160,8 @@ def _evidence(report: Report, series: CtSeries, objects: Sequence[MarkObject]) -
         *(ignored.source.sop_instance_uid for ignored in report.ignored),
         *(problem.where.split(" ")[0] for problem in report.problems),
     }
-    headers = [one.header for one in series.instances]
-    headers += [one.instance.header for one in objects if one.instance.header.sop_instance_uid in spoken_of]
-    return tuple(
-        EvidenceRef(
-            sop_class_uid=header.sop_class_uid,
-            sop_instance_uid=header.sop_instance_uid,
-            series_instance_uid=header.series_instance_uid,
-            study_instance_uid=header.study_instance_uid,
-        )
-        for header in headers
+    marked = (one.instance.header for one in objects)
+    return (
+        *series.evidence,
+        *(evidence_of(header) for header in marked if header.sop_instance_uid in spoken_of),
     )

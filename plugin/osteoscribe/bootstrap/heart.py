@@ -14,12 +14,12 @@ from osteoscribe.app.settings import Settings
 from osteoscribe.app.watch import Heartbeat, Watch
 from osteoscribe.errors import StoreError
 from osteoscribe.store.folder import DataFolder
-from osteoscribe.store.identity import identity_of, node_name
+from osteoscribe.store.identity import NODE_ID, identity_of, node_name
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.nodes import BEAT_S, NodeTable
+from osteoscribe.store.places import open_segments, place_id
 from osteoscribe.store.recovery import recover_instances
 from osteoscribe.store.schema import open_database
-from osteoscribe.store.segments import SegmentStore
 
 LOGGER = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ class Heart:
         self._stopped = threading.Event()
         beat = Heartbeat(
             name=self._name,
-            folder_id=identity_of(folder.path, "node-id"),
-            store_id=identity_of(folder.segments, "store-id"),
+            folder_id=identity_of(folder.path, NODE_ID),
+            store_id=place_id(folder),
             workers=settings.jobs.workers,
         )
         self._nodes.register(
@@ -76,13 +76,13 @@ def start_watch(
 ) -> None:
     """Watch the other nodes in a thread of its own; where none can be, look once after our own past."""
     database = open_database(folder.ledger_url)
-    segments, table = SegmentStore(folder.segments, name), InstanceTable(database)
+    segments, table = open_segments(folder, name), InstanceTable(database)
 
-    def record_stored(of: Callable[[str], bool]) -> int:
-        if folder.shared is None:
+    def record_stored(dead: Collection[str]) -> int:
+        if not folder.is_shared:
             return 0  # all segments are ours, and the listener has looked
-        recorded = recover_instances(segments, table, of)
-        table.close_segments(of)
+        recorded = recover_instances(segments, table, dead.__contains__)
+        table.close_segments(dead.__contains__)
         return recorded
 
     watch = Watch(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 
-from osteoscribe.app.practice import load_practice
+from osteoscribe.app.practice import check_profiles, load_practice
 from osteoscribe.app.settings import Settings
 from osteoscribe.bootstrap.heart import Heart
 from osteoscribe.bootstrap.worker import run_worker, start_logging, utc_now
@@ -23,10 +23,11 @@ from osteoscribe.store.folder import DataFolder, FolderLock, open_folder
 from osteoscribe.store.identity import node_name
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.jobs import JobTable
+from osteoscribe.store.places import open_segments
 from osteoscribe.store.reception import AssociationReception
+from osteoscribe.store.recorder import Recorder
 from osteoscribe.store.recovery import every_node, recover_instances
 from osteoscribe.store.schema import open_database
-from osteoscribe.store.segments import SegmentStore
 
 LOGGER = logging.getLogger(__name__)
 
@@ -44,24 +45,26 @@ def open_listener(
     Parameters
     ----------
     on_recorded
-        Called from any thread when an association has ended and what it brought is recorded.
+        Called from any thread after a mark object, or the end of an association, was recorded.
     """
     name = node_name(settings.node.name)
-    segments = SegmentStore(folder.segments, name)
+    segments = open_segments(folder, name)
     database = open_database(folder.ledger_url)
-    table, jobs = InstanceTable(database, on_recorded), JobTable(database)
+    table, jobs = InstanceTable(database), JobTable(database)
     # In a shared place the segments of other nodes are theirs, or of who takes over from them (`app.watch`).
-    ours = every_node if folder.shared is None else name.__eq__
+    ours = name.__eq__ if folder.is_shared else every_node
     recover_instances(segments, table, ours)
     table.close_segments(ours)
+    recorder = Recorder(table, on_recorded)
 
     def open_reception(opened_at: datetime) -> AssociationReception:
-        return AssociationReception(folder=folder, segments=segments, table=table, opened_at=opened_at)
+        return AssociationReception(folder=folder, segments=segments, recorder=recorder, opened_at=opened_at)
 
     return Listener(
         settings.node,
         transfer_syntaxes=tuple(READABLE_TRANSFER_SYNTAXES),
         open_reception=open_reception,
+        record_all=recorder.flush,
         peers=settings.peer,
         check_room=folder.check_reserve,
         take_commitment=lambda report: jobs.take_commitment(report, utc_now()),
@@ -122,6 +125,7 @@ def _wake(workers: Sequence[WorkerProcess]) -> None:
 def _checked(read_settings: Callable[[], Settings]) -> Settings:
     settings = read_settings()
     load_practice(settings.practice)
+    check_profiles(settings)
     return settings
 
 

@@ -12,10 +12,12 @@ from osteoscribe.app.past import case_lines
 from osteoscribe.app.settings import Settings
 from osteoscribe.errors import SetupError
 from osteoscribe.store.export import export_files
+from osteoscribe.store.export import export_quarantined as write_quarantined
 from osteoscribe.store.folder import DataFolder, FolderLock, open_folder
+from osteoscribe.store.identity import NODE_ID
 from osteoscribe.store.operations import JobActions
+from osteoscribe.store.places import open_segments
 from osteoscribe.store.schema import Database, open_database
-from osteoscribe.store.segments import SegmentStore
 from osteoscribe.store.status import StatusView
 
 
@@ -56,11 +58,21 @@ def past_cases(settings: Settings) -> Iterator[str]:
 
 def export_store(settings: Settings, target: Path) -> Iterator[Path]:
     """Write everything stored as DICOM files; yields their paths."""
-    return export_files(SegmentStore(existing_folder(settings).segments), target)
+    return export_files(open_segments(existing_folder(settings)), target)
+
+
+def export_quarantined(settings: Settings, target: Path) -> Iterator[dict[str, Any]]:
+    """Write the objects that are never sent as files; yields path, job and reason of each."""
+    folder = existing_folder(settings)
+    for path, row in write_quarantined(open_database(folder.ledger_url), open_segments(folder), target):
+        yield {
+            "file": str(path),
+            **{name: row[name] for name in ("job_key", "profile", "role", "code", "message")},
+        }
 
 
 def _actions(settings: Settings, database: Database) -> JobActions:
-    return JobActions(database, lambda calling: [one.name for one in settings.destinations_for(calling)])
+    return JobActions(database, settings.destinations_for)
 
 
 def existing_folder(settings: Settings) -> DataFolder:
@@ -71,7 +83,7 @@ def existing_folder(settings: Settings) -> DataFolder:
     SetupError
         ``store.absent``: there is none.
     """
-    if not (Path(settings.store.shared_folder or settings.store.folder) / "segments").is_dir():
+    if not any((settings.store.folder / one).exists() for one in ("segments", NODE_ID)):
         raise SetupError(
             "store.absent",
             f"found no data of a node in {settings.store.folder}; name its folder with --data or --config",

@@ -28,9 +28,10 @@ from osteoscribe.store.identity import node_name
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.jobs import JobTable
 from osteoscribe.store.metrics import metrics_text
+from osteoscribe.store.places import open_segments
 from osteoscribe.store.planning import PlanTable
 from osteoscribe.store.schema import open_database
-from osteoscribe.store.segments import MADE, SegmentStore
+from osteoscribe.store.segments import MADE
 from osteoscribe.store.turns import Turns
 
 if TYPE_CHECKING:
@@ -133,9 +134,13 @@ def _open_worker(settings: Settings, number: int, bell: Bell) -> tuple[Rounds, D
     FolderLock(folder, f"worker-{number}", patience_s=30.0)
     database = open_database(folder.ledger_url)
     name = node_name(settings.node.name)
-    segments = SegmentStore(folder.segments, name)
+    segments = open_segments(folder, name)
     jobs = JobTable(database)
-    sender = StoreSender(ae_title=settings.node.ae_title, timeout_s=settings.delivery.timeout_s)
+    sender = StoreSender(
+        ae_title=settings.node.ae_title,
+        timeout_s=settings.delivery.timeout_s,
+        keep_s=settings.delivery.keep_association_s,
+    )
     committer = CommitmentAsker(
         ae_title=settings.node.ae_title,
         timeout_s=settings.delivery.timeout_s,

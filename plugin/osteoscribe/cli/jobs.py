@@ -77,6 +77,9 @@ def _lines(job: dict[str, Any]) -> list[str]:
     for report in job["reports"]:
         lines.append(f"{report['role']:<13} {report['sop_instance_uid']}")
         lines += [f"  {one['name']}: {one['phrase']}" for one in report.get("findings", ())]
+    for one in job["quarantined"]:
+        lines.append(f"quarantined   {one['role']} of {one['profile']}, {one['bytes']} bytes, never sent")
+        lines.append(f"  {one['code']}: {one['message']}")
     lines += [f"problem       {one['code']}: {one['message']}" for one in job["problems"]]
     for one in job["deliveries"]:
         lines.append(f"delivery      {one['destination']} {one['state']}, failed tries {one['tries']}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -136,18 +138,17 @@ def _row_ends(masks: npt.NDArray[np.bool_], steps_mm: FloatArray) -> list[FloatA
     first = masks.argmax(axis=2)[crossed]
     last = masks.shape[2] - 1 - masks[:, :, ::-1].argmax(axis=2)[crossed]
     index = np.array([rows, first, rows, last], dtype=np.float64).T.reshape(-1, 2)
-    return np.split(index @ steps_mm, 2 * np.cumsum(crossed.sum(axis=1))[:-1])
+    stops = 2 * np.cumsum(crossed.sum(axis=1))
+    points = index @ steps_mm
+    return [points[i:j] for i, j in pairwise([0, *stops.tolist()])]
 
 
 def _drawn_mm(ends: Sequence[FloatArray], near_mm: float) -> dict[int, float]:
-    """Longest distance between pixel centres, of each mask where it could come near the longest of all.
-
-    Points within a radius of any centre are at most twice that apart.
-    """
-    bounds = [_reach_mm(points) for points in ends]
+    """Longest distance between pixel centres, of each mask where it could come near the longest of all."""
+    bounds = _bounds_mm(ends)
     drawn_mm: dict[int, float] = {}
     longest_mm = 0.0
-    for i in sorted(range(len(ends)), key=lambda i: -bounds[i]):
+    for i in np.argsort(-bounds).tolist():
         if bounds[i] < longest_mm - near_mm:
             break
         drawn_mm[i] = longest_distance(ends[i])
@@ -155,10 +156,14 @@ def _drawn_mm(ends: Sequence[FloatArray], near_mm: float) -> dict[int, float]:
     return drawn_mm
 
 
-def _reach_mm(points: FloatArray) -> float:
-    """No two points lie farther apart: twice the largest distance from the middle of their box."""
-    away = points - (points.min(axis=0) + points.max(axis=0)) / 2
-    return 2 * float(np.sqrt(np.einsum("ij,ij->i", away, away).max()))
+def _bounds_mm(ends: Sequence[FloatArray]) -> FloatArray:
+    """(slices,) twice the largest distance of points from their mean; no two are farther apart."""
+    counts = [len(points) for points in ends]
+    starts = np.cumsum([0, *counts[:-1]])
+    points = np.concatenate(ends)
+    means = np.add.reduceat(points, starts) / np.array(counts)[:, None]
+    away = points - np.repeat(means, counts, axis=0)
+    return np.asarray(2 * np.sqrt(np.maximum.reduceat(np.einsum("ij,ij->i", away, away), starts)))
 
 
 def _completed(
@@ -171,7 +176,9 @@ def _completed(
     perpendicular = np.array([-along[1], along[0]])
     assert drawn.short_ends is not None
     long_ends = _stretched(drawn.long_ends, along, missed_long_mm)
-    short_ends = _stretched(drawn.short_ends, perpendicular, ellipse.missed_across(perpendicular, raster_hull))
+    short_ends = _stretched(
+        drawn.short_ends, perpendicular, ellipse.missed_across(perpendicular, raster_hull)
+    )
     # What a shape unlike an ellipse misses differs by direction; the longest diameter stays the longest.
     excess_mm = max(0.0, _length(short_ends) - _length(long_ends))
     return Diameters.of_lines(long_ends, _stretched(short_ends, perpendicular, -excess_mm))
@@ -236,8 +243,10 @@ class _Ellipse:
 
     def missed_across(self, direction: FloatArray, raster_hull: FloatArray) -> float:
         """What the raster misses of the chord along a direction, in mm."""
-        u = direction / np.hypot(*direction)
-        chord = float(4 / np.sqrt(u @ np.linalg.inv(self.moments) @ u))
+        x, y = direction.tolist()
+        (xx, xy), (_, yy) = self.moments.tolist()
+        inverse = (yy * x * x - 2 * xy * x * y + xx * y * y) / (xx * yy - xy * xy)
+        chord = 4 * math.hypot(x, y) / math.sqrt(inverse)
         return _plausible(chord - _length(across(raster_hull, direction)), _pixel(self.steps_mm))
 
 
@@ -252,7 +261,7 @@ def _ellipses(masks: npt.NDArray[np.bool_], steps_mm: FloatArray) -> list[_Ellip
     minor, major = 4 * np.sqrt(values.T)
     noise2 = DISC_ELONGATION**2 * pixel**3 / np.sqrt(major * minor)
     half = np.sqrt(np.maximum(0.0, (major - minor) ** 2 - noise2)) / 2
-    axes = (major + minor)[:, None] / 2 + np.column_stack([-half, half])
+    axes = (major + minor)[:, None] / 2 + np.array([-half, half]).T
     freed = (vectors * (axes**2 / 16)[:, None]) @ vectors.transpose(0, 2, 1)
     return [
         _Ellipse(
@@ -284,7 +293,8 @@ def _plausible(missed_mm: float, pixel_mm: float) -> float:
 
 def _pixel(steps_mm: FloatArray) -> float:
     """Side of a square of the area of a pixel, in mm."""
-    return float(np.sqrt(abs(np.linalg.det(steps_mm))))
+    (a, b), (c, d) = steps_mm.tolist()
+    return math.sqrt(abs(a * d - b * c))
 
 
 def _index_moments(masks: npt.NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
@@ -305,22 +315,26 @@ def _ellipse_row_ends(centre: FloatArray, moments: FloatArray) -> FloatArray:
 
     The ellipse has the semi-axes 2 sigma: a filled ellipse has its own moments.
     """
-    rr, rc, cc = np.linalg.inv(4 * moments)[[0, 0, 1], [0, 1, 1]]
-    reach = 2 * np.sqrt(moments[0, 0])
-    rows = np.arange(np.floor(centre[0] - reach), np.ceil(centre[0] + reach) + 1)
-    dr = rows - centre[0]
-    root = np.sqrt(np.maximum(0.0, (rc * dr) ** 2 - cc * (rr * dr**2 - 1)))
-    first = np.ceil(centre[1] + (-rc * dr - root) / cc - EDGE)
-    last = np.floor(centre[1] + (-rc * dr + root) / cc + EDGE)
-    crossed = (np.abs(dr) <= reach + EDGE) & (first <= last)
-    rows = np.concatenate([rows[crossed], rows[crossed]])
-    return np.column_stack([rows, np.concatenate([first[crossed], last[crossed]])])
+    (rr, rc), (_, cc) = moments.tolist()
+    r, c = centre.tolist()
+    reach = 2 * math.sqrt(rr)
+    rows = np.arange(math.ceil(r - reach - EDGE), math.floor(r + reach + EDGE) + 1, dtype=np.float64)
+    dr = rows - r
+    middle = c + dr * (rc / rr)
+    half = np.sqrt(np.maximum(0.0, 4 - dr * dr / rr) * ((rr * cc - rc * rc) / rr))
+    first = np.ceil(middle - half - EDGE)
+    last = np.floor(middle + half + EDGE)
+    ends = np.array([rows, first, rows, last])[:, first <= last]
+    return ends.T.reshape(-1, 2)
 
 
 def _length(ends: FloatArray) -> float:
-    return float(np.hypot(*(ends[1] - ends[0])))
+    (x0, y0), (x1, y1) = ends.tolist()
+    return math.hypot(x1 - x0, y1 - y0)
 
 
 def _stretched(ends: FloatArray, direction: FloatArray, by: float) -> FloatArray:
-    half = direction / np.hypot(*direction) * by / 2
-    return np.array([ends[0] - half, ends[1] + half])
+    x, y = direction.tolist()
+    part = by / (2 * math.hypot(x, y))
+    (x0, y0), (x1, y1) = ends.tolist()
+    return np.array([[x0 - part * x, y0 - part * y], [x1 + part * x, y1 + part * y]])

@@ -6,7 +6,7 @@ Patient coordinates are LPS mm (PS3.3 C.7.6.2.1.1).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,16 @@ class Grid:
     column_step_lps_mm: FloatArray
     slice_step_lps_mm: FloatArray
     frame_of_reference_uid: str | None = None
+    row_spacing_mm: float = field(init=False)
+    """Distance between the centres of two rows, in mm (first value of PixelSpacing)."""
+    column_spacing_mm: float = field(init=False)
+    """Distance between the centres of two columns, in mm (second value of PixelSpacing)."""
+    normal: FloatArray = field(init=False)
+    """(3,), unit normal of the slices: row direction x column direction of the image plane."""
+    slice_spacing_mm: float = field(init=False)
+    """Usual distance between two slice planes along the normal, in mm; positive."""
+    plane_positions_mm: FloatArray = field(init=False)
+    """(slices,), position of each slice plane along the normal, in mm."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -59,37 +69,17 @@ class Grid:
             "column_step_lps_mm",
             "slice_step_lps_mm",
         ):
-            array = np.array(getattr(self, name), dtype=np.float64)
-            array.setflags(write=False)
-            object.__setattr__(self, name, array)
+            self._fix(name, np.array(getattr(self, name), dtype=np.float64))
+        # What every mark asks for, made once: its cost shall not depend on the number of slices.
+        object.__setattr__(self, "row_spacing_mm", float(np.linalg.norm(self.row_step_lps_mm)))
+        object.__setattr__(self, "column_spacing_mm", float(np.linalg.norm(self.column_step_lps_mm)))
+        self._fix("normal", _unit_normal(self.column_step_lps_mm, self.row_step_lps_mm))
+        object.__setattr__(self, "slice_spacing_mm", float(abs(np.dot(self.slice_step_lps_mm, self.normal))))
+        self._fix("plane_positions_mm", self.origins_lps_mm @ self.normal)
 
-    @property
-    def row_spacing_mm(self) -> float:
-        """Distance between the centres of two rows, in mm (first value of PixelSpacing)."""
-        return float(np.linalg.norm(self.row_step_lps_mm))
-
-    @property
-    def column_spacing_mm(self) -> float:
-        """Distance between the centres of two columns, in mm (second value of PixelSpacing)."""
-        return float(np.linalg.norm(self.column_step_lps_mm))
-
-    @property
-    def normal(self) -> FloatArray:
-        """(3,), unit normal of the slices: row direction x column direction of the image plane."""
-        (ax, ay, az), (bx, by, bz) = self.column_step_lps_mm.tolist(), self.row_step_lps_mm.tolist()
-        # Spelled out, for np.cross takes twenty times as long and everything asks for the normal.
-        normal = np.array([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
-        return np.asarray(normal / np.linalg.norm(normal), dtype=np.float64)
-
-    @property
-    def slice_spacing_mm(self) -> float:
-        """Usual distance between two slice planes along the normal, in mm; positive."""
-        return float(abs(np.dot(self.slice_step_lps_mm, self.normal)))
-
-    @property
-    def plane_positions_mm(self) -> FloatArray:
-        """(slices,), position of each slice plane along the normal, in mm."""
-        return np.asarray(self.origins_lps_mm @ self.normal, dtype=np.float64)
+    def _fix(self, name: str, array: FloatArray) -> None:
+        array.setflags(write=False)
+        object.__setattr__(self, name, array)
 
     def to_patient(self, index_krc: npt.ArrayLike) -> FloatArray:
         """Patient coordinates of index coordinates.
@@ -130,3 +120,12 @@ class Grid:
         points = np.atleast_2d(np.asarray(points_lps_mm, dtype=np.float64))
         basis = np.column_stack([self.normal, self.row_step_lps_mm, self.column_step_lps_mm])
         return np.asarray(np.linalg.solve(basis, (points - self.origins_lps_mm[k]).T).T)
+
+
+def _unit_normal(along_row: FloatArray, down: FloatArray) -> FloatArray:
+    """Unit vector at right angles to both; not a number where they span no plane."""
+    (ax, ay, az), (bx, by, bz) = along_row.tolist(), down.tolist()
+    # Spelled out, for np.cross takes twenty times as long.
+    normal = np.array([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
+    length = np.linalg.norm(normal)
+    return np.asarray(normal / length if length > 0 else np.full(3, np.nan), dtype=np.float64)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-import SimpleITK
 
+from osteoscribe.core.geometry import FloatArray
 from osteoscribe.core.region import Region
 from osteoscribe.core.units import Hounsfield
 from osteoscribe.core.voxels import CtBox
@@ -55,42 +56,39 @@ def reference(on_ct: Region, box: CtBox) -> IntensityReference | None:
     ValueError
         Where `box` does not hold the box of the mark.
     """
-    count = int(on_ct.mask.sum())
+    values = np.sort(_voxels(on_ct, box)[on_ct.mask])
+    count = len(values)
     if count == 0:
         return None
-    voxels_hu = _voxels(on_ct, box)
-    statistics = SimpleITK.LabelStatisticsImageFilter()
-    # One thread: sums in another order differ in their last digits, and the same input gives the same report.
-    statistics.SetNumberOfThreads(1)
-    statistics.SetNumberOfWorkUnits(1)
-    statistics.UseHistogramsOff()
-    label = SimpleITK.GetImageFromArray(on_ct.mask.astype(np.uint8))
-    statistics.Execute(SimpleITK.GetImageFromArray(voxels_hu), label)
-    # ITK's median is that of a histogram (128 bins), so off by up to a bin.
-    tenth, median, ninetieth = np.percentile(voxels_hu[on_ct.mask], (10, 50, 90)).tolist()
+    mean = float(values.sum()) / count
+    away = values - mean
     return IntensityReference(
-        mean_hu=Hounsfield(statistics.GetMean(1)),
-        standard_deviation_hu=Hounsfield(_population(statistics.GetVariance(1), count)),
-        minimum_hu=Hounsfield(statistics.GetMinimum(1)),
-        maximum_hu=Hounsfield(statistics.GetMaximum(1)),
-        median_hu=Hounsfield(median),
+        mean_hu=Hounsfield(mean),
+        standard_deviation_hu=Hounsfield(math.sqrt(float((away * away).sum()) / count)),
+        minimum_hu=Hounsfield(float(values[0])),
+        maximum_hu=Hounsfield(float(values[-1])),
+        median_hu=_quantile(values, 0.5),
         voxel_count=count,
         remarks=(PARTIAL_VOLUME,) if count < FEW_VOXELS else (),
-        percentile_10_hu=Hounsfield(tenth),
-        percentile_90_hu=Hounsfield(ninetieth),
+        percentile_10_hu=_quantile(values, 0.1),
+        percentile_90_hu=_quantile(values, 0.9),
     )
 
 
-def _voxels(on_ct: Region, box: CtBox) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _quantile(ordered: FloatArray, part: float) -> Hounsfield:
+    """Value at a part of the way from the first to the last, between two values in proportion."""
+    at = part * (len(ordered) - 1)
+    low, high = float(ordered[math.floor(at)]), float(ordered[math.ceil(at)])
+    return Hounsfield(low + (high - low) * (at - math.floor(at)))
+
+
+def _voxels(on_ct: Region, box: CtBox) -> FloatArray:
     """Cut out the voxels of the mark's own box."""
+    if on_ct.offset == box.offset and on_ct.mask.shape == box.voxels_hu.shape:
+        return box.voxels_hu
     start = np.array(on_ct.offset) - box.offset
     stop = start + on_ct.mask.shape
     if (start < 0).any() or (stop > box.voxels_hu.shape).any():
         raise ValueError(f"the box at {box.offset} {box.voxels_hu.shape} does not hold that of the mark")
     (k, r, c), (k_end, r_end, c_end) = start.tolist(), stop.tolist()
     return box.voxels_hu[k:k_end, r:r_end, c:c_end]
-
-
-def _population(sample_variance: float, count: int) -> float:
-    """ITK divides by n - 1; the report's SD divides by n."""
-    return float(np.sqrt(sample_variance * (count - 1) / count)) if count > 1 else 0.0

@@ -23,7 +23,6 @@ BoolArray = npt.NDArray[np.bool_]
 
 _CORNERS = np.array([(i >> 2 & 1, i >> 1 & 1, i & 1) for i in range(8)])
 """Corner number of a cell -> (k, r, c); the bit of the corner is 1 << number."""
-_NEIGHBOURS = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
 
 
 def mesh_volume(mask: npt.ArrayLike, *, pixel_area: float, layer_heights: npt.ArrayLike) -> float:
@@ -51,15 +50,27 @@ def mesh_volume(mask: npt.ArrayLike, *, pixel_area: float, layer_heights: npt.Ar
     >>> round(mesh_volume([[[True]]], pixel_area=1.0, layer_heights=[1.0, 1.0]), 6)
     0.166667
     """
-    inside = np.asarray(mask, dtype=bool)
-    cells = np.zeros([n + 2 for n in inside.shape], dtype=np.uint8)
-    cells[1:-1, 1:-1, 1:-1] = inside
-    # The bit of a corner (k, r, c) of a cell is 4k + 2r + c: neighbours along each axis in turn.
-    cells = cells[:, :, :-1] | cells[:, :, 1:] << 1
-    cells = cells[:, :-1] | cells[:, 1:] << 2
-    cells = cells[:-1] | cells[1:] << 4
-    filled = np.take(_cell_volumes(), cells).sum(axis=(1, 2))
+    inside, steps = _padded(mask)
+    cells = inside.view(np.uint8)
+    # Neighbours along each axis in turn; the bit of a corner (k, r, c) of a cell is 4k + 2r + c.
+    for step, bits in zip(reversed(steps), (1, 2, 4), strict=True):
+        nearer, farther = cells[:-step], cells[step:]
+        cells = cells.copy()
+        cells[:-step] = nearer | farther << np.uint8(bits)
+    layers = cells.reshape(-1, steps[0])[:-1]
+    filled = np.take(_cell_volumes(), layers).sum(axis=1)
     return float(filled @ np.asarray(layer_heights, dtype=np.float64) * pixel_area)
+
+
+def _padded(mask: npt.ArrayLike) -> tuple[BoolArray, tuple[int, int, int]]:
+    """The mask in a shell of voxels outside, flat, and how far a neighbour along each axis is in it.
+
+    A neighbour beyond the end of a row is the shell before the next one, so outside as well.
+    """
+    shape = np.shape(mask)
+    padded = np.zeros([n + 2 for n in shape], dtype=bool)
+    padded[1:-1, 1:-1, 1:-1] = mask
+    return padded.ravel(), ((shape[1] + 2) * (shape[2] + 2), shape[2] + 2, 1)
 
 
 @lru_cache(maxsize=1)
@@ -154,27 +165,27 @@ def longest_3d(mask: npt.ArrayLike, *, positions_mm: npt.ArrayLike, steps_mm: np
 
     Notes
     -----
-    A corner of the hull of the mesh is the centre of a voxel that has a neighbour outside along all three axes,
+    A corner of the hull of the mesh is the centre of a voxel that has a neighbour outside along each axis,
     moved half a step towards one of these neighbours.
     """
-    inside = np.zeros([n + 2 for n in np.shape(mask)], dtype=bool)
-    inside[1:-1, 1:-1, 1:-1] = mask
-    k, r, c = _at_corners(inside)
-    positions = np.asarray(positions_mm, dtype=np.float64)
+    inside, jumps = _padded(mask)
+    at = _at_corners(inside, jumps)
+    k, rest = np.divmod(at, jumps[0])
+    r, c = np.divmod(rest, jumps[1])
     steps = np.asarray(steps_mm, dtype=np.float64)
-    centres = positions[k - 1] + (r - 1)[:, None] * steps[1] + (c - 1)[:, None] * steps[2]
+    before = np.asarray(positions_mm, dtype=np.float64) - steps[1] - steps[2]
+    centres = before[k - 1] + np.array([r, c], dtype=np.float64).T @ steps[1:]
     corners = [
-        centres[~inside[k + dk, r + dr, c + dc]] + (dk * steps[0] + dr * steps[1] + dc * steps[2]) / 2
-        for dk, dr, dc in _NEIGHBOURS
+        centres[~inside[at + side * jump]] + side * step / 2
+        for jump, step in zip(jumps, steps, strict=True)
+        for side in (-1, 1)
     ]
     return longest_distance(np.concatenate(corners))
 
 
-def _at_corners(inside: BoolArray) -> tuple[npt.NDArray[np.intp], ...]:
-    """Voxels with a neighbour outside along each axis; the border of the array is outside."""
-    corners = inside[1:-1, 1:-1, 1:-1].copy()
-    corners &= ~(inside[:-2, 1:-1, 1:-1] & inside[2:, 1:-1, 1:-1])
-    corners &= ~(inside[1:-1, :-2, 1:-1] & inside[1:-1, 2:, 1:-1])
-    corners &= ~(inside[1:-1, 1:-1, :-2] & inside[1:-1, 1:-1, 2:])
-    at = np.unravel_index(np.flatnonzero(corners), corners.shape)
-    return tuple(index + 1 for index in at)
+def _at_corners(inside: BoolArray, jumps: tuple[int, int, int]) -> npt.NDArray[np.intp]:
+    """Voxels of a padded mask that have a neighbour outside along each axis."""
+    corners = inside.copy()
+    for jump in jumps:
+        corners[jump:-jump] &= ~(inside[: -2 * jump] & inside[2 * jump :])
+    return np.flatnonzero(corners)

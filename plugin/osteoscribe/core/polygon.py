@@ -6,6 +6,7 @@ at the centre of the first pixel; plane coordinates are any two orthogonal axes 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -187,13 +188,15 @@ def convex_hull(points: npt.ArrayLike) -> FloatArray:
 
 def _chain(points: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
     chain: list[tuple[float, ...]] = []
-    for x, y in points:
+    for point in points:
+        x, y = point
         while len(chain) > 1:
-            (x0, y0), (x1, y1) = chain[-2:]
+            x0, y0 = chain[-2]
+            x1, y1 = chain[-1]
             if (x1 - x0) * (y - y0) - (y1 - y0) * (x - x0) > 0:
                 break
             chain.pop()
-        chain.append((x, y))
+        chain.append(point)
     return chain
 
 
@@ -217,7 +220,7 @@ def longest(hull: npt.ArrayLike) -> list[FloatArray]:
     corners = np.asarray(hull, dtype=np.float64)
     first, second = _antipodal(corners)
     distance = np.hypot(*(corners[first] - corners[second]).T)
-    far = distance >= distance.max() - TIE
+    far = np.flatnonzero(distance >= distance.max() - TIE)
     pairs = {(min(i, j), max(i, j)) for i, j in zip(first[far].tolist(), second[far].tolist(), strict=True)}
     return [corners[[i, j]] for i, j in sorted(pairs)[:MOST_TIES]]
 
@@ -225,15 +228,14 @@ def longest(hull: npt.ArrayLike) -> list[FloatArray]:
 def _antipodal(corners: FloatArray) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Pairs of corners that parallel lines can touch: the ends of each edge, and the corners opposite."""
     count = len(corners)
-    edges = corners[np.arange(1, count + 1) % count] - corners
+    edges = np.concatenate([corners[1:], corners[:1]]) - corners
     turn = np.arctan2(edges[:, 1], edges[:, 0])
-    turn = np.where(turn < turn[0], turn + 2 * np.pi, turn)
+    turn[turn < turn[0]] += 2 * np.pi
     opposite = np.searchsorted(np.concatenate([turn, turn + 2 * np.pi]), turn + np.pi)
-    edge = np.arange(count)
     # One corner more to either side, for edges that are parallel but for the last float digit.
-    first = np.concatenate([edge + i for i in (0, 1) for _ in range(3)]) % count
-    second = np.concatenate([opposite + j for _ in (0, 1) for j in (-1, 0, 1)]) % count
-    return first, second
+    first = (np.arange(count) + np.array([[0], [0], [0], [1], [1], [1]])) % count
+    second = (opposite + np.array([[-1], [0], [1], [-1], [0], [1]])) % count
+    return first.ravel(), second.ravel()
 
 
 def across(hull: npt.ArrayLike, direction: npt.ArrayLike) -> FloatArray:
@@ -252,16 +254,16 @@ def across(hull: npt.ArrayLike, direction: npt.ArrayLike) -> FloatArray:
         (2, 2), its ends, the second in the direction seen from the first; the same point twice where the
         polygon has no width.
     """
-    u = np.asarray(direction, dtype=np.float64)
-    u = u / np.hypot(*u)
-    frame = np.array([u, [-u[1], u[0]]])
-    corners = np.asarray(hull, dtype=np.float64) @ frame.T
-    corners = np.roll(corners, -int(np.argmin(corners[:, 1])), axis=0)
-    top = int(np.argmax(corners[:, 1]))
-    level = corners[:, 1]
-    right = np.interp(level, level[: top + 1], corners[: top + 1, 0])
-    back = np.concatenate([corners[:1], corners[top:][::-1]])
-    left = np.interp(level, back[:, 1], back[:, 0])
-    best = int(np.argmax(right - left))
-    chord = np.array([[left[best], level[best]], [right[best], level[best]]])
-    return np.asarray(chord @ frame)
+    x, y = np.asarray(direction, dtype=np.float64).tolist()
+    length = math.hypot(x, y)
+    frame = np.array([[x, -y], [y, x]]) / length
+    corners = np.asarray(hull, dtype=np.float64) @ frame
+    low = int(corners[:, 1].argmin())
+    # Once around from a lowest corner: up on the right, perhaps along a flat top, down on the left.
+    along, level = np.concatenate([corners[low:], corners[: low + 1]]).T
+    right, left = (
+        np.interp(level, one[: int(one.argmax()) + 1], other[: int(one.argmax()) + 1])
+        for one, other in ((level, along), (level[::-1], along[::-1]))
+    )
+    best = int((right - left).argmax())
+    return np.array([[left[best], level[best]], [right[best], level[best]]]) @ frame.T

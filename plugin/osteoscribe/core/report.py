@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from osteoscribe.core.facts import FactSheet, RuleFacts
@@ -105,7 +106,26 @@ class Predecessor:
     sop_instance_uid: str
     series_instance_uid: str
     study_instance_uid: str
-    instance_number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """Which of the reports on one CT series a report is.
+
+    Parameters
+    ----------
+    number
+        From 1; the same in every profile, so that numbers never go back in any of them.
+    predecessors
+        The report that it replaces, by profile.
+    """
+
+    number: int = 1
+    predecessors: Mapping[str, Predecessor] = field(default_factory=dict)
+
+
+FIRST = Revision()
+"""Nothing was reported on the series before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -118,6 +138,8 @@ class Report:
         When the job was accepted, with time zone: the only time in the report.
     table_id, table_version, table_sha256
         Identification of the rule table.
+    revision, predecessor
+        Which of the reports on the CT series it is, from 1, and the one that it replaces.
     panel
         The reference panel, where a finding is a known metastasis and the site wants it printed.
     """
@@ -133,5 +155,6 @@ class Report:
     table_id: str
     table_version: str
     table_sha256: str
+    revision: int = 1
     predecessor: Predecessor | None = None
     panel: ReferencePanel | None = None

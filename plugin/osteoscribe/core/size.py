@@ -5,6 +5,8 @@ What is measured on masks, contours and calipers, and how well, is told in ``doc
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -131,7 +133,8 @@ def measure_size(region: Region, slice_thickness_mm: float | None = None) -> Siz
             code="ct.no-pixel-spacing",
             reason="The image has no pixel spacing: lengths in mm cannot be known. Measure by hand.",
         )
-    found = _longest_slice(region)
+    plane = _Plane.of(grid)
+    found = _longest_slice(region, plane)
     if found is None or _clean(found[1].long_mm) < _clean(MINIMUM_PIXELS * spacing):
         across = found[1].long_mm / spacing if found else 0.0
         return NotMeasurable(
@@ -139,35 +142,32 @@ def measure_size(region: Region, slice_thickness_mm: float | None = None) -> Siz
             reason=f"The mark is {across:.1f} pixels across; at least {MINIMUM_PIXELS:.0f} are needed for a "
             "size. Measure by hand.",
         )
-    return _size(region, *found, slice_thickness_mm or grid.slice_spacing_mm)
+    return _size(region, plane, *found, slice_thickness_mm or grid.slice_spacing_mm)
 
 
-def _size(region: Region, k: int, diameters: Diameters, thickness_mm: float) -> Size:
-    grid = region.grid
-    origin, basis = _plane(grid, k)
+def _size(region: Region, plane: _Plane, k: int, diameters: Diameters, thickness_mm: float) -> Size:
+    origin = region.grid.origins_lps_mm[k]
     long_axis = _clean(diameters.long_mm)
     solid = region.kind is not RegionKind.CALIPER and region.mask.any() and not region.flat
     heights = _layer_heights(region) if solid else None
-    volume = _volume(region, heights) if heights is not None else None
-    mesh = (
-        mesh_volume(region.mask, pixel_area=_pixel_area(grid), layer_heights=heights)
-        if heights is not None
-        else None
-    )
+    volume = mesh = None
+    if heights is not None:
+        volume = _volume(region.mask, heights) * plane.pixel_area
+        mesh = mesh_volume(region.mask, pixel_area=plane.pixel_area, layer_heights=heights)
     return Size(
         long_axis_mm=Millimetre(long_axis),
         short_axis_mm=None if diameters.short_mm is None else Millimetre(_clean(diameters.short_mm)),
-        maximum_3d_diameter_mm=Millimetre(max(long_axis, _longest_3d(region))) if solid else None,
+        maximum_3d_diameter_mm=Millimetre(max(long_axis, _longest_3d(region, heights))) if solid else None,
         volume_mm3=None if volume is None else CubicMillimetre(_clean(volume)),
         mesh_volume_mm3=None if mesh is None else CubicMillimetre(_clean(mesh)),
         whole_mm=round_half_up(long_axis),
         k=k,
-        endpoints_lps_mm=origin + diameters.long_ends @ basis,
+        endpoints_lps_mm=origin + diameters.long_ends @ plane.basis,
         short_endpoints_lps_mm=None
         if diameters.short_ends is None
-        else origin + diameters.short_ends @ basis,
+        else origin + diameters.short_ends @ plane.basis,
         method=METHODS[region.kind],
-        uncertainty_mm=Millimetre(_uncertainty(region, long_axis, thickness_mm)),
+        uncertainty_mm=Millimetre(_uncertainty(region, plane, long_axis, thickness_mm)),
         doubts=tuple(_doubts(region, long_axis, thickness_mm)),
     )
 
@@ -177,51 +177,56 @@ def _clean(number: float) -> float:
     return round(number, 9)
 
 
-def _plane(grid: Grid, k: int) -> tuple[FloatArray, FloatArray]:
-    """Origin (3,) of a slice and two orthogonal unit vectors (2, 3) in it: along a row, and down."""
-    right = grid.column_step_lps_mm / grid.column_spacing_mm
-    down = grid.row_step_lps_mm - (grid.row_step_lps_mm @ right) * right
-    return grid.origins_lps_mm[k], np.array([right, down / np.linalg.norm(down)])
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Plane:
+    """The mm axes of the slices of a grid.
+
+    Parameters
+    ----------
+    basis
+        (2, 3), orthogonal unit vectors along a row, and down.
+    steps_mm
+        (2, 2), the steps to the next row and to the next column in these axes.
+    pixel_area
+        In mm2.
+    """
+
+    basis: FloatArray
+    steps_mm: FloatArray
+    pixel_area: float
+
+    @staticmethod
+    def of(grid: Grid) -> _Plane:
+        right = grid.column_step_lps_mm / grid.column_spacing_mm
+        down = grid.row_step_lps_mm - (grid.row_step_lps_mm @ right) * right
+        basis = np.array([right, down / np.linalg.norm(down)])
+        steps = np.array([grid.row_step_lps_mm @ basis.T, grid.column_step_lps_mm @ basis.T])
+        (a, b), (c, d) = steps.tolist()
+        return _Plane(basis=basis, steps_mm=steps, pixel_area=abs(a * d - b * c))
+
+    def to_mm(self, points_rc: npt.ArrayLike) -> FloatArray:
+        """Index coordinates (n, 2) of a slice in these axes."""
+        return np.asarray(points_rc, dtype=np.float64) @ self.steps_mm
 
 
-def _to_plane(grid: Grid, k: int, points_rc: npt.ArrayLike) -> FloatArray:
-    """Index coordinates (n, 2) of a slice in the mm axes of `_plane`."""
-    _, basis = _plane(grid, k)
-    return np.asarray(points_rc, dtype=np.float64) @ _steps_mm(grid, basis)
-
-
-def _steps_mm(grid: Grid, basis: FloatArray) -> FloatArray:
-    return np.array([grid.row_step_lps_mm @ basis.T, grid.column_step_lps_mm @ basis.T])
-
-
-def _longest_slice(region: Region) -> tuple[int, Diameters] | None:
+def _longest_slice(region: Region, plane: _Plane) -> tuple[int, Diameters] | None:
     """Slice and diameters of the longest in-plane diameter; None where there is nothing to measure."""
-    grid = region.grid
     if region.kind is RegionKind.MASK:
-        if not region.mask.any():
+        used = np.flatnonzero(region.mask.any(axis=(1, 2)))
+        if not len(used):
             return None
-        first_k, first_r, first_c = region.offset
-        used = np.flatnonzero(region.mask.any(axis=(1, 2))).tolist()
-        _, basis = _plane(grid, first_k)
-        best, found = of_masks(region.mask[used], _steps_mm(grid, basis))
-        return first_k + used[best], found.moved(_to_plane(grid, first_k, [(first_r, first_c)])[0])
+        best, found = of_masks(region.mask[used], plane.steps_mm)
+        return region.offset[0] + int(used[best]), found.moved(plane.to_mm(region.offset[1:]))
     if region.kind is RegionKind.CALIPER:
-        lines = [_to_plane(grid, line.k, line.points_rc) for line in region.outlines]
+        lines = [plane.to_mm(line.points_rc) for line in region.outlines]
         return region.outlines[0].k, Diameters.of_lines(*lines)
     slices = sorted({outline.k for outline in region.outlines})
     drawn = [
-        of_points(
-            np.concatenate([_to_plane(grid, k, line.points_rc) for line in region.outlines if line.k == k])
-        )
+        of_points(np.concatenate([plane.to_mm(line.points_rc) for line in region.outlines if line.k == k]))
         for k in slices
     ]
     best = longest_of(drawn)
     return slices[best], drawn[best]
-
-
-def _pixel_area(grid: Grid) -> float:
-    _, basis = _plane(grid, 0)
-    return abs(float(np.linalg.det(_steps_mm(grid, basis))))
 
 
 def _layer_heights(region: Region) -> FloatArray | None:
@@ -232,7 +237,7 @@ def _layer_heights(region: Region) -> FloatArray | None:
     usual = region.grid.slice_spacing_mm
     steps = np.abs(np.diff(region.grid.plane_positions_mm[region.box[0]]))
     near = steps[steps <= GAP * usual] if usual > 0 else steps
-    local = float(np.median(near)) if len(near) else usual
+    local = statistics.median(near.tolist()) if len(near) else usual
     if not local > 0:
         return None
     inner = np.where(steps > GAP * local, local, steps)
@@ -240,35 +245,33 @@ def _layer_heights(region: Region) -> FloatArray | None:
     return np.concatenate([ends[:1], inner, ends[-1:]])
 
 
-def _volume(region: Region, layer_heights: FloatArray) -> float:
-    """Voxels counted, each as high as half way to the next slice on either side."""
-    counts = region.mask.sum(axis=(1, 2))
+def _volume(mask: npt.NDArray[np.bool_], layer_heights: FloatArray) -> float:
+    """Voxels counted, each as high as half way to the next slice on either side; pixels have an area of 1."""
     heights = (layer_heights[:-1] + layer_heights[1:]) / 2
-    return float(counts @ heights) * _pixel_area(region.grid)
+    return float(np.count_nonzero(mask, axis=(1, 2)) @ heights)
 
 
-def _longest_3d(region: Region) -> float:
+def _longest_3d(region: Region, heights: FloatArray | None) -> float:
     grid = region.grid
     positions = grid.origins_lps_mm[region.box[0]]
-    heights = _layer_heights(region)
-    scale = 1.0 if heights is None else float(np.median(heights)) / grid.slice_spacing_mm
+    scale = 1.0 if heights is None else statistics.median(heights.tolist()) / grid.slice_spacing_mm
     steps = np.array([grid.slice_step_lps_mm * scale, grid.row_step_lps_mm, grid.column_step_lps_mm])
     return _clean(longest_3d(region.mask, positions_mm=positions, steps_mm=steps))
 
 
-def _uncertainty(region: Region, long_axis_mm: float, thickness_mm: float) -> float:
+def _uncertainty(region: Region, plane: _Plane, long_axis_mm: float, thickness_mm: float) -> float:
     """Expected error of the long axis (about 95 %) in mm, from pixels and slices; not that of the reader.
 
     In the plane: of masks a pixel over the cube root of the length in pixels, as the error of rasterised
     ellipses runs; of drawn ends, each known to half a pixel, 0.78 pixel. Across: a round lesion of which a
     slice shows this diameter measures up to hypot(diameter, slice distance) between the slices.
     """
-    pixel = float(np.sqrt(_pixel_area(region.grid)))
+    pixel = math.sqrt(plane.pixel_area)
     in_plane = DRAWN_ENDS_PX * pixel
     if region.kind is RegionKind.MASK:
-        in_plane = pixel * float(np.cbrt(pixel / long_axis_mm))
-    across = float(np.hypot(long_axis_mm, max(thickness_mm, region.grid.slice_spacing_mm))) - long_axis_mm
-    return _clean(float(np.hypot(in_plane, across)))
+        in_plane = pixel * math.cbrt(pixel / long_axis_mm)
+    across = math.hypot(long_axis_mm, max(thickness_mm, region.grid.slice_spacing_mm)) - long_axis_mm
+    return _clean(math.hypot(in_plane, across))
 
 
 def _doubts(region: Region, long_axis_mm: float, thickness_mm: float) -> Iterator[Doubt]:

@@ -24,6 +24,7 @@ class CtBox:
     voxels_hu: npt.NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        voxels = np.array(self.voxels_hu, dtype=np.float64)
+        # A view: a box of millions of voxels is not copied for a flag.
+        voxels = np.asarray(self.voxels_hu, dtype=np.float64).view()
         voxels.setflags(write=False)
         object.__setattr__(self, "voxels_hu", voxels)

@@ -68,6 +68,8 @@ class Listener:
         Records a destination's answer to a question for storage commitment.
     check_room
         Raises StoreError where nothing more can be stored.
+    record_all
+        Records what was stored and not recorded yet.
 
     Raises
     ------
@@ -84,11 +86,13 @@ class Listener:
         peers: Sequence[PeerSettings] = (),
         take_commitment: Take = lambda _report: False,
         check_room: Callable[[], None] = lambda: None,
+        record_all: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._open_reception = open_reception
         self._take_commitment = take_commitment
         self._check_room = check_room
+        self._record_all = record_all
         self._callers: dict[Association, Caller] = {}
         self._callers_lock = threading.Lock()
         self._ae = _entity(settings, transfer_syntaxes)
@@ -163,6 +167,14 @@ class Listener:
             callers, self._callers = list(self._callers.values()), {}
         for caller in callers:
             caller.close()
+        self.record_all()
+
+    def record_all(self) -> None:
+        """Record what was stored and not recorded yet; what cannot be is recorded at the next start."""
+        try:
+            self._record_all()
+        except OsteoscribeError as error:
+            LOGGER.error("instances not recorded yet code=%s", error.code)
 
     def _on_connection(self, event: Event) -> None:
         transport = event.assoc.dul.socket

@@ -110,9 +110,12 @@ class InstanceHeader:
     roi_overlays: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StoredInstance:
-    """An instance's header and where its bytes are."""
+    """An instance's header and where its bytes are.
+
+    It is equal to itself alone: what is worked out of a series is kept by its very instances.
+    """
 
     header: InstanceHeader
     blob: BlobRef

@@ -23,11 +23,18 @@ class DataFolder:
     ledger_url: str
     reserve_bytes: int
     shared: Path | None = None
+    objects_url: str = ""
+    objects_endpoint_url: str = ""
 
     @property
     def segments(self) -> Path:
         """Folder of the received bytes and of our reports; several nodes may share it."""
         return (self.shared or self.path) / "segments"
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other nodes may have segments in the same place."""
+        return self.shared is not None or bool(self.objects_url)
 
     @property
     def is_server(self) -> bool:
@@ -89,6 +96,8 @@ def open_folder(settings: StoreSettings) -> DataFolder:
         ledger_url=settings.ledger_url or f"sqlite:///{path / 'ledger.sqlite'}",
         reserve_bytes=int(settings.reserve_mb * MEGABYTE),
         shared=shared,
+        objects_url=settings.objects_url,
+        objects_endpoint_url=settings.objects_endpoint_url,
     )
 
 

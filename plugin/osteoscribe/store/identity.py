@@ -11,6 +11,9 @@ from pathlib import Path
 from osteoscribe.errors import SetupError
 from osteoscribe.store.segments import NODE_NAME
 
+NODE_ID = "node-id"
+"""File of the data folder that holds its identity."""
+
 _LONGEST = 32
 
 

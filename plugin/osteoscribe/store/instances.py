@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from osteoscribe.app.ports import Stored
 from osteoscribe.core.series import BlobRef
@@ -30,14 +33,11 @@ class InstanceTable:
     ----------
     engine
         An opened database (`store.schema.open_database`).
-    on_segment_closed
-        Called when it is recorded that an association has ended: what it brought may be complete now.
     """
 
-    def __init__(self, engine: sa.Engine, on_segment_closed: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._reads = engine.execution_options(reads=True)
-        self._on_segment_closed = on_segment_closed
         # SQLite's own waiting polls with pauses; threads of one process wait for each other here instead.
         self._lock = threading.Lock()
 
@@ -49,8 +49,21 @@ class InstanceTable:
         with self._reads.begin() as connection:
             return connection.execute(query).first() is not None
 
-    def add(self, stored: Sequence[Stored]) -> None:
+    def instances_of(self, series_instance_uid: str) -> list[tuple[str, str]]:
+        """SOP Instance UID and SHA-256 of every instance of a series."""
+        query = sa.select(INSTANCES.c.sop_instance_uid, INSTANCES.c.sha256).where(
+            INSTANCES.c.series_instance_uid == series_instance_uid
+        )
+        with self._reads.begin() as connection:
+            return [(row[0], row[1]) for row in connection.execute(query)]
+
+    def add(self, stored: Sequence[Stored], *, ended: Sequence[str] = ()) -> None:
         """Record instances in one transaction; known ones are left as they are.
+
+        Parameters
+        ----------
+        ended
+            Segments whose association has ended.
 
         Raises
         ------
@@ -58,14 +71,20 @@ class InstanceTable:
             ``store.locked``: the database could not be written in time.
         """
         with self._lock, self._engine.begin() as connection:
-            for one in stored:
-                _add_one(connection, one)
+            for is_mark, some in itertools.groupby(stored, lambda one: one.is_mark):
+                if is_mark:
+                    for one in some:
+                        _add_mark_object(connection, one)
+                else:
+                    connection.execute(_insert_new(connection), [_row(one) for one in some])
+            _advance(connection, stored)
+            for name in ended:
+                connection.execute(SEGMENTS.update().where(SEGMENTS.c.name == name).values(closed=True))
 
     def close_segment(self, name: str) -> None:
         """Record that the association of a segment has ended."""
         with self._lock, self._engine.begin() as connection:
             connection.execute(SEGMENTS.update().where(SEGMENTS.c.name == name).values(closed=True))
-        self._on_segment_closed()
 
     def close_segments(self, of: Callable[[str], bool]) -> None:
         """Record that no association of an earlier run of these nodes is open.
@@ -80,11 +99,11 @@ class InstanceTable:
             for name in [one for one in open_ones if of(node_of(one))]:
                 connection.execute(SEGMENTS.update().where(SEGMENTS.c.name == name).values(closed=True))
 
-    def indexed_bytes(self) -> dict[str, int]:
-        """How far each segment is recorded, by its name."""
+    def known_segments(self) -> dict[str, tuple[int, bool]]:
+        """How far each received segment is recorded, by its name, and whether its association has ended."""
         with self._reads.begin() as connection:
-            rows = connection.execute(sa.select(SEGMENTS.c.name, SEGMENTS.c.indexed_bytes))
-            return {row.name: row.indexed_bytes for row in rows}
+            rows = connection.execute(sa.select(SEGMENTS.c.name, SEGMENTS.c.indexed_bytes, SEGMENTS.c.closed))
+            return {row.name: (row.indexed_bytes, row.closed) for row in rows}
 
     def newest_id(self) -> int:
         """Return the id of the newest instance; 0 where there is none."""
@@ -92,32 +111,40 @@ class InstanceTable:
             return connection.execute(sa.select(sa.func.max(INSTANCES.c.id))).scalar_one() or 0
 
 
-def _add_one(connection: sa.Connection, one: Stored) -> None:
+def _insert_new(connection: sa.Connection) -> Any:
+    """Insert rows, without those of known instances."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    return insert(INSTANCES).on_conflict_do_nothing()
+
+
+def _row(one: Stored) -> dict[str, Any]:
     header, blob = one.header, one.blob
+    return {
+        "sop_instance_uid": header.sop_instance_uid,
+        "sop_class_uid": header.sop_class_uid,
+        "study_instance_uid": header.study_instance_uid,
+        "series_instance_uid": header.series_instance_uid,
+        "modality": header.modality[:16],
+        "frame_of_reference_uid": header.frame_of_reference_uid,
+        "transfer_syntax_uid": header.transfer_syntax_uid,
+        "sha256": one.sha256,
+        "segment": blob.segment,
+        "offset": blob.offset,
+        "length": blob.length,
+        "calling_ae": one.envelope.calling_ae,
+        "received_us": to_us(one.envelope.received_at),
+        "header": header_to_json(header),
+    }
+
+
+def _add_mark_object(connection: sa.Connection, one: Stored) -> None:
     known = sa.select(INSTANCES.c.id).where(
-        INSTANCES.c.sop_instance_uid == header.sop_instance_uid, INSTANCES.c.sha256 == one.sha256
+        INSTANCES.c.sop_instance_uid == one.header.sop_instance_uid, INSTANCES.c.sha256 == one.sha256
     )
     if connection.execute(known).first() is None:
-        row = {
-            "sop_instance_uid": header.sop_instance_uid,
-            "sop_class_uid": header.sop_class_uid,
-            "study_instance_uid": header.study_instance_uid,
-            "series_instance_uid": header.series_instance_uid,
-            "modality": header.modality[:16],
-            "frame_of_reference_uid": header.frame_of_reference_uid,
-            "transfer_syntax_uid": header.transfer_syntax_uid,
-            "sha256": one.sha256,
-            "segment": blob.segment,
-            "offset": blob.offset,
-            "length": blob.length,
-            "calling_ae": one.envelope.calling_ae,
-            "received_us": to_us(one.envelope.received_at),
-            "header": header_to_json(header),
-        }
-        inserted = connection.execute(INSTANCES.insert().values(row)).inserted_primary_key
-        if one.is_mark and inserted is not None:
-            _add_mark(connection, inserted[0], header.sop_instance_uid)
-    _advance(connection, blob)
+        inserted = connection.execute(INSTANCES.insert().values(_row(one))).inserted_primary_key
+        if inserted is not None:
+            _add_mark(connection, inserted[0], one.header.sop_instance_uid)
 
 
 def _add_mark(connection: sa.Connection, instance_id: int, sop_instance_uid: str) -> None:
@@ -135,15 +162,21 @@ def _add_mark(connection: sa.Connection, instance_id: int, sop_instance_uid: str
     connection.execute(MARKS.insert().values(instance_id=instance_id, state="own" if own else "open"))
 
 
-def _advance(connection: sa.Connection, blob: BlobRef) -> None:
-    end = blob.offset + blob.length
-    moved = connection.execute(
-        SEGMENTS.update()
-        .where(SEGMENTS.c.name == blob.segment)
-        .values(indexed_bytes=sa.case((SEGMENTS.c.indexed_bytes < end, end), else_=SEGMENTS.c.indexed_bytes))
-    )
-    if moved.rowcount == 0:
-        connection.execute(SEGMENTS.insert().values(name=blob.segment, indexed_bytes=end, closed=False))
+def _advance(connection: sa.Connection, stored: Sequence[Stored]) -> None:
+    """Record how far the segments are in the ledger now."""
+    ends: dict[str, int] = {}
+    for one in stored:
+        ends[one.blob.segment] = max(ends.get(one.blob.segment, 0), one.blob.offset + one.blob.length)
+    for name, end in ends.items():
+        moved = connection.execute(
+            SEGMENTS.update()
+            .where(SEGMENTS.c.name == name)
+            .values(
+                indexed_bytes=sa.case((SEGMENTS.c.indexed_bytes < end, end), else_=SEGMENTS.c.indexed_bytes)
+            )
+        )
+        if moved.rowcount == 0:
+            connection.execute(SEGMENTS.insert().values(name=name, indexed_bytes=end, closed=False))
 
 
 def stored_instance(row: sa.RowMapping) -> StoredInstance:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -13,13 +14,15 @@ from osteoscribe.app.ports import (
     Delivery,
     JobRequest,
     JobResult,
+    MadeObject,
     MadeReport,
+    RefusedObject,
     StoredObject,
 )
+from osteoscribe.app.settings import Destination, Form
 from osteoscribe.app.work import after_commitment
-from osteoscribe.core.report import Predecessor, Problem
+from osteoscribe.core.report import Predecessor, Problem, Revision
 from osteoscribe.core.series import BlobRef
-from osteoscribe.readers.headers import StoredInstance
 from osteoscribe.store.instances import stored_instance
 from osteoscribe.store.lesions import earlier_lesions, insert_lesions
 from osteoscribe.store.schema import (
@@ -29,10 +32,12 @@ from osteoscribe.store.schema import (
     JOB_MARKS,
     JOB_SERIES,
     JOBS,
+    QUARANTINE,
     REPORTS,
     from_us,
     to_us,
 )
+from osteoscribe.store.series import series_images
 
 DUE_AT_A_TIME = 20
 """Due deliveries of one destination that are looked at: an archive that was away for days has thousands."""
@@ -50,6 +55,7 @@ class JobTable:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._reads = engine.execution_options(reads=True)
+        self._images = series_images(self._reads)
 
     def ready(self) -> tuple[tuple[str, int], ...]:
         """Jobs that wait to be measured, oldest first: key and number of the run."""
@@ -69,7 +75,9 @@ class JobTable:
             job = connection.execute(sa.select(*JOBS.c).where(JOBS.c.key == key)).mappings().one()
             series = list(
                 connection.execute(
-                    sa.select(JOB_SERIES.c.series_instance_uid).where(JOB_SERIES.c.job_key == key)
+                    sa.select(JOB_SERIES.c.series_instance_uid)
+                    .where(JOB_SERIES.c.job_key == key)
+                    .order_by(JOB_SERIES.c.series_instance_uid)
                 ).scalars()
             )
             marks = connection.execute(
@@ -78,14 +86,15 @@ class JobTable:
                 .where(JOB_MARKS.c.job_key == key)
                 .order_by(INSTANCES.c.id)
             ).mappings()
-            images = _images(connection, series, job["through_id"])
+            images = [one for uid in series for one in self._images(connection, uid, job["through_id"])]
             return JobRequest(
                 key=key,
                 instances=(*(stored_instance(row) for row in marks), *images),
                 accepted_at=from_us(job["accepted_us"]),
                 calling_ae=job["calling_ae"],
-                predecessors=_predecessors(connection, key, series),
+                revisions={uid: _revision(connection, key, uid) for uid in series},
                 earlier=earlier_lesions(self._reads, key, job["accepted_us"]),
+                forms=_forms(job["wanted"]),
             )
 
     def record(
@@ -93,12 +102,13 @@ class JobTable:
         key: str,
         result: JobResult,
         blobs: Mapping[str, BlobRef],
-        destinations: Sequence[str],
+        destinations: Sequence[Destination],
         now: datetime,
     ) -> None:
         """Record what a job came to, and queue its delivery, in one transaction.
 
-        A job that could write nothing at all has failed: nobody but its administrator is told.
+        A job that could write nothing at all has failed: nobody but its administrator is told. What another
+        job has said in the same form is not said again, but goes from there to a destination that lacks it.
 
         Parameters
         ----------
@@ -111,27 +121,25 @@ class JobTable:
             state = connection.execute(sa.select(JOBS.c.state).where(JOBS.c.key == key)).scalar_one()
             if state != "ready":
                 return
-            new = [_insert_report(connection, key, report, blobs) for report in result.reports]
+            sayers = _insert_reports(connection, key, result.reports, blobs)
             for report in result.reports:
                 insert_lesions(
                     connection, key, report.ct_series_instance_uid, report.patient_key, report.lesions
                 )
-            for destination in destinations if any(new) else ():
-                _queue(connection, key, destination, now)
-            stranded = any(new) and not destinations
-            ended = not any(new)
-            unseen = bool(result.problems) and not result.reports
+            for destination in destinations:
+                for sayer in sorted(set().union(*(sayers.get(form, ()) for form in destination.forms))):
+                    queue_delivery(connection, sayer, destination.name, now)
+            _insert_quarantined(connection, key, result.quarantined, blobs, now)
+            values = _outcome(result, is_new=_has_reports(connection, key), is_sent=bool(destinations))
+            finished_us = to_us(now) if values["state"] == "done" else None
+            forms = sorted({*_forms_of_job(connection, key), *result.forms})
             connection.execute(
                 JOBS.update()
                 .where(JOBS.c.key == key)
-                .values(
-                    state="failed" if unseen else "parked" if stranded else "done" if ended else "measured",
-                    measured_us=to_us(now),
-                    finished_us=to_us(now) if ended else None,
-                    findings=sum(report.findings for report in result.reports),
-                    problems=_problems_json(result.problems),
-                )
+                .values(**values, measured_us=to_us(now), finished_us=finished_us, forms=json.dumps(forms))
             )
+            if values["state"] == "measured":
+                settle(connection, key, now)
 
     def fail(self, key: str, problem: Problem, now: datetime) -> None:
         """Park a job that cannot be measured, with its reason."""
@@ -149,7 +157,7 @@ class JobTable:
         due = (
             sa.select(*DELIVERIES.c, place.label("place"))
             .join(JOBS, JOBS.c.key == DELIVERIES.c.job_key)
-            .where(DELIVERIES.c.state.in_(("queued", "waiting")))
+            .where(DELIVERIES.c.state.in_(("queued", "waiting")), JOBS.c.state != "ready")
             .subquery()
         )
         query = sa.select(due).where(due.c.place <= DUE_AT_A_TIME).order_by(due.c.place, due.c.destination)
@@ -203,7 +211,7 @@ class JobTable:
                     message=delivery.message,
                 )
             )
-            _settle(connection, delivery.job_key, now)
+            settle(connection, delivery.job_key, now)
 
     def due_commitments(self, now: datetime) -> tuple[Delivery, ...]:
         """Stored deliveries whose commitment is to be asked for now."""
@@ -213,14 +221,19 @@ class JobTable:
         with self._reads.begin() as connection:
             return tuple(_delivery(row) for row in connection.execute(query).mappings())
 
-    def begin_commitment(self, transaction_uid: str, delivery: Delivery, now: datetime) -> None:
+    def begin_commitment(
+        self, transaction_uid: str, delivery: Delivery, objects: Sequence[StoredObject], now: datetime
+    ) -> None:
         """Record a question before it is asked."""
+        uids = json.dumps([one.sop_instance_uid for one in objects])
         row = {"job_key": delivery.job_key, "destination": delivery.destination, "round": delivery.round}
         with self._engine.begin() as connection:
             known = sa.select(COMMITMENTS.c.asked_us).where(COMMITMENTS.c.transaction_uid == transaction_uid)
             if connection.execute(known).first() is None:
-                question = {"transaction_uid": transaction_uid, "asked_us": to_us(now), **row}
-                connection.execute(COMMITMENTS.insert().values(question))
+                times = {"asked_us": to_us(now), "sop_instance_uids": uids}
+                connection.execute(
+                    COMMITMENTS.insert().values(transaction_uid=transaction_uid, **row, **times)
+                )
 
     def take_commitment(self, report: CommitmentReport, now: datetime) -> bool:
         """Record a destination's answer; False where nobody asked."""
@@ -230,7 +243,7 @@ class JobTable:
         if asked is None:
             return False
         delivery = self.delivery(asked["job_key"], asked["destination"])
-        uids = {one.sop_instance_uid for one in self.objects(delivery.job_key)}
+        uids = set(json.loads(asked["sop_instance_uids"]))
         if delivery.state == "stored" and delivery.round == asked["round"]:
             self.update_delivery(after_commitment(delivery, report, uids), now)
         return True
@@ -241,92 +254,206 @@ class JobTable:
         with self._reads.begin() as connection:
             return tuple(_stored_object(row) for row in connection.execute(query).mappings())
 
-    def is_made(self, sop_instance_uid: str) -> bool:
-        """Whether a report object of this UID is recorded."""
-        query = sa.select(REPORTS.c.id).where(REPORTS.c.sop_instance_uid == sop_instance_uid)
+    def forms(self, key: str) -> frozenset[Form]:
+        """In which forms a job's reports were asked for."""
         with self._reads.begin() as connection:
-            return connection.execute(query).first() is not None
+            return _forms_of_job(connection, key)
 
-    def says_nothing_new(self, report: MadeReport) -> bool:
-        """Whether the newest recorded report of the same CT series says the same."""
+    def make_again(self, key: str, forms: frozenset[Form], now: datetime) -> None:
+        """Have a job measured again for forms that it was not asked for; its deliveries wait for that."""
+        with self._engine.begin() as connection:
+            begun = connection.execute(
+                JOBS.update()
+                .where(JOBS.c.key == key, JOBS.c.state.in_(("measured", "parked", "done")))
+                .values(state="ready", run=JOBS.c.run + 1, finished_us=None, wanted=json.dumps(sorted(forms)))
+            ).rowcount
+            if begun:
+                connection.execute(
+                    DELIVERIES.update()
+                    .where(DELIVERIES.c.job_key == key, DELIVERIES.c.state.in_(("queued", "waiting")))
+                    .values(round=DELIVERIES.c.round + 1, updated_us=to_us(now))
+                )
+
+    def is_new(self, report: MadeReport, one: MadeObject) -> bool:
+        """Whether an object is not recorded yet, nor one of its form that says the same."""
         with self._reads.begin() as connection:
-            return _says_nothing_new(connection, report)
+            return _sayer(connection, report, one) is None
 
 
-def _says_nothing_new(connection: sa.Connection, report: MadeReport) -> bool:
-    newest = (
-        sa.select(REPORTS.c.content_key)
-        .where(REPORTS.c.ct_series_instance_uid == report.ct_series_instance_uid)
-        .order_by(REPORTS.c.id.desc())
-        .limit(1)
+def _revision(connection: sa.Connection, key: str, ct_series_instance_uid: str) -> Revision:
+    """Which report on a CT series a job makes: the same when it is run again after others have followed."""
+    of_series = REPORTS.c.ct_series_instance_uid == ct_series_instance_uid
+    own = sa.select(sa.func.min(REPORTS.c.id), sa.func.min(REPORTS.c.instance_number)).where(
+        of_series, REPORTS.c.job_key == key
     )
-    return bool(report.content_key) and connection.execute(newest).scalar() == report.content_key
-
-
-def _images(connection: sa.Connection, series: Sequence[str], through_id: int) -> tuple[StoredInstance, ...]:
-    """Newest version of each instance of the series that was there when the job was planned."""
-    newest = (
-        sa.select(sa.func.max(INSTANCES.c.id))
-        .where(INSTANCES.c.series_instance_uid.in_(series), INSTANCES.c.id <= through_id)
-        .group_by(INSTANCES.c.series_instance_uid, INSTANCES.c.sop_instance_uid)
-    )
-    query = sa.select(*INSTANCES.c).where(INSTANCES.c.id.in_(newest)).order_by(INSTANCES.c.id)
-    return tuple(stored_instance(row) for row in connection.execute(query).mappings())
-
-
-def _predecessors(connection: sa.Connection, key: str, series: Sequence[str]) -> dict[str, Predecessor]:
-    query = (
-        sa.select(*REPORTS.c)
-        .where(REPORTS.c.ct_series_instance_uid.in_(series), REPORTS.c.job_key != key, REPORTS.c.role == "sr")
-        .order_by(REPORTS.c.id)
-    )
-    return {
-        row["ct_series_instance_uid"]: Predecessor(
+    first_id, number = connection.execute(own).one()
+    before = sa.select(*REPORTS.c).where(of_series, REPORTS.c.job_key != key)
+    if first_id is not None:
+        before = before.where(REPORTS.c.id < first_id)
+    rows = list(connection.execute(before.order_by(*_OLDEST_FIRST)).mappings())
+    if number is None:
+        number = 1 + max((row["instance_number"] for row in rows), default=0)
+    # What carries the result: the measurement report, and the text where a profile has none.
+    predecessors = {
+        row["profile"]: Predecessor(
             sop_class_uid=row["sop_class_uid"],
             sop_instance_uid=row["sop_instance_uid"],
             series_instance_uid=row["series_instance_uid"],
             study_instance_uid=row["study_instance_uid"],
-            instance_number=row["instance_number"],
         )
-        for row in connection.execute(query).mappings()
+        for role in ("text", "sr")
+        for row in rows
+        if row["role"] == role
+    }
+    return Revision(number=number, predecessors=predecessors)
+
+
+_OLDEST_FIRST = (REPORTS.c.instance_number, REPORTS.c.id)
+_NEWEST_FIRST = tuple(column.desc() for column in _OLDEST_FIRST)
+"""Order of the reports on one CT series."""
+
+
+def _sayer(connection: sa.Connection, report: MadeReport, one: MadeObject) -> str | None:
+    """The job that holds this object, or one of its form that says the same; None where it is new.
+
+    The same counts only while nothing else was said in that profile since.
+    """
+    of_profile = sa.and_(
+        REPORTS.c.ct_series_instance_uid == report.ct_series_instance_uid, REPORTS.c.profile == one.profile
+    )
+    newest = sa.select(REPORTS.c.content_key).where(of_profile).order_by(*_NEWEST_FIRST).limit(1)
+    if report.content_key and connection.execute(newest).scalar() == report.content_key:
+        same = sa.select(REPORTS.c.job_key).where(
+            of_profile, REPORTS.c.role == one.role, REPORTS.c.content_key == report.content_key
+        )
+        sayer = connection.execute(same.order_by(*_NEWEST_FIRST).limit(1)).scalar()
+        if sayer is not None:
+            return str(sayer)
+    known = sa.select(REPORTS.c.job_key).where(REPORTS.c.sop_instance_uid == one.sop_instance_uid)
+    return connection.execute(known).scalar()
+
+
+def _insert_reports(
+    connection: sa.Connection, key: str, reports: Sequence[MadeReport], blobs: Mapping[str, BlobRef]
+) -> dict[Form, set[str]]:
+    """Record what is new; gives for each form the jobs that hold the objects, this one or an earlier."""
+    sayers: dict[Form, set[str]] = {}
+    for report in reports:
+        # Asked before anything is recorded, so that the objects of one report do not answer for each other.
+        known = [_sayer(connection, report, one) for one in report.objects]
+        summary = "{}" if _is_summarised(connection, key, report) else json.dumps(report.summary)
+        for one, sayer in zip(report.objects, known, strict=True):
+            blob = blobs.get(one.sop_instance_uid)
+            if sayer is None and blob is not None:
+                _insert_object(connection, key, report, one, blob, summary)
+                summary, sayer = "{}", key
+            if sayer is not None:
+                sayers.setdefault((one.profile, one.role), set()).add(sayer)
+    return sayers
+
+
+def _is_summarised(connection: sa.Connection, key: str, report: MadeReport) -> bool:
+    """Whether a summary is recorded already, with this job or with one that says the same."""
+    of_series = REPORTS.c.ct_series_instance_uid == report.ct_series_instance_uid
+    own = sa.select(REPORTS.c.id).where(of_series, REPORTS.c.job_key == key)
+    newest = sa.select(REPORTS.c.content_key).where(of_series).order_by(*_NEWEST_FIRST)
+    says_the_same = (
+        bool(report.content_key) and connection.execute(newest.limit(1)).scalar() == report.content_key
+    )
+    return says_the_same or connection.execute(own).first() is not None
+
+
+def _insert_object(
+    connection: sa.Connection, key: str, report: MadeReport, one: MadeObject, blob: BlobRef, summary: str
+) -> None:
+    connection.execute(
+        REPORTS.insert().values(
+            job_key=key,
+            sop_class_uid=one.sop_class_uid,
+            sop_instance_uid=one.sop_instance_uid,
+            transfer_syntax_uid=one.transfer_syntax_uid,
+            study_instance_uid=report.study_instance_uid,
+            ct_series_instance_uid=report.ct_series_instance_uid,
+            series_instance_uid=one.series_instance_uid,
+            instance_number=one.instance_number,
+            profile=one.profile,
+            role=one.role,
+            content_key=report.content_key,
+            segment=blob.segment,
+            offset=blob.offset,
+            length=blob.length,
+            summary=summary,
+        )
+    )
+
+
+def _insert_quarantined(
+    connection: sa.Connection,
+    key: str,
+    refused: Sequence[RefusedObject],
+    blobs: Mapping[str, BlobRef],
+    now: datetime,
+) -> None:
+    """Record what is never sent; what an earlier run of the job recorded stays."""
+    of_job = QUARANTINE.c.job_key == key
+    known = {
+        (row.profile, row.role, row.sop_instance_uid)
+        for row in connection.execute(sa.select(*QUARANTINE.c).where(of_job))
+    }
+    new = [one for one in refused if (one.profile, one.role, one.sop_instance_uid) not in known]
+    for number, one in enumerate(new, start=len(known) + 1):
+        blob = blobs.get(one.sop_instance_uid) if one.encoded else None
+        connection.execute(
+            QUARANTINE.insert().values(
+                job_key=key,
+                number=number,
+                profile=one.profile,
+                role=one.role,
+                sop_instance_uid=one.sop_instance_uid,
+                code=one.problem.code,
+                message=one.problem.message,
+                segment=blob.segment if blob else None,
+                offset=blob.offset if blob else None,
+                length=blob.length if blob else None,
+                made_us=to_us(now),
+            )
+        )
+
+
+def _has_reports(connection: sa.Connection, key: str) -> bool:
+    return connection.execute(sa.select(REPORTS.c.id).where(REPORTS.c.job_key == key)).first() is not None
+
+
+def _forms_of_job(connection: sa.Connection, key: str) -> frozenset[Form]:
+    return _forms(connection.execute(sa.select(JOBS.c.forms).where(JOBS.c.key == key)).scalar_one())
+
+
+def _forms(text: str) -> frozenset[Form]:
+    return frozenset((profile, role) for profile, role in json.loads(text))
+
+
+def _outcome(result: JobResult, *, is_new: bool, is_sent: bool) -> dict[str, Any]:
+    """State of a job by what it came to, with its findings and problems."""
+    if result.problems and not result.reports:
+        state = "failed"
+    elif is_new:
+        state = "measured" if is_sent else "parked"
+    else:
+        state = "done"
+    return {
+        "state": state,
+        "findings": sum(report.findings for report in result.reports),
+        "problems": _problems_json(result.problems),
     }
 
 
-def _insert_report(
-    connection: sa.Connection, key: str, report: MadeReport, blobs: Mapping[str, BlobRef]
-) -> bool:
-    """Record one report; False where another job made it before, or one that says the same."""
-    if _says_nothing_new(connection, report):
+def queue_delivery(connection: sa.Connection, key: str, destination: str, now: datetime) -> bool:
+    """Queue a job's reports for a destination that has no delivery of them yet; False where it has."""
+    known = sa.select(DELIVERIES.c.state).where(
+        DELIVERIES.c.job_key == key, DELIVERIES.c.destination == destination
+    )
+    if connection.execute(known).first() is not None:
         return False
-    new = False
-    for one in report.objects:
-        known = sa.select(REPORTS.c.id).where(REPORTS.c.sop_instance_uid == one.sop_instance_uid)
-        if connection.execute(known).first() is not None:
-            continue
-        blob = blobs[one.sop_instance_uid]
-        connection.execute(
-            REPORTS.insert().values(
-                job_key=key,
-                sop_class_uid=one.sop_class_uid,
-                sop_instance_uid=one.sop_instance_uid,
-                transfer_syntax_uid=one.transfer_syntax_uid,
-                study_instance_uid=report.study_instance_uid,
-                ct_series_instance_uid=report.ct_series_instance_uid,
-                series_instance_uid=report.series_instance_uid,
-                instance_number=report.instance_number,
-                role=one.role,
-                content_key=report.content_key,
-                segment=blob.segment,
-                offset=blob.offset,
-                length=blob.length,
-                summary=json.dumps(report.summary) if one is report.objects[0] else "{}",
-            )
-        )
-        new = True
-    return new
-
-
-def _queue(connection: sa.Connection, key: str, destination: str, now: datetime) -> None:
     connection.execute(
         DELIVERIES.insert().values(
             job_key=key,
@@ -342,9 +469,16 @@ def _queue(connection: sa.Connection, key: str, destination: str, now: datetime)
             message="",
         )
     )
+    connection.execute(
+        JOBS.update()
+        .where(JOBS.c.key == key, JOBS.c.state.in_(("parked", "done")))
+        .values(state="measured", finished_us=None)
+    )
+    return True
 
 
-def _settle(connection: sa.Connection, key: str, now: datetime) -> None:
+def settle(connection: sa.Connection, key: str, now: datetime) -> None:
+    """Give a job the state that its deliveries have come to."""
     query = sa.select(DELIVERIES.c.state, DELIVERIES.c.due_us).where(DELIVERIES.c.job_key == key)
     rows = connection.execute(query).all()
     states = {state for state, _ in rows}
@@ -384,6 +518,8 @@ def _delivery(row: sa.RowMapping) -> Delivery:
 
 def _stored_object(row: sa.RowMapping) -> StoredObject:
     return StoredObject(
+        profile=row["profile"],
+        role=row["role"],
         sop_class_uid=row["sop_class_uid"],
         sop_instance_uid=row["sop_instance_uid"],
         transfer_syntax_uid=row["transfer_syntax_uid"],

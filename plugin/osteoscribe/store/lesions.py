@@ -21,7 +21,12 @@ def insert_lesions(
     patient_key: str,
     lesions: Sequence[StoredLesion],
 ) -> None:
-    """Record the lesions of a job's report on one CT series."""
+    """Record the lesions of a job's report on one CT series; nothing where that was done before."""
+    known = sa.select(LESIONS.c.number).where(
+        LESIONS.c.job_key == key, LESIONS.c.ct_series_instance_uid == ct_series_instance_uid
+    )
+    if connection.execute(known).first() is not None:
+        return
     for number, stored in enumerate(lesions):
         one, acquisition = stored.record, stored.acquisition
         x, y, z = one.centroid_lps_mm

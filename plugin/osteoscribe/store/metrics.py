@@ -8,7 +8,7 @@ from collections import Counter
 import sqlalchemy as sa
 
 from osteoscribe.store.folder import DataFolder
-from osteoscribe.store.schema import DELIVERIES, INSTANCES, JOBS, MARKS, REPORTS
+from osteoscribe.store.schema import DELIVERIES, INSTANCES, JOBS, MARKS, QUARANTINE, REPORTS
 
 _BUCKETS_S = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 86400)
 
@@ -20,6 +20,7 @@ def metrics_text(engine: sa.Engine, folder: DataFolder) -> str:
             *_gauge("instances", "Received instances", {"": _count(connection, INSTANCES)}),
             *_gauge("marks", "Mark objects by state", _by_state(connection, MARKS)),
             *_gauge("jobs", "Jobs by state", _by_state(connection, JOBS)),
+            *_gauge("quarantined", "Objects that are never sent", {"": _count(connection, QUARANTINE)}),
             *_gauge("deliveries", "Deliveries by state", _by_state(connection, DELIVERIES)),
             *_gauge("findings", "Findings by rule", _findings(connection)),
             *_gauge("problems", "Stated problems by code", _problems(connection)),

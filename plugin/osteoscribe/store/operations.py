@@ -7,7 +7,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from osteoscribe.app.settings import Destination
 from osteoscribe.errors import SetupError
+from osteoscribe.store.jobs import queue_delivery, settle
 from osteoscribe.store.schema import DELIVERIES, JOBS, REPORTS, to_us
 
 SHORTEST_KEY = 6
@@ -25,7 +27,7 @@ class JobActions:
         Destinations of marks of a calling AE, as the settings say now.
     """
 
-    def __init__(self, engine: sa.Engine, destinations_for: Callable[[str], Sequence[str]]) -> None:
+    def __init__(self, engine: sa.Engine, destinations_for: Callable[[str], Sequence[Destination]]) -> None:
         self._engine = engine
         self._destinations_for = destinations_for
 
@@ -66,7 +68,11 @@ class JobActions:
             return self._queue(connection, key, now, ("parked", "waiting", "cancelled"))
 
     def resend(self, key: str, now: datetime) -> str:
-        """Send the reports of a job again, to all its destinations; returns what is done."""
+        """Send the reports of a job again, to all its destinations; returns what is done.
+
+        Those that the settings have named since are among them, those that the node no longer finds there
+        are not.
+        """
         with self._engine.begin() as connection:
             return self._queue(
                 connection, key, now, ("parked", "waiting", "cancelled", "stored", "committed")
@@ -93,33 +99,27 @@ class JobActions:
         if has_reports is None:
             return "nothing to send"
         calling = connection.execute(sa.select(JOBS.c.calling_ae).where(JOBS.c.key == key)).scalar_one()
-        query = sa.select(DELIVERIES.c.destination).where(DELIVERIES.c.job_key == key)
-        known = set(connection.execute(query).scalars())
-        fresh = {
-            "state": "queued",
-            "tries": 0,
-            "refusals": 0,
-            "asks": 0,
-            "due_us": None,
-            "code": "",
-            "message": "",
-        }
+        names = [destination.name for destination in self._destinations_for(calling)]
+        of_job = DELIVERIES.c.job_key == key
+        gone = sa.and_(
+            sa.literal(bool(names)),
+            DELIVERIES.c.code == "delivery.unknown-destination",
+            DELIVERIES.c.destination.not_in(names),
+        )
+        connection.execute(DELIVERIES.update().where(of_job, gone).values(state="cancelled"))
+        fresh = {"state": "queued", "tries": 0, "refusals": 0, "asks": 0, "due_us": None}
         times = {"queued_us": to_us(now), "updated_us": to_us(now)}
         again = connection.execute(
             DELIVERIES.update()
-            .where(DELIVERIES.c.job_key == key, DELIVERIES.c.state.in_(states))
-            .values(round=DELIVERIES.c.round + 1, **fresh, **times)
+            .where(of_job, DELIVERIES.c.state.in_(states), sa.not_(gone))
+            .values(round=DELIVERIES.c.round + 1, code="", message="", **fresh, **times)
         ).rowcount
-        new = [one for one in self._destinations_for(calling) if one not in known]
-        for destination in new:
-            row = {"job_key": key, "destination": destination, "round": 0}
-            connection.execute(DELIVERIES.insert().values(**row, **fresh, **times))
-        if again or new:
-            connection.execute(
-                JOBS.update().where(JOBS.c.key == key).values(state="measured", finished_us=None)
-            )
-            return "queued for delivery"
-        return "nothing to send"
+        new = [name for name in names if queue_delivery(connection, key, name, now)]
+        if not (again or new):
+            settle(connection, key, now)
+            return "nothing to send"
+        connection.execute(JOBS.update().where(JOBS.c.key == key).values(state="measured", finished_us=None))
+        return "queued for delivery"
 
 
 def _state(connection: sa.Connection, key: str) -> str:

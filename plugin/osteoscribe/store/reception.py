@@ -6,8 +6,9 @@ from datetime import datetime
 
 from osteoscribe.app.intake import Incoming
 from osteoscribe.store.folder import DataFolder
-from osteoscribe.store.instances import InstanceTable
-from osteoscribe.store.segments import RECEIVED, SegmentStore
+from osteoscribe.store.places import Segments
+from osteoscribe.store.recorder import Recorder
+from osteoscribe.store.segments import RECEIVED
 
 
 class AssociationReception:
@@ -19,17 +20,17 @@ class AssociationReception:
         Its reserve decides whether more is taken.
     segments
         Gets a new segment.
-    table
-        Where the instances are recorded.
+    recorder
+        Records the instances.
     opened_at
         Time with zone; names the segment.
     """
 
     def __init__(
-        self, *, folder: DataFolder, segments: SegmentStore, table: InstanceTable, opened_at: datetime
+        self, *, folder: DataFolder, segments: Segments, recorder: Recorder, opened_at: datetime
     ) -> None:
         self._folder = folder
-        self._table = table
+        self._recorder = recorder
         self._segment = segments.writer(RECEIVED, opened_at)
         self._incoming: Incoming | None = None
 
@@ -41,7 +42,9 @@ class AssociationReception:
         StoreError
             ``store.reserve-reached``.
         """
-        self._incoming = Incoming(self._segment.begin(), self._table, check_room=self._folder.check_reserve)
+        self._incoming = Incoming(
+            self._segment.begin(), self._recorder, check_room=self._folder.check_reserve
+        )
         return self._incoming
 
     def close(self) -> None:
@@ -50,4 +53,4 @@ class AssociationReception:
             self._incoming.abandon()
         self._segment.close()
         if self._segment.end:
-            self._table.close_segment(self._segment.name)
+            self._recorder.close_segment(self._segment.name)

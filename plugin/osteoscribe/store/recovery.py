@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 
 from osteoscribe.app.intake import recover
 from osteoscribe.errors import InputError
 from osteoscribe.store.instances import InstanceTable
-from osteoscribe.store.segments import RECEIVED, SegmentStore, node_of
+from osteoscribe.store.places import Segments
+from osteoscribe.store.segments import RECEIVED, node_of
 
 LOGGER = logging.getLogger(__name__)
+
+MARGIN = timedelta(days=2)
+"""An association is named after the day it began, and may go on for a while."""
 
 BATCH = 200
 """Instances in one transaction."""
@@ -22,7 +27,7 @@ def every_node(_node: str) -> bool:
 
 
 def recover_instances(
-    segments: SegmentStore, table: InstanceTable, of: Callable[[str], bool] = every_node
+    segments: Segments, table: InstanceTable, of: Callable[[str], bool] = every_node
 ) -> int:
     """Record the received instances that the ledger does not know; returns how many.
 
@@ -34,11 +39,11 @@ def recover_instances(
 
     A torn record at the end of a segment was never answered with success, and is left out.
     """
-    indexed = table.indexed_bytes()
+    known = {name: known for name, known in table.known_segments().items() if of(node_of(name))}
     recovered = 0
-    for name in segments.names():
-        start = indexed.get(name, 0)
-        if not name.startswith(f"{RECEIVED}/") or not of(node_of(name)) or segments.length(name) <= start:
+    for name, length in segments.lengths(RECEIVED, _first_day(known)).items():
+        start, _ = known.get(name, (0, False))
+        if not of(node_of(name)) or length <= start:
             continue
         batch = []
         for record in segments.scan(name, start):
@@ -55,3 +60,12 @@ def recover_instances(
     if recovered:
         LOGGER.info("recovered instances=%d", recovered)
     return recovered
+
+
+def _first_day(known: Mapping[str, tuple[int, bool]]) -> str:
+    """Day of the oldest segment that can hold something unrecorded; empty where all must be looked at."""
+    open_ones = [name for name, (_, closed) in known.items() if not closed]
+    if not known:
+        return ""
+    oldest = min(open_ones, default=max(known))
+    return (datetime.strptime(oldest.split("/")[1], "%Y%m%d") - MARGIN).strftime("%Y%m%d")  # noqa: DTZ007  a day

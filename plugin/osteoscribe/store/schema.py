@@ -119,8 +119,11 @@ JOBS = sa.Table(
     sa.Column("run", sa.Integer, nullable=False, default=0),
     sa.Column("findings", sa.Integer, nullable=False, default=0),
     sa.Column("problems", sa.Text, nullable=False, default="[]"),
+    sa.Column("forms", sa.Text, nullable=False, default="[]"),
+    sa.Column("wanted", sa.Text, nullable=False, default="[]"),
 )
-"""One job: mark objects with the CT series they refer to. Instances above `through_id` came too late."""
+"""One job: mark objects with the CT series they refer to. Instances above `through_id` came too late.
+`forms` are the pairs of profile and role that it was asked for, `wanted` those that are to come."""
 
 JOB_MARKS = sa.Table(
     "job_marks",
@@ -148,6 +151,7 @@ REPORTS = sa.Table(
     sa.Column("ct_series_instance_uid", Uid, nullable=False, index=True),
     sa.Column("series_instance_uid", Uid, nullable=False),
     sa.Column("instance_number", sa.Integer, nullable=False),
+    sa.Column("profile", sa.String(32), nullable=False),
     sa.Column("role", sa.String(16), nullable=False),
     sa.Column("content_key", sa.String(64), nullable=False),
     sa.Column("segment", sa.String(128), nullable=False),
@@ -156,7 +160,25 @@ REPORTS = sa.Table(
     sa.Column("summary", sa.Text, nullable=False),
     sqlite_autoincrement=True,
 )
-"""What we made: SRs and their companions, in the order of their making."""
+"""What we made: SRs and their companions in each profile, in the order of their making. `summary` stands with
+the first object of a report only."""
+
+QUARANTINE = sa.Table(
+    "quarantine",
+    METADATA,
+    sa.Column("job_key", sa.String(64), sa.ForeignKey("jobs.key"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("profile", sa.String(32), nullable=False),
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("sop_instance_uid", Uid, nullable=False),
+    sa.Column("code", sa.String(64), nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("segment", sa.String(128)),
+    sa.Column("offset", sa.BigInteger),
+    sa.Column("length", sa.BigInteger),
+    sa.Column("made_us", sa.BigInteger, nullable=False),
+)
+"""What we made and never send, and why. Without a segment where it could not be built."""
 
 LESIONS = sa.Table(
     "lesions",
@@ -210,6 +232,7 @@ COMMITMENTS = sa.Table(
     sa.Column("destination", sa.String(128), nullable=False),
     sa.Column("round", sa.Integer, nullable=False),
     sa.Column("asked_us", sa.BigInteger, nullable=False),
+    sa.Column("sop_instance_uids", sa.Text, nullable=False),
 )
 """Questions for storage commitment; on disk before they are asked, for the answer can overtake the reply."""
 
@@ -310,9 +333,14 @@ def _write_one_at_a_time(engine: sa.Engine) -> None:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})")
 
 
+_HEADER = tuple(one.name for one in dataclasses.fields(InstanceHeader))
+
+
 def header_to_json(header: InstanceHeader) -> str:
     """JSON text of a header; absent values are left out."""
-    fields = {name: value for name, value in dataclasses.asdict(header).items() if value not in (None, ())}
+    fields = {name: value for name in _HEADER if (value := getattr(header, name)) not in (None, ())}
+    if header.frames:
+        fields["frames"] = [dataclasses.asdict(frame) for frame in header.frames]
     return json.dumps(fields, separators=(",", ":"), allow_nan=False)
 
 

@@ -58,6 +58,44 @@ def node_of(name: str) -> str:
     return (found["node"] or "") if found else ""
 
 
+def new_name(kind: str, opened_at: datetime, node: str) -> str:
+    """Name of a new segment: no other process, of whatever node, gives the same.
+
+    Parameters
+    ----------
+    kind
+        `RECEIVED` or `MADE`.
+    opened_at
+        Time with zone.
+    """
+    stamp = (opened_at - _EPOCH) // _MICROSECOND
+    day = opened_at.astimezone(UTC).strftime("%Y%m%d")
+    mine = f"{node}-{os.getpid()}" if node else str(os.getpid())
+    return f"{kind}/{day}/{stamp:x}-{mine}-{next(_COUNTER)}.seg"
+
+
+def renewed(name: str) -> str:
+    """Another new name for a segment that must not go on under its own."""
+    return f"{name.rpartition('-')[0]}-{next(_COUNTER)}.seg"
+
+
+def is_name(name: str) -> bool:
+    """Whether this is a name that nodes give to segments."""
+    return _NAME.fullmatch(name) is not None
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that could lead elsewhere.
+
+    Raises
+    ------
+    StoreError
+        ``store.unreadable``.
+    """
+    if not is_name(name):
+        raise StoreError("store.unreadable", "found a segment name that this node never gives")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One record of a segment, as its own header describes it."""
@@ -86,7 +124,7 @@ class SegmentStore:
 
     def __init__(self, folder: Path, node: str = "") -> None:
         self.folder = folder
-        self._mine = f"{node}-{os.getpid()}" if node else str(os.getpid())
+        self._node = node
 
     def writer(self, kind: str, opened_at: datetime) -> SegmentWriter:
         """Return a new segment; its file is made with the first record.
@@ -98,9 +136,7 @@ class SegmentStore:
         opened_at
             Time with zone; names the file.
         """
-        stamp = (opened_at - _EPOCH) // _MICROSECOND
-        day = opened_at.astimezone(UTC).strftime("%Y%m%d")
-        return SegmentWriter(self.folder, f"{kind}/{day}/{stamp:x}-{self._mine}-{next(_COUNTER)}.seg")
+        return SegmentWriter(self.folder, new_name(kind, opened_at, self._node))
 
     def read_bytes(self, blob: BlobRef, start: int, stop: int) -> bytes:
         """Bytes [start, stop) of a stored data set, counted from its first byte.
@@ -110,8 +146,7 @@ class SegmentStore:
         StoreError
             ``store.unreadable``: the segment is gone or shorter than the ledger says.
         """
-        if not _NAME.fullmatch(blob.segment):
-            raise StoreError("store.unreadable", "found a segment name that this node never gives")
+        check_name(blob.segment)
         stop = min(stop, blob.length)
         length = max(stop - start, 0)
         try:
@@ -132,14 +167,40 @@ class SegmentStore:
             )
         return read
 
-    def names(self) -> tuple[str, ...]:
-        """Names of all segments, in the order of their making."""
-        found = (path.relative_to(self.folder).as_posix() for path in self.folder.glob("*/*/*.seg"))
-        return tuple(sorted(name for name in found if _NAME.fullmatch(name)))
+    def lengths(self, kind: str, since: str = "") -> dict[str, int]:
+        """Length of each segment of a kind in bytes, by name, in the order of their making.
 
-    def length(self, name: str) -> int:
-        """Length of a segment in bytes."""
-        return (self.folder / name).stat().st_size
+        Parameters
+        ----------
+        kind
+            `RECEIVED` or `MADE`.
+        since
+            Only those that were opened on this day (``20261122``) or later.
+        """
+        days = sorted(one.name for one in (self.folder / kind).glob("*") if one.name >= since)
+        found: dict[str, int] = {}
+        for day in days:
+            for path in sorted((self.folder / kind / day).glob("*.seg")):
+                if is_name(name := f"{kind}/{day}/{path.name}"):
+                    found[name] = path.stat().st_size
+        return found
+
+    def remove(self, name: str) -> None:
+        """Remove a segment for good; one that is gone already is none of our worry.
+
+        Raises
+        ------
+        StoreError
+            ``store.write-failed``.
+        """
+        check_name(name)
+        try:
+            (self.folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(
+                "store.write-failed",
+                f"found no way to remove segment {name} (error {error.errno}); check its folder",
+            ) from error
 
     def scan(self, name: str, start: int = 0) -> Iterator[Record]:
         """Yield the records of a segment from a byte offset on; a torn tail ends it.
@@ -155,7 +216,7 @@ class SegmentStore:
             total = os.fstat(file.fileno()).st_size
             while start + HEADER_LENGTH <= total:
                 file.seek(start)
-                record = _unpack(file.read(HEADER_LENGTH), name, start)
+                record = unpack_header(file.read(HEADER_LENGTH), name, start)
                 if record is None or record.end > total:
                     return
                 if hashlib.sha256(file.read(record.blob.length)).hexdigest() != record.sha256:
@@ -222,7 +283,7 @@ class SegmentWriter:
         except OSError:
             # Without the truncation the next record would stand behind a torn one: leave this file for good.
             self.close()
-            self.name = f"{self.name[:-4].rpartition('-')[0]}-{next(_COUNTER)}.seg"
+            self.name = renewed(self.name)
             self._path = self._path.parent / Path(self.name).name
             self.end = 0
 
@@ -298,7 +359,7 @@ class SegmentRecord:
         with self._stated():
             descriptor = self._descriptor if self._descriptor is not None else writer.open_at(start)
             os.lseek(descriptor, start, os.SEEK_SET)
-            _write_all(descriptor, [_pack(envelope, self.length, sha256)])
+            _write_all(descriptor, [pack_header(envelope, self.length, sha256)])
             os.fdatasync(descriptor)
         writer.end = start + HEADER_LENGTH + self.length
         self._descriptor = None
@@ -354,7 +415,8 @@ def _write_all(descriptor: int, pieces: Sequence[bytes | memoryview]) -> int:
     return length
 
 
-def _pack(envelope: Envelope, length: int, sha256: bytes) -> bytes:
+def pack_header(envelope: Envelope, length: int, sha256: bytes) -> bytes:
+    """Header of a record, `HEADER_LENGTH` bytes."""
     fields = _FIELDS.pack(
         MAGIC,
         length,
@@ -368,7 +430,8 @@ def _pack(envelope: Envelope, length: int, sha256: bytes) -> bytes:
     return fields + _CRC.pack(zlib.crc32(fields))
 
 
-def _unpack(header: bytes, name: str, start: int) -> Record | None:
+def unpack_header(header: bytes, name: str, start: int) -> Record | None:
+    """Record of a header that stands at an offset of a segment; None where it is none."""
     fields, (crc,) = header[: _FIELDS.size], _CRC.unpack(header[_FIELDS.size :])
     if zlib.crc32(fields) != crc or not fields.startswith(MAGIC):
         return None

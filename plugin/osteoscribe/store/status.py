@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from osteoscribe.app.past import ReportedCases
-from osteoscribe.store.schema import DELIVERIES, INSTANCES, JOBS, MARKS, NODES, REPORTS, from_us
+from osteoscribe.store.schema import DELIVERIES, INSTANCES, JOBS, MARKS, NODES, QUARANTINE, REPORTS, from_us
 
 
 class StatusView:
@@ -35,6 +35,7 @@ class StatusView:
                 "findings": connection.execute(sa.select(sa.func.sum(JOBS.c.findings))).scalar_one() or 0,
                 "problems": sum(len(json.loads(text)) for text in problems),
                 "reports": _count(connection, REPORTS),
+                "quarantined": _count(connection, QUARANTINE),
                 "jobs": _by_state(connection, JOBS),
                 "deliveries": _by_state(connection, DELIVERIES),
                 "marks_by_state": _by_state(connection, MARKS),
@@ -90,6 +91,9 @@ def _job(connection: sa.Connection, row: sa.RowMapping) -> dict[str, Any]:
     reports = connection.execute(
         sa.select(*REPORTS.c).where(REPORTS.c.job_key == row["key"]).order_by(REPORTS.c.id)
     ).mappings()
+    quarantined = connection.execute(
+        sa.select(*QUARANTINE.c).where(QUARANTINE.c.job_key == row["key"]).order_by(QUARANTINE.c.number)
+    ).mappings()
     return {
         "key": row["key"],
         "state": row["state"],
@@ -102,6 +106,7 @@ def _job(connection: sa.Connection, row: sa.RowMapping) -> dict[str, Any]:
         "problems": json.loads(row["problems"]),
         "reports": [
             {
+                "profile": one["profile"],
                 "role": one["role"],
                 "sop_instance_uid": one["sop_instance_uid"],
                 "study_instance_uid": one["study_instance_uid"],
@@ -109,6 +114,17 @@ def _job(connection: sa.Connection, row: sa.RowMapping) -> dict[str, Any]:
                 **json.loads(one["summary"]),
             }
             for one in reports
+        ],
+        "quarantined": [
+            {
+                "profile": one["profile"],
+                "role": one["role"],
+                "sop_instance_uid": one["sop_instance_uid"],
+                "code": one["code"],
+                "message": one["message"],
+                "bytes": one["length"] or 0,
+            }
+            for one in quarantined
         ],
         "deliveries": [
             {

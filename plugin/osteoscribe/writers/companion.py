@@ -38,8 +38,10 @@ def build_companion(
         sop_class_uid=BASIC_TEXT_SR,
         sop_instance_uid=uids.companion_uid(report, profile.variant),
         series_kind="companion",
-        series_number=SERIES_NUMBER,
+        series_number=SERIES_NUMBER + profile.series_offset,
         series_description=SERIES_DESCRIPTION,
+        variant=profile.variant,
+        names_predecessor=not profile.measurement_report,
     )
     ds = new_document(report, context, evidence, kind)
     ds.update(content.root(codes.TEXT_COMPANION, _sections(report, profile)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 
 from pydicom import DataElement, Dataset
 from pydicom import config as pydicom_config
@@ -43,10 +44,18 @@ def copy_attributes(source: Dataset, target: Dataset, keywords: Iterable[str]) -
     """Copy the attributes that are there, text as Unicode, sequences whole."""
     undeclared = not source.get("SpecificCharacterSet")
     with quiet():
-        for keyword in keywords:
-            tag = tag_for_keyword(keyword)
-            if tag is not None and tag in source:
-                _copy_element(source, tag, target, undeclared)
+        for tag in tags_in(source, tuple(keywords)):
+            _copy_element(source, tag, target, undeclared)
+
+
+def tags_in(ds: Dataset, keywords: tuple[str, ...]) -> list[int]:
+    """Tags of the attributes that are there, in their order."""
+    return sorted(_tags(keywords) & ds.keys())
+
+
+@lru_cache(maxsize=16)
+def _tags(keywords: tuple[str, ...]) -> frozenset[int]:
+    return frozenset(tag for keyword in keywords if (tag := tag_for_keyword(keyword)) is not None)
 
 
 def _copy_element(source: Dataset, tag: int, target: Dataset, undeclared: bool) -> None:

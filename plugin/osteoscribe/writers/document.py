@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from io import BytesIO
 
-from pydicom import Dataset, dcmwrite
+from pydicom import Dataset
 from pydicom.charset import convert_encodings
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from osteoscribe.core import codes
 from osteoscribe.core.report import Predecessor, Report
 from osteoscribe.writers import modules, uids
 from osteoscribe.writers.content import coded
 from osteoscribe.writers.copying import copy_attributes, copy_patient_and_study, quiet
-from osteoscribe.writers.encoded import Item, element, item, raw_elements
+from osteoscribe.writers.encoded import Item, data_set, element, item, raw_elements
 
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 COMPREHENSIVE_SR = "1.2.840.10008.5.1.4.1.1.88.33"
@@ -25,7 +25,7 @@ BASIC_TEXT_SR = "1.2.840.10008.5.1.4.1.1.88.11"
 
 MANUFACTURER = "Osteoscribe project"
 MODEL_NAME = "Osteoscribe"
-IMPLEMENTATION_CLASS_UID = UID(uids.derived_uid("implementation class"))
+IMPLEMENTATION_CLASS_UID = uids.derived_uid("implementation class")
 IMPLEMENTATION_VERSION_NAME = "OSTEOSCRIBE"
 CHARACTER_SET = "ISO_IR 192"
 
@@ -42,13 +42,23 @@ class EvidenceRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentKind:
-    """What tells one of our kinds of document from another in the archive."""
+    """What tells one of our kinds of document from another in the archive.
+
+    Parameters
+    ----------
+    variant
+        The form it is written in, where that is not the usual one: it has series of its own.
+    names_predecessor
+        Whether it carries the result, and so names the document that it replaces.
+    """
 
     sop_class_uid: str
     sop_instance_uid: str
     series_kind: str
     series_number: int
     series_description: str
+    variant: str = ""
+    names_predecessor: bool = False
 
 
 def new_document(
@@ -68,11 +78,10 @@ def new_document(
     PS3.3 A.35.13 (Comprehensive 3D SR IOD), C.17.1, C.17.2, C.7.5.2, C.12.1
     """
     ds = new_object(report, context, kind)
-    ds.ReferencedPerformedProcedureStepSequence = []
     with quiet():
         _describe_document(ds, report, context)
     _cite_evidence(ds, evidence)
-    if report.predecessor is not None and kind.series_kind == "report":
+    if report.predecessor is not None and kind.names_predecessor:
         predecessor = _hierarchy((_as_evidence(report.predecessor),))
         ds.update(raw_elements(PredecessorDocumentsSequence=predecessor))
     return ds
@@ -103,45 +112,51 @@ def _as_evidence(predecessor: Predecessor) -> EvidenceRef:
 def _identify(ds: Dataset, report: Report, kind: DocumentKind) -> None:
     at = report.accepted_at
     day, time = at.strftime("%Y%m%d"), at.strftime("%H%M%S.%f")
-    ds.SOPClassUID = kind.sop_class_uid
-    ds.SOPInstanceUID = kind.sop_instance_uid
-    ds.SeriesInstanceUID = uids.series_uid(report, kind.series_kind)
-    ds.SeriesNumber = kind.series_number
-    ds.SeriesDescription = kind.series_description
-    ds.Modality = "SR"
-    ds.SeriesDate = ds.ContentDate = ds.InstanceCreationDate = day
-    ds.SeriesTime = ds.ContentTime = ds.InstanceCreationTime = time
-    ds.TimezoneOffsetFromUTC = at.strftime("%z")[:5]
-    ds.InstanceNumber = 1 if report.predecessor is None else report.predecessor.instance_number + 1
+    elements = raw_elements(
+        SOPClassUID=kind.sop_class_uid,
+        SOPInstanceUID=kind.sop_instance_uid,
+        SeriesInstanceUID=uids.series_uid(report, kind.series_kind, kind.variant),
+        SeriesNumber=str(kind.series_number),
+        SeriesDescription=kind.series_description,
+        Modality="SR",
+        SeriesDate=day,
+        ContentDate=day,
+        InstanceCreationDate=day,
+        SeriesTime=time,
+        ContentTime=time,
+        InstanceCreationTime=time,
+        TimezoneOffsetFromUTC=at.strftime("%z")[:5],
+        InstanceNumber=str(report.revision),
+    )
+    ds.update(elements)
 
 
 def _describe_equipment(ds: Dataset, report: Report, context: Dataset) -> None:
-    ds.Manufacturer = MANUFACTURER
-    ds.ManufacturerModelName = MODEL_NAME
-    ds.SoftwareVersions = report.software_version
-    ds.DeviceSerialNumber = serial_number(report)
-    ds.ContentQualification = "RESEARCH"
-    own = Dataset()
-    own.update(raw_elements(PurposeOfReferenceCodeSequence=[coded(codes.PROCESSING_EQUIPMENT)]))
-    own.Manufacturer = MANUFACTURER
-    own.ManufacturerModelName = MODEL_NAME
-    own.SoftwareVersions = report.software_version
-    own.DeviceSerialNumber = serial_number(report)
-    own.DeviceUID = uids.device_uid(report)
-    own.ContributionDateTime = report.accepted_at.strftime("%Y%m%d%H%M%S.%f%z")[:26]
-    own.ContributionDescription = f"Rule table {report.table_id} {report.table_version}"[:1024]
-    scanner = Dataset()
-    scanner.update(raw_elements(PurposeOfReferenceCodeSequence=[coded(codes.ACQUISITION_EQUIPMENT)]))
+    program = {
+        "Manufacturer": MANUFACTURER,
+        "ManufacturerModelName": MODEL_NAME,
+        "SoftwareVersions": report.software_version,
+        "DeviceSerialNumber": serial_number(report),
+    }
+    own = data_set(
+        **program,
+        PurposeOfReferenceCodeSequence=[coded(codes.PROCESSING_EQUIPMENT)],
+        DeviceUID=uids.device_uid(report),
+        ContributionDateTime=report.accepted_at.strftime("%Y%m%d%H%M%S.%f%z")[:26],
+        ContributionDescription=f"Rule table {report.table_id} {report.table_version}"[:1024],
+    )
+    scanner = data_set(Manufacturer="", PurposeOfReferenceCodeSequence=[coded(codes.ACQUISITION_EQUIPMENT)])
     copy_attributes(context, scanner, modules.EQUIPMENT)
-    if "Manufacturer" not in scanner:
-        scanner.Manufacturer = ""
     ds.ContributingEquipmentSequence = [own, scanner]
-    scheme = Dataset()
-    scheme.CodingSchemeDesignator = codes.OSTEOSCRIBE_SCHEME
-    scheme.CodingSchemeUID = codes.OSTEOSCRIBE_SCHEME_UID
-    scheme.CodingSchemeName = "Osteoscribe codes"
-    scheme.CodingSchemeResponsibleOrganization = MANUFACTURER
-    ds.CodingSchemeIdentificationSequence = [scheme]
+    scheme = item(
+        CodingSchemeDesignator=codes.OSTEOSCRIBE_SCHEME,
+        CodingSchemeUID=codes.OSTEOSCRIBE_SCHEME_UID,
+        CodingSchemeName="Osteoscribe codes",
+        CodingSchemeResponsibleOrganization=MANUFACTURER,
+    )
+    ds.update(
+        raw_elements(**program, ContentQualification="RESEARCH", CodingSchemeIdentificationSequence=[scheme])
+    )
 
 
 def serial_number(report: Report) -> str:
@@ -150,13 +165,17 @@ def serial_number(report: Report) -> str:
 
 
 def _describe_document(ds: Dataset, report: Report, context: Dataset) -> None:
-    ds.CompletionFlag = "PARTIAL" if report.problems else "COMPLETE"
+    elements = raw_elements(
+        ReferencedPerformedProcedureStepSequence=[],
+        PerformedProcedureCodeSequence=[],
+        CompletionFlag="PARTIAL" if report.problems else "COMPLETE",
+        VerificationFlag="UNVERIFIED",
+        PreliminaryFlag="PRELIMINARY",
+    )
+    ds.update(elements)
     if report.problems:
-        count = len(report.problems)
-        ds.CompletionFlagDescription = f"{count} of the marks could not be reported, see the problems"[:64]
-    ds.VerificationFlag = "UNVERIFIED"
-    ds.PreliminaryFlag = "PRELIMINARY"
-    ds.PerformedProcedureCodeSequence = []
+        said = f"{len(report.problems)} of the marks could not be reported, see the problems"
+        ds.update(raw_elements(CompletionFlagDescription=said[:64]))
     requests = _requests(ds, context)
     if requests:
         ds.ReferencedRequestSequence = requests
@@ -167,18 +186,19 @@ def _requests(ds: Dataset, context: Dataset) -> list[Dataset]:
     attributes = context.get("RequestAttributesSequence") or ([Dataset()] if ds.AccessionNumber else [])
     items = []
     for source in attributes:
-        item = Dataset()
-        item.StudyInstanceUID = ds.StudyInstanceUID
-        item.ReferencedStudySequence = []
-        item.AccessionNumber = ds.AccessionNumber
-        item.PlacerOrderNumberImagingServiceRequest = ""
-        item.FillerOrderNumberImagingServiceRequest = ""
-        item.RequestedProcedureID = ""
-        item.RequestedProcedureDescription = ""
-        item.RequestedProcedureCodeSequence = []
-        copy_attributes(context, item, ("IssuerOfAccessionNumberSequence",))
-        copy_attributes(source, item, modules.REQUEST)
-        items.append(item)
+        request = data_set(
+            ReferencedStudySequence=[],
+            PlacerOrderNumberImagingServiceRequest="",
+            FillerOrderNumberImagingServiceRequest="",
+            RequestedProcedureID="",
+            RequestedProcedureDescription="",
+            RequestedProcedureCodeSequence=[],
+        )
+        request.StudyInstanceUID = ds.StudyInstanceUID
+        request.AccessionNumber = ds.AccessionNumber
+        copy_attributes(context, request, ("IssuerOfAccessionNumberSequence",))
+        copy_attributes(source, request, modules.REQUEST)
+        items.append(request)
     return items
 
 
@@ -233,14 +253,16 @@ def encode(ds: Dataset) -> bytes:
     ----------
     PS3.10 section 7
     """
-    meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = ds.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
-    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    ds.file_meta = meta
-    buffer = BytesIO()
-    dcmwrite(buffer, ds, enforce_file_format=True, little_endian=True, implicit_vr=False)
-    return buffer.getvalue()
+    meta = item(
+        FileMetaInformationVersion=b"\0\1",
+        MediaStorageSOPClassUID=str(ds.SOPClassUID),
+        MediaStorageSOPInstanceUID=str(ds.SOPInstanceUID),
+        TransferSyntaxUID=ExplicitVRLittleEndian,
+        ImplementationClassUID=IMPLEMENTATION_CLASS_UID,
+        ImplementationVersionName=IMPLEMENTATION_VERSION_NAME,
+    )
+    length = element("FileMetaInformationGroupLength", len(meta).to_bytes(4, "little"))
+    encoded = DicomBytesIO()
+    encoded.is_implicit_VR, encoded.is_little_endian = False, True
+    write_dataset(encoded, ds)
+    return bytes(128) + b"DICM" + length + meta + encoded.getvalue()

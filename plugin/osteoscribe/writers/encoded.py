@@ -10,7 +10,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from pydicom import DataElement
+from pydicom import DataElement, Dataset
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag, Tag
@@ -85,3 +85,10 @@ def raw_elements(**values: str | Sequence[Item]) -> PydicomElements:
         encoded = value_bytes(vr, value)
         elements[Tag(tag)] = RawDataElement(Tag(tag), vr, len(encoded), encoded, 0, False, True)
     return elements
+
+
+def data_set(**values: str | Sequence[Item]) -> Dataset:
+    """A data set of pydicom with encoded elements, to which others are added."""
+    made = Dataset(raw_elements(**values))
+    made.set_original_encoding(is_implicit_vr=False, is_little_endian=True, character_encoding="iso8859")
+    return made

@@ -14,13 +14,13 @@ from io import BytesIO
 
 import pydicom
 from pydicom import Dataset
-from pydicom.datadict import dictionary_VR
+from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.errors import InvalidDicomError
 
 from osteoscribe.core import codes
 from osteoscribe.core.report import Report
 from osteoscribe.writers import modules, uids
-from osteoscribe.writers.copying import copy_patient_and_study, quiet
+from osteoscribe.writers.copying import copy_patient_and_study, quiet, tags_in
 from osteoscribe.writers.document import (
     BASIC_TEXT_SR,
     EvidenceRef,
@@ -161,7 +161,7 @@ def _kind(ds: Dataset, report: Report, profile: Profile) -> str:
         fail("gate.sop-class", f"found SOP class {ds.SOPClassUID}, expected {sop_class_uid}")
     if ds.file_meta.MediaStorageSOPInstanceUID != ds.SOPInstanceUID:
         fail("gate.uid", "the file meta information names another instance")
-    if ds.SeriesInstanceUID != uids.series_uid(report, kind):
+    if ds.SeriesInstanceUID != uids.series_uid(report, kind, profile.variant):
         fail("gate.uid", "the document is in another series than its kind")
     return kind
 
@@ -199,9 +199,10 @@ def _check_patient_and_study(ds: Dataset, report: Report, context: Dataset) -> N
         fail("gate.other-series", "the CT header is of another series than the report")
     expected = Dataset()
     copy_patient_and_study(context, expected)
-    for keyword in modules.COPIED:
-        if _plain(ds.get(keyword)) != _plain(expected.get(keyword)):
-            fail("gate.patient-differs", f"{keyword} is not the CT's")
+    for tag in sorted({*tags_in(ds, modules.COPIED), *tags_in(expected, modules.COPIED)}):
+        found, stated = (_plain(one[tag].value) if tag in one else None for one in (ds, expected))
+        if found != stated:
+            fail("gate.patient-differs", f"{keyword_for_tag(tag)} is not the CT's")
 
 
 def _check_key_image(ds: Dataset, report: Report) -> None:

@@ -62,8 +62,9 @@ def build_key_image(
         sop_class_uid=SECONDARY_CAPTURE,
         sop_instance_uid=uids.key_image_uid(report, profile.variant),
         series_kind="key image",
-        series_number=SERIES_NUMBER,
+        series_number=SERIES_NUMBER + profile.series_offset,
         series_description=SERIES_DESCRIPTION,
+        variant=profile.variant,
     )
     ds = new_object(report, context, kind)
     # The modality of what it shows: so scanners file their own pages of text among the CT images too.

@@ -40,8 +40,9 @@ def build_notice(
         sop_class_uid=BASIC_TEXT_SR,
         sop_instance_uid=uids.notice_uid(report, profile.variant),
         series_kind="notice",
-        series_number=SERIES_NUMBER,
+        series_number=SERIES_NUMBER + profile.series_offset,
         series_description=SERIES_DESCRIPTION,
+        variant=profile.variant,
     )
     ds = new_document(report, context, evidence, kind)
     problems = "\n".join((NOT_MEASURED, *(wording.problem_line(problem) for problem in report.problems)))

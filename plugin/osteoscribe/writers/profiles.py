@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -29,6 +29,8 @@ class Profile:
         Concept names of the suggestion's texts; standard ones for a dictation system that maps them.
     tracking_identifier
         Instead of the lesion's name, or empty.
+    series_offset
+        Added to the series numbers, so that two profiles that meet in one archive do not mix.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Profile:
     phrase_code: Code = codes.PHRASE
     recommendation_code: Code = codes.RECOMMENDATION_TEXT
     tracking_identifier: str = ""
+    series_offset: int = 0
 
     @property
     def variant(self) -> str:
@@ -54,18 +57,30 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
         profile.name: profile
         for profile in (
             STANDARD,
-            Profile(name="ohif", tracking_identifier=OHIF_TRACKING_IDENTIFIER),
-            Profile(name="text-only", measurement_report=False),
-            Profile(name="comprehensive", sop_class_uid=COMPREHENSIVE_SR),
-            Profile(name="dictation", phrase_code=codes.CONCLUSION, recommendation_code=codes.RECOMMENDATION),
+            Profile(name="ohif", tracking_identifier=OHIF_TRACKING_IDENTIFIER, series_offset=10),
+            Profile(name="text-only", measurement_report=False, series_offset=20),
+            Profile(name="comprehensive", sop_class_uid=COMPREHENSIVE_SR, series_offset=30),
+            Profile(
+                name="dictation",
+                phrase_code=codes.CONCLUSION,
+                recommendation_code=codes.RECOMMENDATION,
+                series_offset=40,
+            ),
         )
     }
 )
 """The profiles by the name that settings use."""
 
 
-def chosen_profile(name: str, *, text_companion: bool, key_image: bool, notice: bool) -> Profile:
+def chosen_profile(
+    name: str, *, text_companion: bool, key_image: bool, notice: bool, where: str = "practice"
+) -> Profile:
     """The profile of a name, with the objects beside the measurement report switched on or off.
+
+    Parameters
+    ----------
+    where
+        What chose it in the settings, for the error.
 
     Raises
     ------
@@ -75,13 +90,49 @@ def chosen_profile(name: str, *, text_companion: bool, key_image: bool, notice: 
     if name not in PROFILES:
         raise SetupError(
             "settings.unknown-profile",
-            f"found practice.profile = {name!r}, expected one of {', '.join(PROFILES)}; correct the settings",
+            f"found {where} profile = {name!r}, expected one of {', '.join(PROFILES)}; correct the settings",
         )
     profile = replace(PROFILES[name], text_companion=text_companion, key_image=key_image, notice=notice)
     if not (profile.measurement_report or profile.text_companion):
         raise SetupError(
             "settings.nothing-to-send",
-            f"practice.profile {name!r} has no measurement report and practice.text_companion is false: no "
+            f"{where} profile {name!r} has no measurement report, and text_companion is false there: no "
             "suggestion would be sent; set one of them",
         )
     return profile
+
+
+def profiles_of(forms: Set[tuple[str, str]]) -> tuple[Profile, ...]:
+    """The profiles that are named in pairs of profile and role, each with the objects that are.
+
+    Examples
+    --------
+    >>> (one,) = profiles_of({("ohif", "sr"), ("ohif", "text")})
+    >>> one.name, one.text_companion, one.notice
+    ('ohif', True, False)
+    """
+    return tuple(
+        replace(
+            profile,
+            text_companion=(name, "text") in forms,
+            key_image=(name, "key-image") in forms,
+            notice=(name, "notice") in forms,
+        )
+        for name, profile in PROFILES.items()
+        if any(named == name for named, _ in forms)
+    )
+
+
+def forms_of(profiles: Iterable[Profile]) -> frozenset[tuple[str, str]]:
+    """The pairs of profile and role that profiles make where there is cause."""
+    return frozenset(
+        (profile.name, role)
+        for profile in profiles
+        for role, made in (
+            ("sr", True),
+            ("text", profile.text_companion),
+            ("key-image", profile.key_image),
+            ("notice", profile.notice),
+        )
+        if made
+    )

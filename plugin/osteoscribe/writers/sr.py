@@ -70,8 +70,10 @@ def build_sr(
         sop_class_uid=profile.sop_class_uid,
         sop_instance_uid=uids.report_uid(report, profile.variant),
         series_kind="report",
-        series_number=SERIES_NUMBER,
+        series_number=SERIES_NUMBER + profile.series_offset,
         series_description=SERIES_DESCRIPTION,
+        variant=profile.variant,
+        names_predecessor=True,
     )
     ds = new_document(report, context, evidence, kind)
     children = [

@@ -52,7 +52,7 @@ def report_key(report: Report) -> str:
 
 def content_key(report: Report) -> str:
     """As `report_key`, whichever report came before: two of one CT series with the same key say the same."""
-    return report_key(dataclasses.replace(report, predecessor=None))
+    return report_key(dataclasses.replace(report, revision=1, predecessor=None))
 
 
 def _canonical(value: Any, known: dict[int, Any]) -> Any:
@@ -114,15 +114,16 @@ def key_image_uid(report: Report, variant: str = "") -> str:
     return derived_uid("key image", report_key(report), variant)
 
 
-def series_uid(report: Report, kind: str) -> str:
-    """The series that all objects of one kind about one CT series are in, over all revisions.
+def series_uid(report: Report, kind: str, variant: str = "") -> str:
+    """The series that all objects of one kind and form about one CT series are in, over all revisions.
 
     Parameters
     ----------
     kind
         ``report``, ``companion``, ``notice`` or ``key image``.
     """
-    return derived_uid("series", kind, report.study_instance_uid, report.series_instance_uid)
+    own = (variant,) if variant else ()
+    return derived_uid("series", kind, report.study_instance_uid, report.series_instance_uid, *own)
 
 
 def device_uid(report: Report) -> str:

@@ -94,11 +94,15 @@ def _read(segment: str, rules: LabelRules) -> tuple[list[Token], list[str]]:
 
 def _pieces(words: Words, rules: LabelRules) -> Iterator[tuple[Words, Token | None]]:
     """Words cut into tokens, words of doubt, neutral words and single other words, longest first."""
-    longest = max((len(known) for known in (*rules.tokens, *rules.doubt, *rules.neutral)), default=1)
     at = 0
     while at < len(words):
         size = next(
-            (n for n in range(min(longest, len(words) - at), 1, -1) if _known(words[at : at + n], rules)), 1
+            (
+                n
+                for n in range(min(rules.longest, len(words) - at), 1, -1)
+                if _known(words[at : at + n], rules)
+            ),
+            1,
         )
         piece = words[at : at + size]
         yield piece, rules.tokens.get(piece)

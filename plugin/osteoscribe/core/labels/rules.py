@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from fnmatch import fnmatchcase
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -154,7 +155,7 @@ class SitePolicy:
 NO_POLICY = SitePolicy()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class LabelRules:
     """Everything that ``config/labels.toml`` says.
 
@@ -214,7 +215,12 @@ class LabelRules:
             return True
         return first_within((*self.generic_labels, *self.anatomy_labels), piece) is not None
 
-    @property
+    @cached_property
+    def longest(self) -> int:
+        """Most words of a token, of a word of doubt or of a neutral one."""
+        return max((len(known) for known in (*self.tokens, *self.doubt, *self.neutral)), default=1)
+
+    @cached_property
     def anatomy_labels(self) -> tuple[WordPattern, ...]:
         """Patterns of names of bones, organs and devices."""
         return (*self.bone_labels, *self.not_mark_labels)

@@ -1,0 +1,154 @@
+"""The ledger's rows of received instances, written in batches behind the answers.
+
+The segment alone makes an instance durable; its row can wait, for `recover_instances` makes it again after
+a crash. What must not wait is the question whether the very same bytes are here already: it is answered from
+memory, one look into the ledger for each series.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from osteoscribe.app.ports import Stored
+from osteoscribe.errors import StoreError
+from osteoscribe.readers.headers import InstanceHeader
+from osteoscribe.store.instances import InstanceTable
+
+LOGGER = logging.getLogger(__name__)
+
+LONGEST_WAIT_S = 0.2
+"""How long a row of an image waits for others."""
+RETRY_S = 1.0
+"""Pause after the ledger did not answer."""
+MOST_WAITING = 50_000
+"""Rows that may wait; beyond, instances are refused until the ledger answers again."""
+MOST_KNOWN = 200_000
+"""Instances that are remembered; about 40 MB."""
+
+
+class Recorder:
+    """Records accepted instances. Safe to share between threads; one for a process.
+
+    A thread of its own lives while something waits. A mark object, and the end of an association, are
+    recorded at once.
+
+    Parameters
+    ----------
+    table
+        Where the instances are recorded.
+    on_recorded
+        Called after a commit that holds a mark object or the end of an association.
+    """
+
+    def __init__(self, table: InstanceTable, on_recorded: Callable[[], None] = lambda: None) -> None:
+        self._table = table
+        self._on_recorded = on_recorded
+        self._changed = threading.Condition()
+        self._writing = threading.Lock()
+        self._waiting: list[Stored] = []
+        self._ended: list[str] = []
+        self._urgent = False
+        self._thread: threading.Thread | None = None
+        self._known: OrderedDict[str, set[tuple[str, str]]] = OrderedDict()
+        self._known_count = 0
+
+    def has_instance(self, header: InstanceHeader, sha256: str) -> bool:
+        """Whether these very bytes are known under this UID: the same bytes name the same series.
+
+        Raises
+        ------
+        StoreError
+            ``store.locked``: the ledger does not answer, or has not for long.
+        """
+        series = header.series_instance_uid
+        with self._changed:
+            if len(self._waiting) > MOST_WAITING:
+                raise StoreError(
+                    "store.locked", "found the ledger locked or its disk full; free it, then send again"
+                )
+            known = self._known.get(series)
+            if known is not None:
+                self._known.move_to_end(series)
+                return (header.sop_instance_uid, sha256) in known
+        found = self._table.instances_of(series)
+        with self._changed:
+            self._remember(series, found)
+            return (header.sop_instance_uid, sha256) in self._known[series]
+
+    def add(self, stored: Sequence[Stored]) -> None:
+        """Have instances recorded; they are on disk already."""
+        with self._changed:
+            for one in stored:
+                self._remember(one.header.series_instance_uid, [(one.header.sop_instance_uid, one.sha256)])
+                self._waiting.append(one)
+                self._urgent = self._urgent or one.is_mark
+            self._wake()
+
+    def close_segment(self, name: str) -> None:
+        """Have it recorded that the association of a segment has ended."""
+        with self._changed:
+            self._ended.append(name)
+            self._urgent = True
+            self._wake()
+
+    def flush(self) -> None:
+        """Record what waits, now.
+
+        Raises
+        ------
+        StoreError
+            ``store.locked``: it waits still.
+        """
+        with self._writing:
+            with self._changed:
+                waiting, self._waiting = self._waiting, []
+                ended, self._ended = self._ended, []
+                urgent, self._urgent = self._urgent, False
+            if not waiting and not ended:
+                return
+            try:
+                self._table.add(waiting, ended=ended)
+            except BaseException:
+                with self._changed:
+                    self._waiting[:0], self._ended[:0], self._urgent = waiting, ended, True
+                raise
+        if urgent:
+            self._on_recorded()
+
+    def _remember(self, series: str, instances: Sequence[tuple[str, str]]) -> None:
+        """Note instances of a series; of the series longest unused those are forgotten that do not wait."""
+        known = self._known.setdefault(series, set())
+        self._known_count -= len(known)
+        known.update(instances)
+        self._known_count += len(known)
+        self._known.move_to_end(series)
+        if self._known_count > MOST_KNOWN and not self._waiting:
+            while self._known_count > MOST_KNOWN // 2 and len(self._known) > 1:
+                _, forgotten = self._known.popitem(last=False)
+                self._known_count -= len(forgotten)
+
+    def _wake(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+            self._thread.start()
+        elif self._urgent:
+            self._changed.notify()
+
+    def _run(self) -> None:
+        """Record until nothing waits."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._urgent, LONGEST_WAIT_S)
+            try:
+                self.flush()
+            except StoreError as error:
+                LOGGER.error("instances not recorded yet code=%s", error.code)
+                time.sleep(RETRY_S)
+            with self._changed:
+                if not self._waiting and not self._ended:
+                    self._thread = None
+                    return

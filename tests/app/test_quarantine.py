@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from osteoscribe.app.gather import CtSeries
 from osteoscribe.app.ports import JobRequest, JobResult
+from osteoscribe.app.shelf import CtSeries
 from osteoscribe.app.write import Written, write_report
 from osteoscribe.cli.main import main
 from osteoscribe.store.export import export_files
@@ -34,11 +34,7 @@ def of_another_series() -> Written:
     shelf = Shelf()
     for ds in series:
         shelf.add_dataset(ds)
-    received = CtSeries(
-        study_instance_uid=series[0].StudyInstanceUID,
-        series_instance_uid=series[0].SeriesInstanceUID,
-        instances=tuple(shelf.instances),
-    )
+    received = CtSeries(instances=tuple(shelf.instances))
     report = report_for(series, [finding_for(series)])
     return write_report(report, received, other, (), profiles=[PROFILES["ohif"]])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -127,8 +127,8 @@ def test_two_workers_never_have_two_jobs_of_one_series_under_way(ledger: FilledL
     class Overtaken(PlanTable):
         """Between this worker's look and its deed, another one plans more."""
 
-        def busy(self, series: Sequence[str]) -> bool:
-            before = super().busy(series)
+        def last_received(self, series: Sequence[str]) -> datetime | None:
+            before = super().last_received(series)
             ledger.receive(1, mark_object(2, [ct_uid(1)]))
             assert len(ledger.plan(4)) == 1
             return before

@@ -6,6 +6,7 @@ import logging
 import os
 import select
 import signal
+import sys
 import threading
 import warnings
 from contextlib import suppress
@@ -44,6 +45,10 @@ POSTPONED_S = 1.0
 """Pause before another round where the ledger does not answer."""
 
 
+SWITCH_S = 0.0005
+"""How long a busy thread may keep the others of this process waiting: the default is 5 ms at each turn."""
+
+
 class Bell:
     """Wakes a waiting thread of this process; rung from any thread, any number of times."""
 
@@ -57,11 +62,12 @@ class Bell:
         with suppress(BlockingIOError):
             os.write(self._rings, b"\0")
 
-    def wait(self, control: Connection, seconds: float) -> tuple[bool, bool]:
-        """Wait for the bell or the control pipe; whether either woke, and whether the pipe was closed."""
+    def wait(self, control: Connection, seconds: float) -> tuple[bool, bool, bool]:
+        """Wait for the bell or the control pipe: news came, the bell rang, the pipe was closed."""
         ready, _, _ = select.select([self._hears, control.fileno()], [], [], seconds)
-        rung = [os.read(one, 65536) for one in ready]
-        return any(rung), not all(rung)
+        read = {end: os.read(end, 65536) for end in ready}
+        news = read.get(control.fileno())
+        return bool(news), bool(read.get(self._hears)), news == b""
 
 
 def start_logging() -> None:
@@ -97,6 +103,7 @@ def open_pipeline(settings: Settings, read: ReadBytes) -> Pipeline:
 def run_worker(settings: Settings, number: int, control: Connection) -> None:
     """Measure and deliver until the other end of the control pipe is closed. Runs in a process of its own."""
     start_logging()
+    sys.setswitchinterval(SWITCH_S)
     for ignored in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)
     try:
@@ -104,14 +111,14 @@ def run_worker(settings: Settings, number: int, control: Connection) -> None:
         rounds, engine = _open_worker(settings, number, bell)
         if number == 0 and settings.node.health_port:
             _open_health(settings)
-        is_woken, is_ended = True, False
+        has_news, has_progress, is_ended = True, True, False
         while not is_ended:
             try:
-                wait_s = rounds.run(utc_now(), is_woken=is_woken)
+                wait_s = rounds.run(utc_now(), has_news=has_news, has_progress=has_progress)
             except StoreError as error:
                 LOGGER.warning("round postponed code=%s", error.code)
                 wait_s = POSTPONED_S
-            is_woken, is_ended = bell.wait(control, wait_s)
+            has_news, has_progress, is_ended = bell.wait(control, wait_s)
             engine.check()
         # Steps under way are left where they are: the engine resumes them at the next start.
         engine.stop()

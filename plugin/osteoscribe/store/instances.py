@@ -26,6 +26,9 @@ from osteoscribe.store.schema import (
 from osteoscribe.store.segments import node_of
 
 
+_NEWEST = sa.select(sa.func.max(INSTANCES.c.id))
+
+
 class InstanceTable:
     """Received instances. Safe to share between threads.
 
@@ -108,7 +111,7 @@ class InstanceTable:
     def newest_id(self) -> int:
         """Return the id of the newest instance; 0 where there is none."""
         with self._reads.begin() as connection:
-            return connection.execute(sa.select(sa.func.max(INSTANCES.c.id))).scalar_one() or 0
+            return connection.execute(_NEWEST).scalar_one() or 0
 
 
 def _insert_new(connection: sa.Connection) -> Any:

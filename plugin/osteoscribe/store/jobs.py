@@ -42,6 +42,35 @@ from osteoscribe.store.series import series_images
 DUE_AT_A_TIME = 20
 """Due deliveries of one destination that are looked at: an archive that was away for days has thousands."""
 
+# Statements of the way from a mark to its report are made once: making them costs more than running them.
+_READY = (
+    sa.select(JOBS.c.key, JOBS.c.run).where(JOBS.c.state == "ready").order_by(JOBS.c.planned_us, JOBS.c.key)
+)
+_STATE = sa.select(JOBS.c.state).where(JOBS.c.key == sa.bindparam("key"))
+_DELIVERY = sa.select(*DELIVERIES.c).where(
+    DELIVERIES.c.job_key == sa.bindparam("key"), DELIVERIES.c.destination == sa.bindparam("destination")
+)
+_PLACED = (
+    sa.select(
+        *DELIVERIES.c,
+        sa.func.row_number()
+        .over(partition_by=DELIVERIES.c.destination, order_by=(JOBS.c.measured_us, DELIVERIES.c.job_key))
+        .label("place"),
+    )
+    .join(JOBS, JOBS.c.key == DELIVERIES.c.job_key)
+    .where(DELIVERIES.c.state.in_(("queued", "waiting")), JOBS.c.state != "ready")
+    .subquery()
+)
+_DUE = (
+    sa.select(_PLACED)
+    .where(_PLACED.c.place <= DUE_AT_A_TIME)
+    .order_by(_PLACED.c.place, _PLACED.c.destination)
+)
+_TO_ASK = sa.select(*DELIVERIES.c).where(
+    DELIVERIES.c.state == "stored", DELIVERIES.c.due_us <= sa.bindparam("now_us")
+)
+_OBJECTS = sa.select(*REPORTS.c).where(REPORTS.c.job_key == sa.bindparam("key")).order_by(REPORTS.c.id)
+
 
 class JobTable:
     """Jobs and what became of them (`app.ports.JobLedger`).
@@ -59,15 +88,13 @@ class JobTable:
 
     def ready(self) -> tuple[tuple[str, int], ...]:
         """Jobs that wait to be measured, oldest first: key and number of the run."""
-        query = sa.select(JOBS.c.key, JOBS.c.run).where(JOBS.c.state == "ready")
         with self._reads.begin() as connection:
-            rows = connection.execute(query.order_by(JOBS.c.planned_us, JOBS.c.key))
-            return tuple((key, run) for key, run in rows)
+            return tuple((key, run) for key, run in connection.execute(_READY))
 
     def state(self, key: str) -> str:
         """State of a job; empty where there is none of that key."""
         with self._reads.begin() as connection:
-            return connection.execute(sa.select(JOBS.c.state).where(JOBS.c.key == key)).scalar() or ""
+            return connection.execute(_STATE, {"key": key}).scalar() or ""
 
     def request(self, key: str) -> JobRequest:
         """Everything a job is made from."""
@@ -152,25 +179,14 @@ class JobTable:
 
     def due_deliveries(self) -> tuple[Delivery, ...]:
         """Deliveries that are not at an end, in the order of their jobs; a few of each destination."""
-        order = (JOBS.c.measured_us, DELIVERIES.c.job_key)
-        place = sa.func.row_number().over(partition_by=DELIVERIES.c.destination, order_by=order)
-        due = (
-            sa.select(*DELIVERIES.c, place.label("place"))
-            .join(JOBS, JOBS.c.key == DELIVERIES.c.job_key)
-            .where(DELIVERIES.c.state.in_(("queued", "waiting")), JOBS.c.state != "ready")
-            .subquery()
-        )
-        query = sa.select(due).where(due.c.place <= DUE_AT_A_TIME).order_by(due.c.place, due.c.destination)
         with self._reads.begin() as connection:
-            return tuple(_delivery(row) for row in connection.execute(query).mappings())
+            return tuple(_delivery(row) for row in connection.execute(_DUE).mappings())
 
     def delivery(self, key: str, destination: str) -> Delivery:
         """One delivery."""
-        query = sa.select(*DELIVERIES.c).where(
-            DELIVERIES.c.job_key == key, DELIVERIES.c.destination == destination
-        )
         with self._reads.begin() as connection:
-            return _delivery(connection.execute(query).mappings().one())
+            rows = connection.execute(_DELIVERY, {"key": key, "destination": destination})
+            return _delivery(rows.mappings().one())
 
     def update_delivery(self, delivery: Delivery, now: datetime, was: Delivery | None = None) -> None:
         """Record how far a delivery is; ends its job with the last one.
@@ -215,11 +231,9 @@ class JobTable:
 
     def due_commitments(self, now: datetime) -> tuple[Delivery, ...]:
         """Stored deliveries whose commitment is to be asked for now."""
-        query = sa.select(*DELIVERIES.c).where(
-            DELIVERIES.c.state == "stored", DELIVERIES.c.due_us <= to_us(now)
-        )
         with self._reads.begin() as connection:
-            return tuple(_delivery(row) for row in connection.execute(query).mappings())
+            rows = connection.execute(_TO_ASK, {"now_us": to_us(now)})
+            return tuple(_delivery(row) for row in rows.mappings())
 
     def begin_commitment(
         self, transaction_uid: str, delivery: Delivery, objects: Sequence[StoredObject], now: datetime
@@ -250,9 +264,9 @@ class JobTable:
 
     def objects(self, key: str) -> tuple[StoredObject, ...]:
         """Return the report objects of a job, in the order of their making."""
-        query = sa.select(*REPORTS.c).where(REPORTS.c.job_key == key).order_by(REPORTS.c.id)
         with self._reads.begin() as connection:
-            return tuple(_stored_object(row) for row in connection.execute(query).mappings())
+            rows = connection.execute(_OBJECTS, {"key": key})
+            return tuple(_stored_object(row) for row in rows.mappings())
 
     def forms(self, key: str) -> frozenset[Form]:
         """In which forms a job's reports were asked for."""

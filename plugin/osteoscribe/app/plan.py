@@ -94,10 +94,6 @@ class PlanLedger(Protocol):
         """CT series that each of these mark objects is linked to."""
         ...
 
-    def link(self, series: Mapping[int, frozenset[str]]) -> None:
-        """Record CT series of mark objects that were not linked to them."""
-        ...
-
     def marks_on(self, series: Sequence[str]) -> tuple[MarkObject, ...]:
         """All current mark objects that are linked to any of these series."""
         ...
@@ -110,10 +106,13 @@ class PlanLedger(Protocol):
         """Whether what came since came over associations that ended: the images over one, the marks too."""
         ...
 
-    def add_job(self, job: PlannedJob, now: datetime) -> bool:
-        """Record the job and take its marks off the open ones.
+    def record(
+        self, links: Mapping[int, frozenset[str]], jobs: Sequence[PlannedJob], now: datetime
+    ) -> tuple[str, ...]:
+        """Link mark objects to CT series, record the jobs and take their marks off the open ones.
 
-        False where it was there already, or where an earlier job of its series is not measured yet.
+        Gives the keys of the new jobs: not those that were there already, nor those of a series of which an
+        earlier job is not measured yet.
         """
         ...
 
@@ -148,38 +147,29 @@ def plan(ledger: PlanLedger, settings: JobSettings, now: datetime) -> Planned:
     if not open_marks:
         return Planned(keys=(), again_at=None)
     there = ledger.ct_series_of([uid for mark in open_marks.values() for uid in mark.references])
-    links = _linked(ledger, tuple(open_marks.values()), there)
+    known = ledger.links(list(open_marks))
+    links = {one: known[one] | _series_of(ledger, mark, there) for one, mark in open_marks.items()}
+    new_links = {one: links[one] - known[one] for one in open_marks if links[one] - known[one]}
     done: set[int] = set()
     with ledger.reading():
         for mark in open_marks.values():
             if mark.instance_id not in done:
-                together = _bound_together(ledger, mark, links)
+                together = _bound_together(ledger, mark, links, open_marks)
                 done.update(one.instance_id for one in together)
                 job, wait_until = _plan_together(ledger, settings, now, together, links, there, open_marks)
                 planned += [] if job is None else [job]
                 again_at += wait_until
-    added = [job.key for job in planned if ledger.add_job(job, now)]
+    added = ledger.record(new_links, planned, now) if new_links or planned else ()
     if len(added) < len(planned):
         again_at.append(now + timedelta(seconds=BUSY_PAUSE_S))
-    return Planned(keys=tuple(added), again_at=min(again_at, default=None))
+    return Planned(keys=added, again_at=min(again_at, default=None))
 
 
-def _linked(
-    ledger: PlanLedger, marks: Sequence[MarkObject], there: Mapping[str, str]
-) -> dict[int, frozenset[str]]:
-    """CT series of each mark, those recorded before and those that have come since."""
-    links = dict(ledger.links([mark.instance_id for mark in marks]))
-    new = {}
-    for mark in marks:
-        meant = {there[uid] for uid in mark.references if uid in there}
-        series = frozenset(meant) if mark.references else frozenset(_fitting(ledger, [mark]))
-        known = links.get(mark.instance_id, frozenset())
-        if series - known:
-            new[mark.instance_id] = series - known
-        links[mark.instance_id] = known | series
-    if new:
-        ledger.link(new)
-    return links
+def _series_of(ledger: PlanLedger, mark: MarkObject, there: Mapping[str, str]) -> frozenset[str]:
+    """CT series that a mark refers to, as far as they are there."""
+    if not mark.references:
+        return frozenset(_fitting(ledger, [mark]))
+    return frozenset(there[uid] for uid in mark.references if uid in there)
 
 
 def _plan_together(
@@ -227,7 +217,10 @@ def job_key(series: Iterable[str], digests: Iterable[str], missing: Iterable[str
 
 
 def _bound_together(
-    ledger: PlanLedger, mark: MarkObject, links: dict[int, frozenset[str]]
+    ledger: PlanLedger,
+    mark: MarkObject,
+    links: dict[int, frozenset[str]],
+    open_marks: Mapping[int, MarkObject],
 ) -> tuple[MarkObject, ...]:
     """Collect the mark objects that CT series bind into one job with this one; fills in their links."""
     marks = {mark.instance_id: mark}
@@ -235,11 +228,14 @@ def _bound_together(
     fresh = links[mark.instance_id]
     while fresh:
         series |= fresh
-        found = [one for one in ledger.marks_on(sorted(fresh)) if one.instance_id not in marks]
-        marks.update({one.instance_id: one for one in found})
-        unknown = [one.instance_id for one in found if one.instance_id not in links]
+        found = {one.instance_id: one for one in ledger.marks_on(sorted(fresh))}
+        # Links of open marks are not all recorded yet.
+        found |= {key: one for key, one in open_marks.items() if links[key] & fresh}
+        found = {key: one for key, one in found.items() if key not in marks}
+        marks |= found
+        unknown = [key for key in found if key not in links]
         links.update(ledger.links(unknown) if unknown else {})
-        fresh = frozenset().union(*(links[one.instance_id] for one in found)) - series
+        fresh = frozenset().union(*(links[key] for key in found)) - series
     return tuple(marks[key] for key in sorted(marks))
 
 

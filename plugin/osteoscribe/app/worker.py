@@ -184,7 +184,7 @@ class Rounds:
         ready = set(self._jobs.ready())
         for key, _ in ready.intersection(self._engine.given_up_jobs()):
             message = (
-                "found that measuring this job ends its process each time; report it, then run "
+                "found a fault of the engine that measures this job; report it, then run "
                 f"osteoscribe jobs retry {key[:12]}"
             )
-            self._jobs.fail(key, Problem(code="job.ends-its-process", message=message), now)
+            self._jobs.fail(key, Problem(code="job.bug", message=message), now)

@@ -9,9 +9,11 @@ import signal
 import sys
 import threading
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext
 from typing import TYPE_CHECKING
 
 from osteoscribe.app.bugs import trace_of
@@ -100,15 +102,45 @@ def open_pipeline(settings: Settings, read: ReadBytes) -> Pipeline:
     return lambda job: report_job(job, read, practice)
 
 
-def run_worker(settings: Settings, number: int, control: Connection) -> None:
-    """Measure and deliver until the other end of the control pipe is closed. Runs in a process of its own."""
+class UnderWay:
+    """The job that a worker measures now, in memory that outlives it: what ended it can be told."""
+
+    _LENGTH = 64
+
+    def __init__(self, context: SpawnContext) -> None:
+        self._memory = context.RawArray("c", self._LENGTH)
+
+    @contextmanager
+    def job(self, key: str) -> Iterator[None]:
+        """Note a job, but for one that an exception ends: the worker lives on."""
+        self._memory.value = key.encode("ascii")
+        try:
+            yield
+        finally:
+            self._memory.value = b""
+
+    def take(self) -> str:
+        """Key of the job that was under way, and forget it; empty where none was."""
+        key: bytes = self._memory.value
+        self._memory.value = b""
+        return key.decode("ascii")
+
+
+def run_worker(settings: Settings, number: int, control: Connection, under_way: UnderWay) -> None:
+    """Measure and deliver until the other end of the control pipe is closed. Runs in a process of its own.
+
+    Parameters
+    ----------
+    under_way
+        Where it notes what it measures.
+    """
     start_logging()
     sys.setswitchinterval(SWITCH_S)
     for ignored in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)
     try:
         bell = Bell()
-        rounds, engine = _open_worker(settings, number, bell)
+        rounds, engine = _open_worker(settings, number, bell, under_way)
         if number == 0 and settings.node.health_port:
             _open_health(settings)
         has_news, has_progress, is_ended = True, True, False
@@ -131,7 +163,9 @@ def run_worker(settings: Settings, number: int, control: Connection) -> None:
     os._exit(0)
 
 
-def _open_worker(settings: Settings, number: int, bell: Bell) -> tuple[Rounds, DurableEngine]:
+def _open_worker(
+    settings: Settings, number: int, bell: Bell, under_way: UnderWay
+) -> tuple[Rounds, DurableEngine]:
     from osteoscribe.engine.dbos import DurableEngine
     from osteoscribe.net.commitment import CommitmentAsker
     from osteoscribe.net.scu import StoreSender
@@ -166,14 +200,15 @@ def _open_worker(settings: Settings, number: int, bell: Bell) -> tuple[Rounds, D
     def measure_job(key: str) -> float | None:
         segment = segments.writer(MADE, utc_now())
         try:
-            return measure(
-                key,
-                ledger=jobs,
-                pipeline=pipeline,
-                segment=segment,
-                destinations_for=settings.destinations_for,
-                now=utc_now,
-            )
+            with under_way.job(key):
+                return measure(
+                    key,
+                    ledger=jobs,
+                    pipeline=pipeline,
+                    segment=segment,
+                    destinations_for=settings.destinations_for,
+                    now=utc_now,
+                )
         finally:
             segment.close()
 

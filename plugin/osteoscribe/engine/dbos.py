@@ -163,8 +163,7 @@ class DurableEngine:
     ) -> None:
         def measure_in_turn(key: str) -> float | None:
             with self._measuring:
-                wait_s = measure(key)
-            return wait_s
+                return measure(key)
 
         measure_step = DBOS.step(name="measure")(measure_in_turn)
         deliver_step = DBOS.step(name="deliver")(deliver)

@@ -25,7 +25,6 @@ from osteoscribe.store.schema import (
 )
 from osteoscribe.store.segments import node_of
 
-
 _NEWEST = sa.select(sa.func.max(INSTANCES.c.id))
 
 
@@ -73,7 +72,9 @@ class InstanceTable:
         StoreError
             ``store.locked``: the database could not be written in time.
         """
-        with self._lock, self._engine.begin() as connection:
+        # What a power cut takes back here is recorded again from the segments.
+        unsynced = self._engine.execution_options(unsynced=True)
+        with self._lock, unsynced.begin() as connection:
             for is_mark, some in itertools.groupby(stored, lambda one: one.is_mark):
                 if is_mark:
                     for one in some:

@@ -27,6 +27,7 @@ from osteoscribe.store.instances import stored_instance
 from osteoscribe.store.lesions import earlier_lesions, insert_lesions
 from osteoscribe.store.schema import (
     COMMITMENTS,
+    DEATHS,
     DELIVERIES,
     INSTANCES,
     JOB_MARKS,
@@ -38,6 +39,9 @@ from osteoscribe.store.schema import (
     to_us,
 )
 from osteoscribe.store.series import series_images
+
+MOST_DEATHS = 4
+"""A job during whose measuring the worker ended so often is left alone; an end from outside hits another."""
 
 DUE_AT_A_TIME = 20
 """Due deliveries of one destination that are looked at: an archive that was away for days has thousands."""
@@ -176,6 +180,28 @@ class JobTable:
                 .where(JOBS.c.key == key, JOBS.c.state == "ready")
                 .values(state="failed", finished_us=to_us(now), problems=_problems_json([problem]))
             )
+
+    def note_death(self, key: str, now: datetime) -> None:
+        """Record that a worker ended while it measured a job; park the job that did so too often.
+
+        A worker that was ended together with its node, or to be started again, is none of these.
+        """
+        with self._engine.begin() as connection:
+            run = connection.execute(sa.select(JOBS.c.run).where(JOBS.c.key == key)).scalar()
+            if run is None:
+                return
+            one = (DEATHS.c.job_key == key, DEATHS.c.run == run)
+            count = connection.execute(sa.select(DEATHS.c.count).where(*one)).scalar()
+            if count is None:
+                connection.execute(DEATHS.insert().values(job_key=key, run=run, count=1))
+            else:
+                connection.execute(DEATHS.update().where(*one).values(count=count + 1))
+        if (count or 0) + 1 >= MOST_DEATHS:
+            message = (
+                f"found that measuring this job ended its process {MOST_DEATHS} times; report it, then run "
+                f"osteoscribe jobs retry {key[:12]}"
+            )
+            self.fail(key, Problem(code="job.ends-its-process", message=message), now)
 
     def due_deliveries(self) -> tuple[Delivery, ...]:
         """Deliveries that are not at an end, in the order of their jobs; a few of each destination."""

@@ -60,6 +60,13 @@ _LINKS = sa.select(MARK_SERIES.c.instance_id, MARK_SERIES.c.series_instance_uid)
     MARK_SERIES.c.instance_id.in_(_listed("ids"))
 )
 _NEW_LINK = MARK_SERIES.insert()
+_KNOWN = sa.select(JOBS.c.key).where(JOBS.c.key == sa.bindparam("key"))
+_PLANNED = (
+    MARKS.update()
+    .where(MARKS.c.instance_id.in_(_listed("ids")), MARKS.c.state.in_(CURRENT))
+    .values(state=sa.bindparam("new_state"))
+)
+_NO_LONGER_AWAITED = AWAITED.delete().where(AWAITED.c.instance_id.in_(_listed("ids")))
 _LAST_RECEIVED = sa.select(sa.func.max(INSTANCES.c.received_us)).where(
     INSTANCES.c.series_instance_uid.in_(_listed("series"))
 )
@@ -194,16 +201,6 @@ class PlanTable:
                     found[instance_id].add(uid)
         return {instance_id: frozenset(series) for instance_id, series in found.items()}
 
-    def link(self, series: Mapping[int, frozenset[str]]) -> None:
-        """Record CT series of mark objects that were not linked to them."""
-        with self._engine.begin() as connection:
-            for instance_id, uids in series.items():
-                # Another worker may have been faster.
-                known = frozenset(row[1] for row in connection.execute(_LINKS, {"ids": [instance_id]}))
-                for uid in sorted(uids - known):
-                    row = {"instance_id": instance_id, "series_instance_uid": uid}
-                    connection.execute(_NEW_LINK, row)
-
     def marks_on(self, series: Sequence[str]) -> tuple[MarkObject, ...]:
         """All current mark objects that are linked to any of these series."""
         with self._reader() as connection:
@@ -227,32 +224,53 @@ class PlanTable:
         kinds = [is_mark for _, is_mark, _ in rows]
         return all(closed for _, _, closed in rows) and max(map(kinds.count, (True, False))) <= 1
 
-    def add_job(self, job: PlannedJob, now: datetime) -> bool:
-        """Record the job and take its marks off the open ones.
+    def record(
+        self, links: Mapping[int, frozenset[str]], jobs: Sequence[PlannedJob], now: datetime
+    ) -> tuple[str, ...]:
+        """Link mark objects to CT series, record the jobs and take their marks off the open ones.
 
-        False where it was there already, or where another worker has just planned one of its series: the
-        next round looks again.
+        Gives the keys of the new jobs: not those that were there already, nor those of a series of which an
+        earlier job is not measured yet; what another worker has just planned, the next round looks at again.
         """
-        with self._engine.begin() as connection:
-            known = connection.execute(sa.select(JOBS.c.key).where(JOBS.c.key == job.key)).first()
-            if known is None and _is_busy(connection, job.series):
-                return False
-            if known is None:
-                _insert_job(connection, job, now)
-            for mark in job.marks:
-                missing = job.missing.get(mark.instance_id, ())
-                incomplete = bool(missing) or not job.series
-                connection.execute(
-                    MARKS.update()
-                    .where(MARKS.c.instance_id == mark.instance_id, MARKS.c.state.in_(CURRENT))
-                    .values(state="incomplete" if incomplete else "planned")
-                )
-                connection.execute(AWAITED.delete().where(AWAITED.c.instance_id == mark.instance_id))
-                for uid in missing:
-                    connection.execute(
-                        AWAITED.insert().values(instance_id=mark.instance_id, sop_instance_uid=uid)
-                    )
-            return known is None
+        # After a power cut it would be planned again from what was received.
+        with self._engine.execution_options(unsynced=True).begin() as connection:
+            _insert_links(connection, links)
+            return tuple(job.key for job in jobs if _add_job(connection, job, now))
+
+
+def _insert_links(connection: sa.Connection, links: Mapping[int, frozenset[str]]) -> None:
+    known: set[tuple[int, str]] = set()
+    for chunk in _chunks(sorted(links)):
+        known.update((one, uid) for one, uid in connection.execute(_LINKS, {"ids": chunk}))
+    new = {(one, uid) for one, series in links.items() for uid in series} - known
+    if new:
+        rows = [{"instance_id": one, "series_instance_uid": uid} for one, uid in sorted(new)]
+        connection.execute(_NEW_LINK, rows)
+
+
+def _add_job(connection: sa.Connection, job: PlannedJob, now: datetime) -> bool:
+    known = connection.execute(_KNOWN, {"key": job.key}).first()
+    if known is None and _is_busy(connection, job.series):
+        return False
+    if known is None:
+        _insert_job(connection, job, now)
+    for state, is_incomplete in (("planned", False), ("incomplete", True)):
+        ids = [
+            mark.instance_id
+            for mark in job.marks
+            if bool(job.missing.get(mark.instance_id) or not job.series) is is_incomplete
+        ]
+        for chunk in _chunks(ids):
+            connection.execute(_PLANNED, {"new_state": state, "ids": chunk})
+            connection.execute(_NO_LONGER_AWAITED, {"ids": chunk})
+    awaited = [
+        {"instance_id": mark.instance_id, "sop_instance_uid": uid}
+        for mark in job.marks
+        for uid in job.missing.get(mark.instance_id, ())
+    ]
+    if awaited:
+        connection.execute(AWAITED.insert(), awaited)
+    return known is None
 
 
 def _is_busy(connection: sa.Connection, series: Sequence[str]) -> bool:
@@ -273,10 +291,13 @@ def _insert_job(connection: sa.Connection, job: PlannedJob, now: datetime) -> No
             problems=json.dumps([]),
         )
     )
-    for mark in job.marks:
-        connection.execute(JOB_MARKS.insert().values(job_key=job.key, instance_id=mark.instance_id))
-    for uid in job.series:
-        connection.execute(JOB_SERIES.insert().values(job_key=job.key, series_instance_uid=uid))
+    connection.execute(
+        JOB_MARKS.insert(), [{"job_key": job.key, "instance_id": mark.instance_id} for mark in job.marks]
+    )
+    if job.series:
+        connection.execute(
+            JOB_SERIES.insert(), [{"job_key": job.key, "series_instance_uid": uid} for uid in job.series]
+        )
 
 
 def _mark_object(row: sa.RowMapping) -> MarkObject:

@@ -28,7 +28,7 @@ class Shelf:
         blob = BlobRef(segment=str(len(self._encoded)), offset=0, length=len(encoded))
         header = read_header(encoded, transfer_syntax_uid=transfer_syntax_uid)
         self._encoded.append(encoded)
-        self.instances.append(StoredInstance(header=header, blob=blob, sha256=""))
+        self.instances.append(StoredInstance(header=header, blob=blob, digest=""))
 
     def add_file(self, path: Path) -> None:
         """Put a Part 10 file on the shelf."""

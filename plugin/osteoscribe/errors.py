@@ -5,6 +5,7 @@
     - ``InputError``: the sender or the radiologist; never retried, becomes a stated problem
     - ``PeerError``: the network or the archive; retried with growing pauses
         - ``RefusedError``: the peer refuses for good; parked at once, a person must act
+        - ``BusyError``: the peer says how long it wants to be left alone
     - ``StoreError``: the administrator; the sender is told to keep its copy
 """
 
@@ -71,6 +72,20 @@ class PeerError(OsteoscribeError):
 
 class RefusedError(PeerError):
     """The peer refuses for good: another try cannot succeed before a person has acted."""
+
+
+class BusyError(PeerError):
+    """The peer asks to be left alone for a while.
+
+    Parameters
+    ----------
+    retry_after_s
+        Seconds that it asks for.
+    """
+
+    def __init__(self, code: str, message: str, *, where: str = "", retry_after_s: float = 0.0) -> None:
+        super().__init__(code, message, where=where)
+        self.retry_after_s = retry_after_s
 
 
 class StoreError(OsteoscribeError):

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset
 
+from osteoscribe.app.assure import ask_commitment
+from osteoscribe.app.deliver import deliver
 from osteoscribe.app.ports import (
     CommitmentReport,
     EncodedObject,
@@ -20,7 +22,7 @@ from osteoscribe.app.ports import (
     StoreReply,
 )
 from osteoscribe.app.settings import Destination, StoreSettings
-from osteoscribe.app.work import ask_commitment, deliver, measure
+from osteoscribe.app.work import measure
 from osteoscribe.core.delivery import Patience
 from osteoscribe.core.report import Problem
 from osteoscribe.errors import SetupError

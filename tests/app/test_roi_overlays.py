@@ -17,7 +17,7 @@ def stored(series: str, number: int, planes: int) -> StoredInstance:
         modality="CT",
         roi_overlays=planes,
     )
-    return StoredInstance(header=header, blob=BlobRef(segment="", offset=0, length=0), sha256="")
+    return StoredInstance(header=header, blob=BlobRef(segment="", offset=0, length=0), digest="")
 
 
 def test_each_series_with_roi_overlays_has_one_problem() -> None:

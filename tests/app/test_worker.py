@@ -12,6 +12,7 @@ from osteoscribe.app.plan import MarkObject
 from osteoscribe.app.work import measure
 from osteoscribe.app.worker import Rounds
 from osteoscribe.store.planning import PlanTable
+from osteoscribe.store.questions import QuestionTable
 from osteoscribe.store.segments import MADE
 from tests.fakes.dicom import ct_slice, ct_uid, mark_object
 from tests.fakes.ledger import START, FilledLedger, one_report, place
@@ -34,8 +35,8 @@ class Recorder:
     def submit_delivery(self, key: str, destination: str, round_: int) -> None:
         self.deliveries.append((key, destination, round_))
 
-    def submit_commitment(self, key: str, destination: str, question: str) -> None:
-        self.questions.append(question)
+    def submit_errand(self, kind: str, about: str, peer: str, attempt: str) -> None:
+        self.questions.append(attempt)
 
     @property
     def submitted(self) -> int:
@@ -57,6 +58,7 @@ class Bench:
         return Rounds(
             plans=self.ledger.plans,
             jobs=self.ledger.jobs,
+            questions=QuestionTable(self.ledger.engine),
             engine=self.engine,
             newest_id=self.ledger.instances.newest_id,
             settings=self.ledger.settings,
@@ -131,6 +133,7 @@ def test_planning_rests_for_a_multiple_of_the_time_that_it_took(bench: Bench) ->
     bench.rounds = Rounds(
         plans=bench.ledger.plans,
         jobs=bench.ledger.jobs,
+        questions=QuestionTable(bench.ledger.engine),
         engine=bench.engine,
         newest_id=bench.ledger.instances.newest_id,
         settings=bench.ledger.settings,

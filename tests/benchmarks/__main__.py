@@ -39,6 +39,7 @@ LIMITS_S = {
     "series_length": (60, 15),
     "measuring": (150, 25),
     "reporting": (60, 15),
+    "job": (90, 15),
     "sending": (60, 20),
     "scale": (60, 15),
 }

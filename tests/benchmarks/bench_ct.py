@@ -67,7 +67,7 @@ def headers(heads: dict[Path, bytes]) -> list[StoredInstance]:
         offset = split_part10(data).dataset_offset
         header = read_header(memoryview(data)[offset:], transfer_syntax_uid=EXPLICIT)
         blob = BlobRef(segment=str(path), offset=offset, length=path.stat().st_size - offset)
-        out.append(StoredInstance(header=header, blob=blob, sha256=""))
+        out.append(StoredInstance(header=header, blob=blob, digest=""))
     return out
 
 

@@ -41,8 +41,7 @@ engine = DurableEngine(
     database_url=f"sqlite:///{folder / 'engine.sqlite'}",
     executor_id="worker-0",
     measure=measure,
-    deliver=deliver,
-    ask_commitment=lambda key, destination: note(f"ask {key} {destination}"),
+    errands={"delivery": deliver},
 )
 engine.start()
 for key in sys.argv[2:]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE
 from pynetdicom.dimse_primitives import C_STORE
 
-from osteoscribe.app.settings import NodeSettings, Settings, StoreSettings
+from osteoscribe.app.settings import NodeSettings, PeerSettings, Settings, StoreSettings
 from osteoscribe.bootstrap.node import open_listener
 from osteoscribe.net.scp import Listener
 from osteoscribe.store.folder import DataFolder, open_folder
@@ -37,10 +37,13 @@ class RunningNode:
 
 
 @contextmanager
-def receiving_node(folder: Path, **node: object) -> Iterator[RunningNode]:
+def receiving_node(
+    folder: Path, *, peers: Sequence[PeerSettings] = (), **node: object
+) -> Iterator[RunningNode]:
     settings = Settings(
         node=NodeSettings(port=0, **{"fast_receive": fast_receive, **node}),  # type: ignore[arg-type]
         store=StoreSettings(folder=folder, reserve_mb=1.0),
+        peer=tuple(peers),
     )
     opened = open_folder(settings.store)
     listener = open_listener(settings, opened)

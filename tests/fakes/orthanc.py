@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from tests.fakes.processes import wait_until
+
+CLONE_NEWNET = 0x40000000
+DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+Result = TypeVar("Result")
 
 HTTP_PORT, DICOM_PORT, NODE_PORT = 8042, 4242, 11112
 
@@ -45,6 +51,28 @@ def network_namespace() -> Iterator[list[str]]:
         holder.communicate()
 
 
+def inside(prefix: Sequence[str], work: Callable[[], Result]) -> Result:
+    """Do something in a namespace, in a thread of this process that enters it."""
+    outcome: list[Result] = []
+    errors: list[BaseException] = []
+
+    def enter_and_work() -> None:
+        try:
+            with open(f"/proc/{prefix[2]}/ns/net") as namespace:
+                if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET):
+                    raise OSError(ctypes.get_errno(), "setns")
+            outcome.append(work())
+        except BaseException as error:  # noqa: BLE001  raised again by who waits
+            errors.append(error)
+
+    thread = threading.Thread(target=enter_and_work)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return outcome[0]
+
+
 class Orthanc:
     """An Orthanc in a namespace; its REST interface is asked by curl, which runs there too."""
 
@@ -60,6 +88,16 @@ class Orthanc:
             timeout=30,
         ).stdout
         return json.loads(output) if output else None
+
+    def post(self, path: str, body: object) -> Any:
+        """JSON of a POST of JSON."""
+        output = subprocess.run(
+            [*self._command, "-d", json.dumps(body), f"http://127.0.0.1:{HTTP_PORT}/{path}"],
+            check=True,
+            capture_output=True,
+            timeout=30,
+        ).stdout
+        return json.loads(output)
 
     def find(self, level: str, **query: str) -> list[dict[str, Any]]:
         """Expanded resources that match a query."""
@@ -82,6 +120,7 @@ def running_orthanc(
     *,
     lua: str = "",
     plugins: Sequence[str] = (),
+    **more: object,
 ) -> Iterator[Orthanc]:
     folder.mkdir()
     script = folder / "route.lua"
@@ -99,6 +138,7 @@ def running_orthanc(
         "LuaScripts": [str(script)] if lua else [],
         "Plugins": list(plugins),
         "OverwriteInstances": False,
+        **more,
     }
     (folder / "orthanc.json").write_text(json.dumps(configuration))
     with (folder / "log.txt").open("wb") as log:

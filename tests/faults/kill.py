@@ -137,7 +137,7 @@ class Campaign:
         """SHA-256 of the received instances; `SegmentStore.scan` computes each from the bytes."""
         segments = SegmentStore(self.node.folder / "data" / "segments")
         names = [one for one in segments.lengths(RECEIVED) if one >= after]
-        return {record.sha256 for name in names for record in segments.scan(name)}
+        return {record.digest for name in names for record in segments.scan(name)}
 
     def settled(self, destinations: int) -> dict[str, Any]:
         """Status of the node once nothing is under way any more."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import random
 import threading
 import time
@@ -18,6 +17,8 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.dsutils import encode
 
+from osteoscribe.core.digest import new_digest
+
 SR_CLASSES = (
     "1.2.840.10008.5.1.4.1.1.88.11",
     "1.2.840.10008.5.1.4.1.1.88.22",
@@ -28,11 +29,11 @@ SR_CLASSES = (
 
 
 def digest(ds: Dataset) -> str:
-    """SHA-256 of the bytes that the sender puts on the wire for this data set."""
+    """Digest of the bytes that the sender puts on the wire for this data set."""
     syntax = ds.file_meta.TransferSyntaxUID
     encoded = encode(ds, syntax.is_implicit_VR, syntax.is_little_endian, syntax.is_deflated)
     assert encoded is not None
-    return hashlib.sha256(encoded).hexdigest()
+    return new_digest(encoded).hexdigest()
 
 
 def study_under_other_uids(source: Path, number: int) -> list[Dataset]:

@@ -42,7 +42,7 @@ def large_slice(number: int) -> Dataset:
 
 def stored_digests(disk: SmallDisk) -> list[str]:
     segments = SegmentStore(disk.outside / "segments")
-    return [record.sha256 for name in segments.lengths(RECEIVED) for record in segments.scan(name)]
+    return [record.digest for name in segments.lengths(RECEIVED) for record in segments.scan(name)]
 
 
 def test_below_the_reserve_associations_are_rejected_and_objects_refused(

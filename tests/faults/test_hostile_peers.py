@@ -51,7 +51,7 @@ def _usable_afterwards(node: NodeProcess) -> Iterator[None]:
 
 def stored_digests(node: NodeProcess) -> list[str]:
     segments = SegmentStore(node.folder / "data" / "segments")
-    return [record.sha256 for name in segments.lengths(RECEIVED) for record in segments.scan(name)]
+    return [record.digest for name in segments.lengths(RECEIVED) for record in segments.scan(name)]
 
 
 def test_two_hundred_associations_at_once(node: NodeProcess) -> None:

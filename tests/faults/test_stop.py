@@ -55,7 +55,7 @@ def test_a_stop_in_the_middle_of_everything(tmp_path: Path, number: signal.Signa
         sending.join(60)
         segments = SegmentStore(node.folder / "data" / "segments")
         names = list(segments.lengths(RECEIVED))
-        stored = {record.sha256 for name in names for record in segments.scan(name)}
+        stored = {record.digest for name in names for record in segments.scan(name)}
         assert sender.acknowledged <= stored
         slow.set()
         node.start()

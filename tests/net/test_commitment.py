@@ -13,9 +13,11 @@ import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role, evt
 
+from osteoscribe.app.assure import ask_commitment
+from osteoscribe.app.deliver import deliver
 from osteoscribe.app.ports import CommitmentReport
 from osteoscribe.app.settings import Destination, NodeSettings
-from osteoscribe.app.work import ask_commitment, deliver, measure
+from osteoscribe.app.work import measure
 from osteoscribe.core.delivery import Patience
 from osteoscribe.net.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE, CommitmentAsker
 from osteoscribe.net.scp import Listener

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import shutil
@@ -17,6 +16,7 @@ from pynetdicom import AE, build_context
 
 from osteoscribe.app.settings import NodeSettings, Settings, StoreSettings
 from osteoscribe.bootstrap.node import open_listener
+from osteoscribe.core.digest import new_digest
 from osteoscribe.errors import SetupError, StoreError
 from osteoscribe.net.scp import Listener
 from osteoscribe.readers import frames
@@ -69,7 +69,7 @@ def test_bytes_are_stored_as_they_came(node: RunningNode) -> None:
     for row in rows(node):
         (record,) = (one for one in segments.scan(str(row["segment"])) if one.blob.offset == row["offset"])
         stored[row["sop_instance_uid"]] = segments.read_bytes(record.blob, 0, record.blob.length)
-        assert hashlib.sha256(stored[row["sop_instance_uid"]]).hexdigest() == row["sha256"]
+        assert new_digest(stored[row["sop_instance_uid"]]).hexdigest() == row["digest"]
     assert stored == {ct_uid(number): encode(ct_slice(number)) for number in (1, 2, 3)}
 
 
@@ -93,7 +93,7 @@ def test_a_changed_mark_supersedes_the_older_one(node: RunningNode) -> None:
     engine = open_database(node.folder.ledger_url)
     marks = PlanTable(engine).open_marks()
     engine.dispose()
-    assert [mark.sha256 for mark in marks] == [hashlib.sha256(encode(changed)).hexdigest()]
+    assert [mark.digest for mark in marks] == [new_digest(encode(changed)).hexdigest()]
 
 
 def test_every_class_that_a_reader_knows_is_taken_in_what_it_can_be_written_in(node: RunningNode) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
 from pynetdicom import AE, evt
 
-from osteoscribe.app.ports import EncodedObject
+from osteoscribe.app.ports import EncodedObject, StoreReply
 from osteoscribe.app.settings import Destination
 from osteoscribe.errors import PeerError, RefusedError
 from osteoscribe.net.scu import StoreSender
@@ -52,8 +52,10 @@ def archive(
         ae.shutdown()
 
 
-def sender(timeout_s: float = 10.0) -> StoreSender:
-    return StoreSender(ae_title="OSTEOSCRIBE", timeout_s=timeout_s)
+def send(
+    destination: Destination, objects: Sequence[EncodedObject], timeout_s: float = 10.0
+) -> list[StoreReply]:
+    return list(StoreSender(ae_title="OSTEOSCRIBE", timeout_s=timeout_s).send(destination, objects))
 
 
 @pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
@@ -67,7 +69,7 @@ def test_objects_arrive_whole_over_one_association(syntax: str) -> None:
 
     objects = [report_object(1), report_object(2)]
     with archive(keep, syntax=syntax) as destination:
-        replies = sender().send(destination, objects)
+        replies = send(destination, objects)
     assert [reply.status for reply in replies] == [0, 0]
     assert len(associations) == 1
     for one in objects:
@@ -85,14 +87,14 @@ def test_bytes_arrive_as_they_were_made() -> None:
         return 0x0000
 
     with archive(keep) as destination:
-        sender().send(destination, [report_object()])
+        send(destination, [report_object()])
     assert received == [report_object().encoded]
 
 
 def test_the_status_of_each_object_is_reported() -> None:
     statuses = iter([0xB000, 0xA700])
     with archive(lambda _event: next(statuses)) as destination:
-        replies = sender().send(destination, [report_object(1), report_object(2)])
+        replies = send(destination, [report_object(1), report_object(2)])
     assert [reply.status for reply in replies] == [0xB000, 0xA700]
 
 
@@ -102,7 +104,7 @@ def test_nobody_there_is_an_error_to_try_again() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(PeerError, match=r"peer.unreachable") as caught:
-            sender().send(pacs_at(taken), [report_object()])
+            send(pacs_at(taken), [report_object()])
     assert not isinstance(caught.value, RefusedError)
 
 
@@ -111,7 +113,7 @@ def test_an_unknown_calling_ae_is_refused_for_good_with_the_exact_reason() -> No
         archive(lambda _event: 0, require_calling_aet=["SOMEONE"]) as destination,
         pytest.raises(RefusedError, match=r"peer.rejected-permanently.*our AE title is not known there"),
     ):
-        sender().send(destination, [report_object()])
+        send(destination, [report_object()])
 
 
 def test_an_archive_without_structured_reports_is_refused_for_good() -> None:
@@ -119,7 +121,7 @@ def test_an_archive_without_structured_reports_is_refused_for_good() -> None:
         archive(lambda _event: 0, sop_class="1.2.840.10008.5.1.4.1.1.2") as destination,
         pytest.raises(RefusedError, match=r"peer.no-context"),
     ):
-        sender().send(destination, [report_object()])
+        send(destination, [report_object()])
 
 
 def test_a_silent_archive_is_an_error_to_try_again() -> None:
@@ -127,7 +129,7 @@ def test_a_silent_archive_is_an_error_to_try_again() -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         with pytest.raises(PeerError) as caught:
-            sender(timeout_s=0.5).send(pacs_at(silent), [report_object()])
+            send(pacs_at(silent), [report_object()], timeout_s=0.5)
     assert not isinstance(caught.value, RefusedError)
 
 
@@ -137,5 +139,5 @@ def test_an_archive_that_aborts_is_an_error_to_try_again() -> None:
         return 0x0000
 
     with archive(abort) as destination, pytest.raises(PeerError) as caught:
-        sender(timeout_s=2.0).send(destination, [report_object(1), report_object(2)])
+        send(destination, [report_object(1), report_object(2)], timeout_s=2.0)
     assert not isinstance(caught.value, RefusedError)

@@ -128,16 +128,16 @@ class Memory:
     blobs: dict[str, bytes] = field(default_factory=dict)
     asked: int = 0
 
-    def store(self, ds: Dataset, transfer_syntax_uid: str = EXPLICIT, sha256: str = "") -> StoredInstance:
-        return self.store_bytes(encode(ds, transfer_syntax_uid), transfer_syntax_uid, sha256)
+    def store(self, ds: Dataset, transfer_syntax_uid: str = EXPLICIT, digest: str = "") -> StoredInstance:
+        return self.store_bytes(encode(ds, transfer_syntax_uid), transfer_syntax_uid, digest)
 
-    def store_bytes(self, encoded: bytes, transfer_syntax_uid: str, sha256: str = "") -> StoredInstance:
+    def store_bytes(self, encoded: bytes, transfer_syntax_uid: str, digest: str = "") -> StoredInstance:
         segment = f"blob {len(self.blobs)}"
         self.blobs[segment] = encoded
         return StoredInstance(
             header=read_header(encoded, transfer_syntax_uid=transfer_syntax_uid),
             blob=BlobRef(segment=segment, offset=0, length=len(encoded)),
-            sha256=sha256,
+            digest=digest,
         )
 
     def __call__(self, ref: BlobRef, start: int, stop: int) -> bytes:

@@ -78,7 +78,7 @@ def read(data: bytes) -> Iterator[str]:
     try:
         header = read_header(encoded, transfer_syntax_uid=syntax)
         blob = BlobRef(segment="", offset=0, length=len(encoded))
-        index = index_series([StoredInstance(header=header, blob=blob, sha256="")])
+        index = index_series([StoredInstance(header=header, blob=blob, digest="")])
         box = read_box(index, (slice(0, 4), slice(None), slice(None)), lambda _, a, b: encoded[a:b])
         yield f"{box.voxels_hu.size} voxels"
     except OsteoscribeError as error:

@@ -155,8 +155,8 @@ def test_of_two_images_at_one_place_the_one_the_mark_refers_to_is_kept() -> None
 
 def test_an_instance_that_came_twice_is_one_slice() -> None:
     memory = Memory()
-    twice = [memory.store(ct_slice(0, number=1), sha256="a") for _ in range(2)]
-    index = index_series([*twice, memory.store(ct_slice(2, number=2), sha256="b")])
+    twice = [memory.store(ct_slice(0, number=1), digest="a") for _ in range(2)]
+    index = index_series([*twice, memory.store(ct_slice(2, number=2), digest="b")])
     assert len(index.slices) == 2
     assert [reason for _, reason in index.left_out] == ["received twice"]
 

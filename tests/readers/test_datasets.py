@@ -8,13 +8,23 @@ import warnings
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from osteoscribe.readers.frame_groups import (
+    PER_FRAME,
+    EncodedFrames,
+    FrameGroups,
+    frame_groups,
+    groups_of,
+)
 from osteoscribe.readers.headers import read_dataset, read_header
 from osteoscribe.store.files import read_bytes, scan
+from tests.builders_marks import item, reference, seg, seg_frame, segment
 from tests.readers.ct_objects import BIG, DEFLATED, EXPLICIT, IMPLICIT, encode, identified, refused
 
 SEG, RTSTRUCT = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.481.3"
@@ -52,6 +62,9 @@ def test_real_marks_are_parsed_as_pydicom_does(shared_data: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             theirs = pydicom.dcmread(mark.blob.segment)
+            if PER_FRAME in theirs:
+                _compare_frames(ours.pop(PER_FRAME), theirs[PER_FRAME])
+                del theirs[PER_FRAME]
             pairs = list(zip(ours.iterall(), theirs.iterall(), strict=True))
             for mine, other in pairs:
                 assert mine.tag == other.tag
@@ -59,6 +72,51 @@ def test_real_marks_are_parsed_as_pydicom_does(shared_data: Path) -> None:
                     assert mine.value == other.value, (mark.blob.segment, mine.keyword)
                 elif mine.keyword == "ContourData":
                     assert mine.value == [float(number) for number in other.value]
+
+
+def _compare_frames(ours: DataElement, theirs: DataElement) -> None:
+    mine = [_plain(one) for one in frame_groups(ours.value)]
+    assert mine == [_plain(groups_of(one)) for one in theirs.value]
+
+
+def _plain(groups: FrameGroups) -> tuple[object, object]:
+    return (
+        {name: {k: v.tolist() for k, v in group.items()} for name, group in groups.values.items()},
+        groups.images,
+    )
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG])
+@pytest.mark.parametrize("undefined", [False, True])
+def test_groups_of_frames_are_those_that_pydicom_reads(syntax: str, undefined: bool) -> None:
+    frames = [seg_frame(2.5 * k, number=k % 2 + 1, image=k + 1) for k in range(5)]
+    frames[1].PlaneOrientationSequence = [item(ImageOrientationPatient=[1, 0, 0, 0, 0, -1])]
+    frames[2].DerivationImageSequence[0].SourceImageSequence.append(
+        reference(7, sop_class_uid="1.2.840.10008.5.1.4.1.1.2.1", ReferencedFrameNumber=[3, 4])
+    )
+    frames[3].PlanePositionSequence = [item(), item(ImagePositionPatient=[1, 2, 3])]
+    frames[4].PixelMeasuresSequence = []
+    ds = seg(np.ones((5, 3, 3), np.uint8), frames, [segment(1), segment(2)])
+    expected = [_plain(groups_of(one)) for one in frames]
+    for element in ds.iterall():
+        if element.VR == "SQ" and undefined:
+            element.is_undefined_length = True
+            for one in element.value:
+                one.is_undefined_length_sequence_item = True
+    again = read_dataset(encode(ds, syntax), transfer_syntax_uid=syntax)
+    encoded = again[PER_FRAME].value
+    assert isinstance(encoded, EncodedFrames)
+    assert [_plain(one) for one in frame_groups(encoded)] == expected
+    assert again.SegmentSequence[1].SegmentNumber == 2
+    assert again.PixelData == ds.PixelData
+
+
+def test_too_many_elements_in_frames_are_refused() -> None:
+    ds = seg(np.ones((1, 3, 3), np.uint8), [seg_frame(0.0)], [segment(1)])
+    ds.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence = [item()] * 160_000
+    encoded = read_dataset(encode(ds, EXPLICIT), transfer_syntax_uid=EXPLICIT)[PER_FRAME].value
+    with refused("instance.too-many-elements"):
+        list(frame_groups(encoded))
 
 
 def test_contour_data_is_a_list_of_floats() -> None:

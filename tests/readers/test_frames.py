@@ -45,7 +45,13 @@ def holding(pixels: np.ndarray, syntax: str, data: bytes) -> Dataset:
 
 
 def read(ds: Dataset) -> np.ndarray:
-    return np.stack(list(iter_frames(ds, frame_layout(ds))))
+    layout = frame_layout(ds)
+    frames = []
+    for frame in iter_frames(ds, layout):
+        whole = np.zeros((layout.rows, layout.columns), dtype=frame.pixels.dtype)
+        whole[frame.row : frame.row + len(frame.pixels)] = frame.pixels
+        frames.append(whole)
+    return np.stack(frames)
 
 
 @given(frames_of_8_or_16, st.booleans())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 
+from osteoscribe.core.digest import new_digest
 from osteoscribe.readers.ct import index_series, read_box
 from osteoscribe.store.files import read_bytes, scan
 from tests.readers.ct_objects import EXPLICIT, ct_slice, encode, identified, refused
@@ -79,12 +79,12 @@ def test_marks_have_a_digest_and_so_have_copies_of_an_image(tmp_path: Path) -> N
     write(tmp_path / "one", ct_slice(0, number=1))
     copy = write(tmp_path / "two", ct_slice(2, number=2))
     write(tmp_path / "two again", ct_slice(2, number=2))
-    digests = {Path(i.blob.segment).name: i.sha256 for i in scan([tmp_path]).instances}
+    digests = {Path(i.blob.segment).name: i.digest for i in scan([tmp_path]).instances}
     assert digests == {
-        "mark": hashlib.sha256(mark).hexdigest(),
+        "mark": new_digest(mark).hexdigest(),
         "one": "",
-        "two": hashlib.sha256(copy).hexdigest(),
-        "two again": hashlib.sha256(copy).hexdigest(),
+        "two": new_digest(copy).hexdigest(),
+        "two again": new_digest(copy).hexdigest(),
     }
     index = index_series(
         [i for i in scan([tmp_path]).instances if i.header.modality == "CT" and i.header.rows]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from osteoscribe.app.ports import Envelope
 from osteoscribe.app.watch import Heartbeat
+from osteoscribe.core.digest import new_digest
 from osteoscribe.errors import SetupError
 from osteoscribe.store.identity import identity_of, node_name
 from osteoscribe.store.nodes import NodeTable
@@ -88,7 +88,7 @@ def test_what_a_dead_node_stored_is_recorded_by_another_and_not_doubled(ledger: 
             calling_ae="SENDER",
             received_at=START,
         )
-        writer.append([encoded], envelope, hashlib.sha256(encoded).digest())
+        writer.append([encoded], envelope, new_digest(encoded).digest())
     writer.close()
     assert node_of(writer.name) == "a"
     table = ledger.instances

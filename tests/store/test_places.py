@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from osteoscribe.app.intake import Incoming
 from osteoscribe.app.ports import Envelope
+from osteoscribe.core.digest import new_digest
 from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import StoreError
 from osteoscribe.store.export import export_files
@@ -49,7 +49,7 @@ def envelope(number: int) -> Envelope:
 def fill(store: Segments, payloads: list[bytes], kind: str = RECEIVED) -> list[BlobRef]:
     writer = store.writer(kind, START)
     blobs = [
-        writer.append([one[:3], one[3:]], envelope(number), hashlib.sha256(one).digest())
+        writer.append([one[:3], one[3:]], envelope(number), new_digest(one).digest())
         for number, one in enumerate(payloads)
     ]
     writer.close()
@@ -100,7 +100,7 @@ def test_of_an_abandoned_data_set_nothing_is_seen(place: NewPlace) -> None:
             record.abandon()
             assert [list(store.scan(name)) for name in store.lengths(RECEIVED)] in ([], [[]])
         else:
-            blob = record.commit(envelope(1), hashlib.sha256(b"abcdef").digest())
+            blob = record.commit(envelope(1), new_digest(b"abcdef").digest())
     writer.close()
     assert [one.blob for one in store.scan(writer.name)] == [blob]
 
@@ -171,10 +171,10 @@ def test_an_object_store_that_is_gone_refuses_and_names_nobody(own_s3: S3Server,
     url = own_s3.new_bucket()
     store = ObjectStore(url, endpoint_url=own_s3.endpoint_url, spool=tmp_path, node="a")
     writer = store.writer(RECEIVED, START)
-    blob = writer.append([b"kept"], envelope(1), hashlib.sha256(b"kept").digest())
+    blob = writer.append([b"kept"], envelope(1), new_digest(b"kept").digest())
     own_s3.end()
     with pytest.raises(StoreError, match=r"store\.write-failed") as refused:
-        writer.append([b"SECRET^NAME"], envelope(2), hashlib.sha256(b"SECRET^NAME").digest())
+        writer.append([b"SECRET^NAME"], envelope(2), new_digest(b"SECRET^NAME").digest())
     assert refused.value.dimse_status == 0xA700
     assert "SECRET" not in str(refused.value)
     with pytest.raises(StoreError, match=r"store\.unreadable"):

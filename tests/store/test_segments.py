@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from osteoscribe.app.ports import Envelope
+from osteoscribe.core.digest import new_digest
 from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import StoreError
 from osteoscribe.store.segments import RECEIVED, SegmentStore
@@ -32,7 +32,7 @@ def envelope(number: int) -> Envelope:
 def fill(store: SegmentStore, payloads: list[bytes]) -> list[BlobRef]:
     writer = store.writer(RECEIVED, AT)
     blobs = [
-        writer.append([one[:3], one[3:]], envelope(number), hashlib.sha256(one).digest())
+        writer.append([one[:3], one[3:]], envelope(number), new_digest(one).digest())
         for number, one in enumerate(payloads)
     ]
     writer.close()

@@ -14,10 +14,14 @@ from pydicom import Dataset
 
 from osteoscribe.errors import SetupError
 from osteoscribe.writers.companion import build_companion
+from osteoscribe.writers.document import encode
+from osteoscribe.writers.gate import check
+from osteoscribe.writers.notice import build_notice
 from osteoscribe.writers.profiles import PROFILES, chosen_profile
 from osteoscribe.writers.sr import build_sr
 from tests.builders_report import ct_series, evidence_for, finding_for, report_for
 from tests.writers.sr_tree import children, groups
+from tests.writers.variants import PREDECESSOR, PROBLEM
 
 GOLDEN = Path(__file__).parent / "golden"
 SERIES = ct_series()
@@ -76,6 +80,30 @@ def test_ohif_takes_the_first_region_as_its_own_and_lesions_keep_their_names_els
 def test_every_profile_has_objects_of_its_own():
     uids = {build_companion(REPORT, SERIES[0], EVIDENCE, p).SOPInstanceUID for p in PROFILES.values()}
     assert len(uids) == len(PROFILES)
+
+
+def test_every_profile_has_series_of_its_own():
+    made = [build_companion(REPORT, SERIES[0], EVIDENCE, p) for p in PROFILES.values()]
+    assert len({ds.SeriesInstanceUID for ds in made}) == len(PROFILES)
+    assert sorted(ds.SeriesNumber for ds in made) == [9802, 9812, 9822, 9832, 9842]
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_what_carries_the_result_names_the_report_that_it_replaces(name):
+    profile = PROFILES[name]
+    report = report_for(SERIES, FINDINGS, revision=5, predecessor=PREDECESSOR, problems=[PROBLEM])
+    documents = [build_sr] if profile.measurement_report else []
+    naming = []
+    for build in (*documents, build_companion, build_notice):
+        ds = build(report, SERIES[0], EVIDENCE, profile)
+        check(encode(ds), report, SERIES[0], EVIDENCE, profile)
+        assert ds.InstanceNumber == 5
+        if "PredecessorDocumentsSequence" in ds:
+            (study,) = ds.PredecessorDocumentsSequence
+            (named,) = study.ReferencedSeriesSequence[0].ReferencedSOPSequence
+            assert named.ReferencedSOPInstanceUID == PREDECESSOR.sop_instance_uid
+            naming.append(build)
+    assert naming == ([build_sr] if profile.measurement_report else [build_companion])
 
 
 def test_a_choice_that_would_send_no_suggestion_is_refused():

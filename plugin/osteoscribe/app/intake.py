@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from osteoscribe.app.ports import Envelope, InstanceLedger, OpenRecord, Stored, StoredRecord
+from osteoscribe.core.digest import new_digest
 from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import InputError, WrongClassError
 from osteoscribe.readers.headers import InstanceHeader, read_header
@@ -51,7 +51,7 @@ class Incoming:
         self._record = record
         self._ledger = ledger
         self._check_room = check_room
-        self._digest = hashlib.sha256()
+        self._digest = new_digest()
         self._head = bytearray()
         self._room_known_to = ROOM_CHECKED_EVERY
         check_room()
@@ -96,7 +96,6 @@ class Incoming:
             if self._ledger.has_instance(header, self._digest.hexdigest()):
                 self.abandon()
                 return Accepted(header=header, is_new=False)
-            self._check_room()
         except BaseException:
             self.abandon()
             raise
@@ -127,14 +126,14 @@ def recover(encoded: bytes, record: StoredRecord) -> Stored:
         The bytes are no usable data set.
     """
     header = read_header(encoded, transfer_syntax_uid=record.envelope.transfer_syntax_uid)
-    return _stored(header, record.envelope, record.blob, record.sha256)
+    return _stored(header, record.envelope, record.blob, record.digest)
 
 
-def _stored(header: InstanceHeader, envelope: Envelope, blob: BlobRef, sha256: str) -> Stored:
+def _stored(header: InstanceHeader, envelope: Envelope, blob: BlobRef, digest: str) -> Stored:
     return Stored(
         header=header,
         blob=blob,
-        sha256=sha256,
+        digest=digest,
         envelope=envelope,
         is_mark=header.sop_class_uid in MARK_SOP_CLASSES,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from osteoscribe.app.past import case_of
@@ -10,7 +11,7 @@ from osteoscribe.app.ports import JobRequest, JobResult, MadeObject, MadeReport
 from osteoscribe.app.practice import Practice
 from osteoscribe.app.summary import summarise_problem
 from osteoscribe.app.write import Written
-from osteoscribe.core.report import Report
+from osteoscribe.core.report import Problem, Report
 from osteoscribe.core.series import ReadBytes
 from osteoscribe.readers.headers import split_part10
 from osteoscribe.writers.profiles import forms_of, profiles_of
@@ -29,14 +30,37 @@ def report_job(job: JobRequest, read: ReadBytes, practice: Practice) -> JobResul
             revisions=job.revisions,
             profiles=profiles,
             earlier=job.earlier,
+            stated={uid: tuple(map(_removed_mark, marks)) for uid, marks in job.removed_marks.items()},
         ),
         practice,
     )
     return JobResult(
         reports=tuple(_made(written) for written in outcome.written if written.objects),
-        problems=outcome.all_problems,
+        problems=tuple(_with_removal(one, job.ct_removed_at) for one in outcome.all_problems),
         quarantined=tuple(one for written in outcome.written for one in written.quarantined),
         forms=forms_of(profiles),
+    )
+
+
+def _removed_mark(sop_instance_uid: str) -> Problem:
+    """The problem of an earlier mark whose finding this report cannot repeat."""
+    return Problem(
+        code="mark.removed",
+        message="an earlier mark object on this series was removed after the time it is kept; its findings "
+        "stand in the earlier reports only; to have them here too, send it and its CT series again",
+        where=sop_instance_uid,
+    )
+
+
+def _with_removal(problem: Problem, ct_removed_at: datetime | None) -> Problem:
+    """Say that images are absent because they were removed here, where that is so."""
+    if problem.code != "images.missing" or ct_removed_at is None:
+        return problem
+    return Problem(
+        code="images.removed",
+        message="the CT series that the mark was drawn on was here and was removed after the time it is kept "
+        f"({ct_removed_at:%Y-%m-%d}); send the CT series again, then the mark",
+        where=problem.where,
     )
 
 

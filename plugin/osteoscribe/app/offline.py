@@ -71,7 +71,7 @@ def single_versions(
     """
     versions: dict[str, dict[str, StoredInstance]] = {}
     for one in sorted(instances, key=lambda one: one.blob.segment):
-        versions.setdefault(one.header.sop_instance_uid, {}).setdefault(one.sha256, one)
+        versions.setdefault(one.header.sop_instance_uid, {}).setdefault(one.digest, one)
     problems = tuple(
         Problem(
             code="instance.two-versions",

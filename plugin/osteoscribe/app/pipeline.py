@@ -15,7 +15,7 @@ from osteoscribe.app.gather import MarkObject, place_on_series, where_of
 from osteoscribe.app.measure import measure, same_shape
 from osteoscribe.app.ports import EarlierLesions, no_earlier_lesions
 from osteoscribe.app.practice import Practice
-from osteoscribe.app.shelf import CtSeries, SeriesShelf
+from osteoscribe.app.shelf import SeriesShelf
 from osteoscribe.app.sort import Roi, rois_of, sort_instances
 from osteoscribe.app.tally import NO_SERIES, Tally
 from osteoscribe.app.word import MeasuredSeries, is_metastasis, patient_key, word_series
@@ -25,7 +25,6 @@ from osteoscribe.core.marks import InstanceRef, RoiMark, UnreadableMark
 from osteoscribe.core.report import FIRST, Ignored, Problem, Report, Revision
 from osteoscribe.core.series import Acquisition, ReadBytes, SeriesIndex
 from osteoscribe.errors import InputError
-from osteoscribe.readers.datasets import read_context
 from osteoscribe.readers.headers import StoredInstance
 from osteoscribe.writers.profiles import Profile
 
@@ -56,6 +55,8 @@ class Request:
         The forms to write; empty: the practice's.
     earlier
         Gives the lesions of a patient from earlier reports.
+    stated
+        Problems that are known beforehand, by Series Instance UID of the CT; left out where that is not here.
     """
 
     instances: Sequence[StoredInstance]
@@ -66,6 +67,7 @@ class Request:
     revisions: Mapping[str, Revision] = field(default_factory=dict)
     profiles: Sequence[Profile] = ()
     earlier: EarlierLesions = no_earlier_lesions
+    stated: Mapping[str, Sequence[Problem]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -117,6 +119,8 @@ def run(request: Request, practice: Practice, show: Show = lambda *_: None) -> O
     for done, roi in enumerate(rois):
         show("measuring marks", done, len(rois))
         _take(roi, request, practice, shelf, indexes, tally)
+    for uid in set(request.stated) & set(shelf.series):
+        tally.problems[uid] += request.stated[uid]
     written = _report_all(request, practice, shelf, indexes, objects, tally, show)
     _leave_out_no_slices(indexes, tally)
     _say_unmarked(shelf, indexes, tally, is_all=not objects)
@@ -246,7 +250,7 @@ def _report_all(
     """One report for each CT series that has a finding or a problem."""
     accepted_at = request.accepted_at or _time_of(objects)
     age = {one.instance.header.sop_instance_uid: rank for rank, one in enumerate(objects)}
-    contexts = {uid: _context(shelf.series[uid], request.read) for uid in tally.named}
+    contexts = {uid: shelf.series[uid].context(request.read) for uid in tally.named}
     worded = word_series(
         [
             MeasuredSeries(
@@ -300,14 +304,6 @@ def _report_all(
             )
         )
     return written
-
-
-def _context(series: CtSeries, read: ReadBytes) -> Dataset:
-    """Header of the first CT instance of a series."""
-    first = series.instances[0]
-    return read_context(
-        read(first.blob, 0, first.blob.length), transfer_syntax_uid=first.header.transfer_syntax_uid
-    )
 
 
 def _acquisition(uid: str, indexes: _Indexes) -> Acquisition:

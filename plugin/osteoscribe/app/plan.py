@@ -38,7 +38,7 @@ class MarkObject:
 
     instance_id: int
     sop_instance_uid: str
-    sha256: str
+    digest: str
     study_instance_uid: str
     references: tuple[str, ...]
     series_instance_uid: str | None
@@ -279,7 +279,7 @@ def _job(
     missing = {mark.instance_id: missing[mark.instance_id] for mark in marks if mark.instance_id in missing}
     absent = [uid for uids in missing.values() for uid in uids]
     return PlannedJob(
-        key=job_key(series, (mark.sha256 for mark in marks), absent),
+        key=job_key(series, (mark.digest for mark in marks), absent),
         marks=tuple(marks),
         series=series,
         missing=missing,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -163,6 +163,10 @@ class JobRequest:
         In which forms its reports are wanted; empty: as the practice has it.
     earlier
         Gives the lesions of a patient from reports that were accepted before this job.
+    ct_removed_at
+        When retention removed CT images of the studies of the marks; None where it did not.
+    removed_marks
+        Earlier mark objects on each CT series that retention removed, by Series Instance UID.
     """
 
     key: str
@@ -172,6 +176,8 @@ class JobRequest:
     revisions: Mapping[str, Revision] = field(default_factory=dict)
     forms: frozenset[Form] = frozenset()
     earlier: EarlierLesions = no_earlier_lesions
+    ct_removed_at: datetime | None = None
+    removed_marks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 Pipeline = Callable[[JobRequest], JobResult]
@@ -184,7 +190,7 @@ class Stored:
 
     header: InstanceHeader
     blob: BlobRef
-    sha256: str
+    digest: str
     envelope: Envelope
     is_mark: bool
 
@@ -221,7 +227,7 @@ class Delivery:
     tries, refusals
         Failed tries of this round, and those of them in which the destination refused an object.
     code, message
-        The reason of the last failure.
+        The reason of the last failure, or a warning with which it stored.
     """
 
     job_key: str
@@ -238,27 +244,115 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """How a destination was reached last.
+
+    Parameters
+    ----------
+    tries
+        Failed tries in a row to reach it.
+    due_at
+        It rests until then, with all that waits for it.
+    reached_at
+        When it last answered.
+    code, message
+        Why it could not be reached, or refuses us; empty where it answered.
+    """
+
+    tries: int = 0
+    due_at: datetime | None = None
+    reached_at: datetime | None = None
+    code: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """Whether a destination shows what it has stored: a fact beside the delivery's state.
+
+    Parameters
+    ----------
+    round
+        Of the delivery.
+    since
+        When it was sent.
+    due_at
+        When the next look is due; None at the end.
+    looks
+        How often was looked.
+    proved_at
+        When everything was found in its place.
+    code, message
+        What the last look found instead.
+    """
+
+    job_key: str
+    destination: str
+    round: int
+    since: datetime
+    due_at: datetime | None
+    looks: int = 0
+    proved_at: datetime | None = None
+    code: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where an object belongs."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreReply:
-    """A destination's answer to one object; ``status`` is None where none was possible."""
+    """A destination's answer to one object.
+
+    Parameters
+    ----------
+    status
+        C-STORE status; None where none was possible: ``code`` and ``message`` then say why.
+    passing
+        Where there is no status: whether another try may succeed.
+    """
 
     sop_instance_uid: str
     status: int | None
     code: str = ""
     message: str = ""
+    passing: bool = False
 
 
 class Sender(Protocol):
     """Sends objects to a destination."""
 
-    def send(self, destination: Destination, objects: Sequence[EncodedObject]) -> tuple[StoreReply, ...]:
-        """Send the objects over one association; one reply for each.
+    def send(self, destination: Destination, objects: Sequence[EncodedObject]) -> Iterable[StoreReply]:
+        """Send the objects over one association; one reply for each, given as they come.
 
         Raises
         ------
         PeerError
-            The destination cannot be reached now; nothing is known of the objects.
+            The destination cannot be reached now; nothing is known of the objects without a reply.
         RefusedError
             It refuses us for good.
+        """
+        ...
+
+
+class Prover(Protocol):
+    """Queries a destination."""
+
+    def found(self, destination: Destination, places: Sequence[Place]) -> frozenset[str]:
+        """SOP Instance UIDs of the objects that are in their place.
+
+        Raises
+        ------
+        PeerError
+            The destination cannot be reached now, or does not answer the query; nothing is known.
+        RefusedError
+            It answers no queries.
         """
         ...
 
@@ -330,6 +424,30 @@ class JobLedger(Protocol):
         """Record how far a delivery is, unless it is no longer as it was: another worker was faster."""
         ...
 
+    def waiting(self, destination: str, most: int) -> tuple[Delivery, ...]:
+        """Deliveries to a destination that are not at an end, the oldest first."""
+        ...
+
+    def reach(self, destination: str) -> Reach:
+        """How a destination was reached last."""
+        ...
+
+    def update_reach(self, destination: str, reach: Reach) -> None:
+        """Record how a destination was reached."""
+        ...
+
+    def begin_proof(self, proof: Proof) -> None:
+        """Record that a look is due once the delivery is stored; nothing where that is recorded."""
+        ...
+
+    def proof(self, key: str, destination: str) -> Proof | None:
+        """The proof of a delivery's newest round."""
+        ...
+
+    def update_proof(self, proof: Proof, now: datetime, *, is_parked: bool) -> None:
+        """Record a look; parks the delivery with the same reason where it was the last."""
+        ...
+
     def begin_commitment(
         self, transaction_uid: str, delivery: Delivery, objects: Sequence[StoredObject], now: datetime
     ) -> None:
@@ -367,7 +485,7 @@ class StoredRecord(Protocol):
         ...
 
     @property
-    def sha256(self) -> str:
+    def digest(self) -> str:
         """Digest of its bytes, in hexadecimal."""
         ...
 
@@ -375,7 +493,7 @@ class StoredRecord(Protocol):
 class SegmentAppender(Protocol):
     """Where the bytes of one association go."""
 
-    def append(self, encoded: Sequence[bytes | memoryview], envelope: Envelope, sha256: bytes) -> BlobRef:
+    def append(self, encoded: Sequence[bytes | memoryview], envelope: Envelope, digest: bytes) -> BlobRef:
         """Store the bytes; they are on disk when this returns."""
         ...
 
@@ -396,7 +514,7 @@ class OpenRecord(Protocol):
         """Give what was written so far."""
         ...
 
-    def commit(self, envelope: Envelope, sha256: bytes) -> BlobRef:
+    def commit(self, envelope: Envelope, digest: bytes) -> BlobRef:
         """Make it whole; it is on disk when this returns."""
         ...
 
@@ -430,7 +548,7 @@ class ReceivingSegment(Protocol):
 class InstanceLedger(Protocol):
     """The part of the ledger that the receiver needs."""
 
-    def has_instance(self, header: InstanceHeader, sha256: str) -> bool:
+    def has_instance(self, header: InstanceHeader, digest: str) -> bool:
         """Whether these very bytes are known under this UID."""
         ...
 

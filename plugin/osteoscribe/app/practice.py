@@ -91,7 +91,10 @@ def check_profiles(settings: Settings) -> None:
     SetupError
         ``settings.unknown-profile``, ``settings.nothing-to-send``.
     """
-    for name in (*(one.name for one in settings.destination), *(one.name for one in settings.peer)):
+    for name in (
+        *(one.name for one in settings.destination),
+        *(one.as_destination().name for one in settings.peer),
+    ):
         one = settings.destination_named(name)
         chosen_profile(
             one.profile,

@@ -14,12 +14,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 from osteoscribe.errors import SetupError
 
 _AE_TITLE = re.compile(r"[!-\[\]-~](?:[ -\[\]-~]{0,14}[!-\[\]-~])?")
 _ADDRESS = re.compile(r"(?P<ae>[^@]+)@(?P<host>[^@]+):(?P<port>[0-9]{1,5})")
 _URL = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#@]*)?")
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 _OBJECTS_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9._/-]*)?")
 _NAME = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?")
 
@@ -63,8 +65,9 @@ class Destination(Delivered):
     ----------
     ae_title, host, port
         Of a C-STORE destination.
-    url, token_file
-        Base URL of a DICOMweb service (PS3.18), and the file of its bearer token.
+    url, token_file, ca_file
+        Base URL of a DICOMweb service (PS3.18), the file of its bearer token, and that of the certificates
+        (PEM) that sign the server's.
     senders
         Calling AE titles whose marks are reported here; empty: all.
     """
@@ -74,6 +77,7 @@ class Destination(Delivered):
     port: int = 0
     url: str = ""
     token_file: str = ""
+    ca_file: str = ""
     senders: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -127,6 +131,8 @@ class StoreSettings:
     shared_folder: str = ""
     objects_url: str = ""
     objects_endpoint_url: str = ""
+    keep_days: float = 0.0
+    keep_below_mb: float = 0.0
     ledger_url: str = ""
     reserve_mb: float = 1024.0
 
@@ -155,6 +161,7 @@ class DeliverySettings:
     ask_commitment: bool = False
     commitment_wait_h: float = 24.0
     commitment_asks: int = 3
+    proof_wait_h: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +231,19 @@ class Settings:
             f"found no destination {name!r} in the settings; add it again, or run osteoscribe jobs resend to "
             "send to those that are there now",
         )
+
+    def peer_named(self, ae_title: str) -> Destination:
+        """The address of a peer.
+
+        Raises
+        ------
+        SetupError
+            ``safekeeping.unknown-peer``: the settings name it no longer.
+        """
+        for peer in self.peer:
+            if peer.ae_title == ae_title:
+                return peer.as_destination()
+        raise SetupError("safekeeping.unknown-peer", f"found no [[peer]] {ae_title!r}; add it again")
 
     def _completed(self, destination: Destination) -> Destination:
         practice = self.practice
@@ -388,12 +408,28 @@ def _check_destination(one: Destination, where: str) -> None:
         _check_ae_title(ae_title, f"{where}.senders")
     if node:
         _check_address(one, where)
-        if one.token_file:
-            raise _wrong(f"{where}.token_file", one.token_file, "none without an url")
-    elif not _URL.fullmatch(one.url):
-        raise _wrong(f"{where}.url", one.url, "http(s)://HOST/PATH without user, query and fragment")
+        for key in ("token_file", "ca_file"):
+            if getattr(one, key):
+                raise _wrong(f"{where}.{key}", getattr(one, key), "none without an url")
+    else:
+        _check_url(one, where)
     if not _NAME.fullmatch(one.name):
         raise _wrong(f"{where}.name", one.name, "1 to 128 printable characters")
+
+
+def _check_url(one: Destination, where: str) -> None:
+    expected = "http(s)://HOST:PORT/PATH without user, query and fragment"
+    if not _URL.fullmatch(one.url):
+        raise _wrong(f"{where}.url", one.url, expected)
+    parts = urlsplit(one.url)
+    try:
+        port_is_usable = parts.port is None or parts.port > 0
+    except ValueError:
+        port_is_usable = False
+    if not port_is_usable or not parts.hostname:
+        raise _wrong(f"{where}.url", one.url, expected)
+    if one.token_file and parts.scheme == "http" and parts.hostname not in _THIS_MACHINE:
+        raise _wrong(f"{where}.url", one.url, "https://, for the token of token_file is sent there")
 
 
 def _check_address(one: Destination, where: str) -> None:

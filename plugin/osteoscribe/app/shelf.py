@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+
+from pydicom import Dataset
 
 from osteoscribe.core.marks import RoiMark
 from osteoscribe.core.report import Problem
-from osteoscribe.core.series import SeriesIndex
+from osteoscribe.core.series import ReadBytes, SeriesIndex
 from osteoscribe.errors import InputError
 from osteoscribe.readers.ct import index_series
+from osteoscribe.readers.datasets import read_context
 from osteoscribe.readers.headers import InstanceHeader, StoredInstance
-from osteoscribe.writers.document import EvidenceRef
+from osteoscribe.writers.document import EvidenceRef, hierarchy
 
 KEPT_SERIES = 4
 """Series of which everything worked out is kept for the next mark on them."""
@@ -27,6 +30,7 @@ class CtSeries:
     """
 
     instances: tuple[StoredInstance, ...]
+    _contexts: list[Dataset] = field(default_factory=list, repr=False)
 
     @property
     def study_instance_uid(self) -> str:
@@ -85,6 +89,34 @@ class CtSeries:
         if isinstance(usual, InputError):
             raise usual.with_traceback(None)
         return index_series(self.instances, referenced=referenced) if usual.left_out else usual
+
+    def prepare(self, read: ReadBytes) -> None:
+        """Work out what every mark on the series needs.
+
+        Raises
+        ------
+        InputError
+            It has no usable geometry, or its header cannot be read.
+        """
+        self.index(self.sop_instance_uids)
+        self.context(read)
+        hierarchy(self.evidence)
+
+    def context(self, read: ReadBytes) -> Dataset:
+        """Header of its first instance, without the pixels; to be read only, for it is kept.
+
+        Raises
+        ------
+        InputError
+            As `osteoscribe.readers.datasets.read_context`.
+        """
+        if not self._contexts:
+            header, blob = self.instances[0].header, self.instances[0].blob
+            pixels_at = header.pixel_data_offset
+            encoded = read(blob, 0, blob.length if pixels_at is None else pixels_at)
+            syntax = header.transfer_syntax_uid
+            self._contexts.append(read_context(encoded, transfer_syntax_uid=syntax, pixels_at=pixels_at))
+        return self._contexts[0]
 
 
 def evidence_of(header: InstanceHeader) -> EvidenceRef:

@@ -88,8 +88,13 @@ class Watch:
         self._seen: dict[str, tuple[int, int]] = {}
         self._living_before: frozenset[str] | None = None
 
-    def look(self) -> None:
+    def look(self) -> bool:
         """Look once; take over what dead nodes left where it is this node's turn.
+
+        Returns
+        -------
+        bool
+            Whether it is: of the nodes that live one does what is to be done once.
 
         Raises
         ------
@@ -103,7 +108,7 @@ class Watch:
         self._seen = {name: seen for name, seen in self._seen.items() if name in beats}
         if min(living) != self._name:
             self._living_before = None
-            return
+            return False
         if living != self._living_before:
             # Once for each change: what a node stores after its return it records itself.
             dead = sorted(set(beats) - living)
@@ -115,6 +120,7 @@ class Watch:
         executors = {executor_id(one, k) for one in living for k in range(self._workers(beats, one))}
         if resumed := self._take_over(executors):
             LOGGER.warning("taken over from other executors workflows=%d", resumed)
+        return True
 
     def _workers(self, beats: Mapping[str, Heartbeat], name: str) -> int:
         return beats[name].workers if name in beats else 1

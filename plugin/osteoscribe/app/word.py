@@ -249,12 +249,12 @@ def _marks_of_one_lesion(lesions: Sequence[_Lesion]) -> list[list[int]]:
 
 def _one_lesion(a: _Lesion, b: _Lesion) -> bool:
     """Whether two marks lie on one lesion: they cannot be two, or the viewer says so and the place fits."""
-    regions = [one.measured.placed.placement.on_ct for one in (a, b)]
-    if a.series is b.series and _apart(*regions):
-        return False
     uids = [one.measured.placed.mark.tracking_uid for one in (a, b)]
     stated = uids[0] is not None and uids[0] == uids[1]
-    return surely_same_lesion(a.record, b.record) or (stated and same_lesion(a.record, b.record))
+    if not (surely_same_lesion(a.record, b.record) or (stated and same_lesion(a.record, b.record))):
+        return False
+    regions = [one.measured.placed.placement.on_ct for one in (a, b)]
+    return not (a.series is b.series and _apart(*regions))
 
 
 def _apart(a: Region, b: Region) -> bool:

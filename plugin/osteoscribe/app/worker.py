@@ -9,7 +9,8 @@ from functools import partial
 from typing import Protocol
 
 from osteoscribe.app.plan import PlanLedger, plan
-from osteoscribe.app.ports import Delivery
+from osteoscribe.app.ports import Delivery, Proof
+from osteoscribe.app.safekeep import Question
 from osteoscribe.app.settings import JobSettings
 from osteoscribe.core.report import Problem
 
@@ -53,8 +54,20 @@ class RoundJobLedger(Protocol):
         """Stored deliveries whose commitment is to be asked for now."""
         ...
 
+    def due_proofs(self, now: datetime) -> tuple[Proof, ...]:
+        """Proofs whose next look is due."""
+        ...
+
     def fail(self, key: str, problem: Problem, now: datetime) -> None:
         """Park a job that cannot be measured, with its reason."""
+        ...
+
+
+class RoundQuestions(Protocol):
+    """Questions of peers for storage commitment."""
+
+    def due_questions(self, now: datetime) -> tuple[Question, ...]:
+        """Questions that are to be answered now."""
         ...
 
 
@@ -69,8 +82,8 @@ class Engine(Protocol):
         """Have a delivery made."""
         ...
 
-    def submit_commitment(self, key: str, destination: str, question: str) -> None:
-        """Have a destination asked for commitment."""
+    def submit_errand(self, kind: str, about: str, peer: str, attempt: str) -> None:
+        """Have something else done at a peer: ``commitment``, ``proof`` or ``answer``."""
         ...
 
     def given_up_jobs(self) -> tuple[tuple[str, int], ...]:
@@ -94,6 +107,7 @@ class Rounds:
         *,
         plans: RoundPlanLedger,
         jobs: RoundJobLedger,
+        questions: RoundQuestions,
         engine: Engine,
         newest_id: Callable[[], int],
         settings: JobSettings,
@@ -101,6 +115,7 @@ class Rounds:
     ) -> None:
         self._plans = plans
         self._jobs = jobs
+        self._questions = questions
         self._engine = engine
         self._newest_id = newest_id
         self._settings = settings
@@ -137,6 +152,11 @@ class Rounds:
         wait = LOOK_EVERY if self._plan_at is None else min(LOOK_EVERY, self._plan_at - now)
         return max(wait.total_seconds(), 0.0)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing was due in the last round."""
+        return not self._submitted
+
     def _submit(self, due: Iterable[Due]) -> set[tuple[str, ...]]:
         """Submit what was not submitted before; the names of all."""
         names = set()
@@ -156,8 +176,15 @@ class Rounds:
             yield name, partial(self._engine.submit_delivery, one.job_key, one.destination, one.round)
         for one in self._jobs.due_commitments(now):
             question = f"{one.round}.{one.asks}.{one.tries}"
-            name = ("commitment", one.job_key, one.destination, question)
-            yield name, partial(self._engine.submit_commitment, one.job_key, one.destination, question)
+            yield self._errand("commitment", one.job_key, one.destination, question)
+        for proof in self._jobs.due_proofs(now):
+            yield self._errand("proof", proof.job_key, proof.destination, f"{proof.round}.{proof.looks}")
+        for asked in self._questions.due_questions(now):
+            attempt = f"{asked.asked_at.timestamp():.6f}.{asked.tries}"
+            yield self._errand("answer", asked.transaction_uid, asked.calling_ae, attempt)
+
+    def _errand(self, *name: str) -> tuple[tuple[str, ...], Callable[[], None]]:
+        return name, partial(self._engine.submit_errand, *name)
 
     def _plan(self, now: datetime, *, is_woken: bool) -> None:
         """Plan where something may have changed, but spend no more than a share of the time on it."""

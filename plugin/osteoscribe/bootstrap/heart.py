@@ -7,19 +7,23 @@ import math
 import threading
 import time
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from osteoscribe.app.bugs import trace_of
 from osteoscribe.app.settings import Settings
 from osteoscribe.app.watch import Heartbeat, Watch
 from osteoscribe.errors import StoreError
-from osteoscribe.store.folder import DataFolder
+from osteoscribe.store.folder import MEGABYTE, DataFolder
 from osteoscribe.store.identity import NODE_ID, identity_of, node_name
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.nodes import BEAT_S, NodeTable
 from osteoscribe.store.places import open_segments, place_id
 from osteoscribe.store.recovery import recover_instances
+from osteoscribe.store.retention import Retention
 from osteoscribe.store.schema import open_database
+
+RETENTION_S = 600.0
+"""Pause between two looks for what is to be removed."""
 
 LOGGER = logging.getLogger(__name__)
 
@@ -74,7 +78,7 @@ class Heart:
 def start_watch(
     settings: Settings, folder: DataFolder, name: str, take_over: Callable[[Collection[str]], int]
 ) -> None:
-    """Watch the other nodes in a thread of its own; where none can be, look once after our own past."""
+    """Watch the other nodes in a thread of its own, and remove what is old where it is this node's turn."""
     database = open_database(folder.ledger_url)
     segments, table = open_segments(folder, name), InstanceTable(database)
 
@@ -92,15 +96,22 @@ def start_watch(
         take_over=take_over,
         record_stored=record_stored,
     )
-    threading.Thread(target=_look, args=(watch, folder.is_server), name="watch", daemon=True).start()
+    retention = Retention(
+        database,
+        segments,
+        keep=timedelta(days=settings.store.keep_days) if settings.store.keep_days else None,
+        keep_below_bytes=int(settings.store.keep_below_mb * MEGABYTE) or None,
+    )
+    threading.Thread(target=_look, args=(watch, retention), name="watch", daemon=True).start()
 
 
-def _look(watch: Watch, again: bool) -> None:
+def _look(watch: Watch, retention: Retention) -> None:
+    due = 0.0
     while True:
         try:
-            watch.look()
-            if not again:
-                return
+            if watch.look() and time.monotonic() >= due:
+                due = time.monotonic() + RETENTION_S
+                retention.run(datetime.now(UTC))
         except Exception as error:  # noqa: BLE001  the edge of a thread: the engine's database may be away
             LOGGER.warning("watch postponed by %s", trace_of(error))
         time.sleep(BEAT_S)

@@ -25,6 +25,7 @@ from osteoscribe.store.identity import node_name
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.jobs import JobTable
 from osteoscribe.store.places import open_segments
+from osteoscribe.store.questions import QuestionTable
 from osteoscribe.store.reception import AssociationReception
 from osteoscribe.store.recorder import Recorder
 from osteoscribe.store.recovery import every_node, recover_instances
@@ -69,6 +70,7 @@ def open_listener(
         peers=settings.peer,
         check_room=folder.check_reserve,
         take_commitment=lambda report: jobs.take_commitment(report, utc_now()),
+        take_question=QuestionTable(database).take,
     )
 
 

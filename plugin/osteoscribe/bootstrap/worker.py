@@ -16,11 +16,14 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext
 from typing import TYPE_CHECKING
 
+from osteoscribe.app.assure import ask_commitment, prove
 from osteoscribe.app.bugs import trace_of
+from osteoscribe.app.deliver import deliver
 from osteoscribe.app.ports import Pipeline
+from osteoscribe.app.safekeep import answer_question
 from osteoscribe.app.settings import Settings
 from osteoscribe.app.watch import executor_id
-from osteoscribe.app.work import ask_commitment, deliver, measure
+from osteoscribe.app.work import measure
 from osteoscribe.app.worker import Rounds
 from osteoscribe.bootstrap.heart import start_watch
 from osteoscribe.core.delivery import Patience
@@ -33,12 +36,14 @@ from osteoscribe.store.jobs import JobTable
 from osteoscribe.store.metrics import metrics_text
 from osteoscribe.store.places import open_segments
 from osteoscribe.store.planning import PlanTable
+from osteoscribe.store.questions import QuestionTable
 from osteoscribe.store.schema import open_database
 from osteoscribe.store.segments import MADE
 from osteoscribe.store.turns import Turns
 
 if TYPE_CHECKING:
     # Heavy libraries: the listener process, which imports this module to spawn workers, must not load them.
+    from osteoscribe.app.prepare import Preparation
     from osteoscribe.engine.dbos import DurableEngine
 
 LOGGER = logging.getLogger(__name__)
@@ -140,13 +145,15 @@ def run_worker(settings: Settings, number: int, control: Connection, under_way: 
         signal.signal(ignored, signal.SIG_IGN)
     try:
         bell = Bell()
-        rounds, engine = _open_worker(settings, number, bell, under_way)
+        rounds, engine, preparation = _open_worker(settings, number, bell, under_way)
         if number == 0 and settings.node.health_port:
             _open_health(settings)
         has_news, has_progress, is_ended = True, True, False
         while not is_ended:
             try:
                 wait_s = rounds.run(utc_now(), has_news=has_news, has_progress=has_progress)
+                if has_news and rounds.is_idle:
+                    preparation.run()
             except StoreError as error:
                 LOGGER.warning("round postponed code=%s", error.code)
                 wait_s = POSTPONED_S
@@ -165,10 +172,15 @@ def run_worker(settings: Settings, number: int, control: Connection, under_way: 
 
 def _open_worker(
     settings: Settings, number: int, bell: Bell, under_way: UnderWay
-) -> tuple[Rounds, DurableEngine]:
+) -> tuple[Rounds, DurableEngine, Preparation]:
+    from osteoscribe.app.prepare import Preparation
     from osteoscribe.engine.dbos import DurableEngine
     from osteoscribe.net.commitment import CommitmentAsker
+    from osteoscribe.net.query import QueryProver
+    from osteoscribe.net.safekeeping import SafekeepingReporter
     from osteoscribe.net.scu import StoreSender
+    from osteoscribe.net.senders import Senders
+    from osteoscribe.net.stow import StowSender
 
     folder = open_folder(settings.store)
     # Held to the end of the process: two workers of one number would run each step twice.
@@ -176,15 +188,19 @@ def _open_worker(
     database = open_database(folder.ledger_url)
     name = node_name(settings.node.name)
     segments = open_segments(folder, name)
-    jobs = JobTable(database)
-    sender = StoreSender(
-        ae_title=settings.node.ae_title,
-        timeout_s=settings.delivery.timeout_s,
-        keep_s=settings.delivery.keep_association_s,
+    jobs, questions = JobTable(database), QuestionTable(database)
+    ae_title, timeout_s = settings.node.ae_title, settings.delivery.timeout_s
+    sender = Senders(
+        dimse=StoreSender(
+            ae_title=ae_title, timeout_s=timeout_s, keep_s=settings.delivery.keep_association_s
+        ),
+        web=StowSender(timeout_s=timeout_s),
     )
+    prover = QueryProver(ae_title=ae_title, timeout_s=timeout_s)
+    reporter = SafekeepingReporter(ae_title=ae_title, timeout_s=timeout_s)
     committer = CommitmentAsker(
-        ae_title=settings.node.ae_title,
-        timeout_s=settings.delivery.timeout_s,
+        ae_title=ae_title,
+        timeout_s=timeout_s,
         take=lambda report: jobs.take_commitment(report, utc_now()),
     )
     pipeline = open_pipeline(settings, segments.read_bytes)
@@ -195,6 +211,7 @@ def _open_worker(
         refusals=settings.delivery.refusals,
         commitment_wait_s=settings.delivery.commitment_wait_h * 3600,
         commitment_asks=settings.delivery.commitment_asks,
+        proof_wait_s=settings.delivery.proof_wait_h * 3600,
     )
 
     def measure_job(key: str) -> float | None:
@@ -235,12 +252,39 @@ def _open_worker(
             now=utc_now,
         )
 
+    def prove_delivery(key: str, destination: str) -> float | None:
+        return prove(
+            key,
+            destination,
+            destination_named=settings.destination_named,
+            ledger=jobs,
+            prover=prover,
+            read=segments.read_bytes,
+            patience=patience,
+            now=utc_now,
+        )
+
+    def answer_peer(transaction_uid: str, calling_ae: str) -> float | None:
+        return answer_question(
+            calling_ae,
+            transaction_uid,
+            ledger=questions,
+            reporter=reporter,
+            peer_named=settings.peer_named,
+            patience=patience,
+            now=utc_now,
+        )
+
     engine = DurableEngine(
         database_url=folder.engine_url,
         executor_id=executor_id(name, number),
         measure=measure_job,
-        deliver=deliver_job,
-        ask_commitment=ask_job_commitment,
+        errands={
+            "delivery": deliver_job,
+            "commitment": ask_job_commitment,
+            "proof": prove_delivery,
+            "answer": answer_peer,
+        },
         turn=Turns(folder).at,
         on_progress=bell.ring,
     )
@@ -250,11 +294,12 @@ def _open_worker(
     rounds = Rounds(
         plans=PlanTable(database),
         jobs=jobs,
+        questions=questions,
         engine=engine,
         newest_id=InstanceTable(database).newest_id,
         settings=settings.jobs,
     )
-    return rounds, engine
+    return rounds, engine, Preparation(jobs.series, segments.read_bytes)
 
 
 def _open_health(settings: Settings) -> None:

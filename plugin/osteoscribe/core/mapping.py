@@ -59,14 +59,14 @@ def place_mask(shape: MaskShape, ct: Grid) -> Placement:
 
 def _same_planes(own: Grid, planes: Sequence[int], ct: Grid) -> list[int] | None:
     """CT slices whose plane each mask plane coincides with, or None where one does not."""
+    corners = _plane_corners(own, planes[0]) - own.origins_lps_mm[planes[0]]
+    heights = (own.origins_lps_mm[planes] @ ct.normal)[:, None] + corners @ ct.normal
     positions = ct.plane_positions_mm
-    slices = []
-    for plane in planes:
-        heights = _plane_corners(own, plane) @ ct.normal
-        k = int(np.argmin(abs(positions - heights.mean())))
-        if np.abs(heights - positions[k]).max() > STEP_TOLERANCE_MM + SAME_GRID_PX * ct.slice_spacing_mm:
-            return None
-        slices.append(k)
+    nearest = np.abs(positions - heights.mean(axis=1)[:, None]).argmin(axis=1)
+    away = np.abs(heights - positions[nearest][:, None])
+    if away.max() > STEP_TOLERANCE_MM + SAME_GRID_PX * ct.slice_spacing_mm:
+        return None
+    slices: list[int] = nearest.tolist()
     return slices if len(set(slices)) == len(slices) else None
 
 

@@ -133,9 +133,10 @@ def _check_frame_of_reference(
 
 
 def _refers_to(mark: RoiMark, index: SeriesIndex, images: Iterable[InstanceRef | None]) -> bool:
-    named = {ref.sop_instance_uid for ref in (*images, *mark.referenced_images) if ref}
-    present = {source.ref.sop_instance_uid for source in index.slices}
-    return bool(named & present) or mark.referenced_series_uid == index.series_instance_uid
+    named = (ref.sop_instance_uid for ref in (*images, *mark.referenced_images) if ref)
+    return (
+        any(uid in index.by_image for uid in named) or mark.referenced_series_uid == index.series_instance_uid
+    )
 
 
 def _index_coordinates(points_px: npt.ArrayLike) -> FloatArray:
@@ -147,9 +148,8 @@ def _slice_of(ref: InstanceRef, index: SeriesIndex) -> int:
     """Slice that an image reference names."""
     found = [
         k
-        for k, source in enumerate(index.slices)
-        if source.ref.sop_instance_uid == ref.sop_instance_uid
-        and (ref.frame_number is None or (source.ref.frame_number or 1) == ref.frame_number)
+        for k in index.by_image.get(ref.sop_instance_uid, ())
+        if ref.frame_number is None or (index.slices[k].ref.frame_number or 1) == ref.frame_number
     ]
     if len(found) == 1:
         return found[0]

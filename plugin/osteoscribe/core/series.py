@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from osteoscribe.core.geometry import Grid
 from osteoscribe.core.marks import InstanceRef
@@ -118,3 +118,11 @@ class SeriesIndex:
     acquisition: Acquisition
     left_out: tuple[tuple[InstanceRef, str], ...] = ()
     doubles: tuple[tuple[int, SliceSource], ...] = ()
+    by_image: Mapping[str, tuple[int, ...]] = field(init=False)
+    """Numbers of the slices that an image has, by its SOP Instance UID: every mark asks."""
+
+    def __post_init__(self) -> None:
+        found: dict[str, list[int]] = {}
+        for k, source in enumerate(self.slices):
+            found.setdefault(source.ref.sop_instance_uid, []).append(k)
+        object.__setattr__(self, "by_image", {uid: tuple(slices) for uid, slices in found.items()})

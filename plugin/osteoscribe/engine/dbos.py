@@ -18,7 +18,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,10 @@ RECOVERY_ATTEMPTS = 1000
 
 OTHERS_PATIENCE_S = 60.0
 """How long a delivery waits for an earlier one that another process began and may never finish."""
+
+
+Errand = Callable[[str, str], float | None]
+"""Tries once, given what it is about and at which peer; gives the pause before another try, or None."""
 
 
 class JsonSerializer(Serializer):
@@ -107,10 +111,9 @@ class DurableEngine:
         Stable name of this process; no two running processes may share it.
     measure
         Measures the job of a key.
-    deliver
-        Tries one delivery (key, destination).
-    ask_commitment
-        Asks once (key, destination).
+    errands
+        Tries what is done at a peer, by kind: ``delivery``, ``commitment`` and ``proof`` (key, destination),
+        ``answer`` (transaction UID, AE title).
 
     Each gives the pause in seconds before another try, or None at the end, and raises nothing.
 
@@ -128,8 +131,7 @@ class DurableEngine:
         database_url: str,
         executor_id: str,
         measure: Callable[[str], float | None],
-        deliver: Callable[[str, str], float | None],
-        ask_commitment: Callable[[str, str], float | None],
+        errands: Mapping[str, Errand],
         turn: Callable[[str], AbstractContextManager[None]] = lambda _destination: nullcontext(),
         on_progress: Callable[[], None] = lambda: None,
         parallel: int = 1,
@@ -153,40 +155,22 @@ class DurableEngine:
         if database_url.startswith("sqlite"):
             config["db_engine_kwargs"] = {"connect_args": {"factory": _Connection}}
         DBOS(config=config)
-        self._define(measure, deliver, ask_commitment)
+        self._job = self._define_job(measure)
+        self._errands = {kind: _define_errand(kind, work) for kind, work in errands.items()}
 
-    def _define(
-        self,
-        measure: Callable[[str], float | None],
-        deliver: Callable[[str, str], float | None],
-        ask_commitment: Callable[[str, str], float | None],
-    ) -> None:
+    def _define_job(self, measure: Callable[[str], float | None]) -> Callable[[str], None]:
         def measure_in_turn(key: str) -> float | None:
             with self._measuring:
                 return measure(key)
 
         measure_step = DBOS.step(name="measure")(measure_in_turn)
-        deliver_step = DBOS.step(name="deliver")(deliver)
-        commitment_step = DBOS.step(name="ask_commitment")(ask_commitment)
 
         @DBOS.workflow(name="job", max_recovery_attempts=RECOVERY_ATTEMPTS)
         def job(key: str) -> None:
             while (wait_s := measure_step(key)) is not None:
                 DBOS.sleep(wait_s)
 
-        @DBOS.workflow(name="delivery", max_recovery_attempts=RECOVERY_ATTEMPTS)
-        def delivery(key: str, destination: str) -> None:
-            while (wait_s := deliver_step(key, destination)) is not None:
-                DBOS.sleep(wait_s)
-
-        @DBOS.workflow(name="commitment", max_recovery_attempts=RECOVERY_ATTEMPTS)
-        def commitment(key: str, destination: str) -> None:
-            while (wait_s := commitment_step(key, destination)) is not None:
-                DBOS.sleep(wait_s)
-
-        self._commitment = commitment
-        self._job = job
-        self._delivery = delivery
+        return job
 
     def start(self) -> None:
         """Begin; what a crash interrupted is resumed."""
@@ -201,13 +185,15 @@ class DurableEngine:
         """Have a delivery made; one at a time for each destination, in the order of submission."""
         name = _workflow_id("delivery", key, destination, str(round_))
         lane = self._lane(f"delivery {destination}", lambda: self._turn(destination))
-        lane.put(lambda: self._do(name, lambda: self._delivery(key, destination), is_ordered=True))
+        deliver = self._errands["delivery"]
+        lane.put(lambda: self._do(name, lambda: deliver(key, destination), is_ordered=True))
 
-    def submit_commitment(self, key: str, destination: str, question: str) -> None:
-        """Have a destination asked for commitment; the same question twice is one workflow."""
-        name = _workflow_id("commitment", key, destination, question)
-        lane = self._lane(f"commitment {destination}", lambda: self._turn(f"commitment {destination}"))
-        lane.put(lambda: self._do(name, lambda: self._commitment(key, destination)))
+    def submit_errand(self, kind: str, about: str, peer: str, attempt: str) -> None:
+        """Have something else done at a peer, one at a time; the same attempt twice is one workflow."""
+        name = _workflow_id(kind, about, peer, attempt)
+        lane = self._lane(f"{kind} {peer}", lambda: self._turn(f"{kind} {peer}"))
+        errand = self._errands[kind]
+        lane.put(lambda: self._do(name, lambda: errand(about, peer)))
 
     def _lane(self, name: str, turn: Callable[[], AbstractContextManager[None]]) -> _Lane:
         if name not in self._lanes:
@@ -270,6 +256,17 @@ class DurableEngine:
     def stop(self) -> None:
         """Take no more work; what is under way is resumed at the next start."""
         DBOS.destroy()
+
+
+def _define_errand(kind: str, work: Errand) -> Callable[[str, str], None]:
+    step = DBOS.step(name=f"try_{kind}")(work)
+
+    @DBOS.workflow(name=kind, max_recovery_attempts=RECOVERY_ATTEMPTS)
+    def errand(about: str, peer: str) -> None:
+        while (wait_s := step(about, peer)) is not None:
+            DBOS.sleep(wait_s)
+
+    return errand
 
 
 def _workflow_id(*words: str) -> str:

@@ -21,7 +21,7 @@ PUSH_MODEL = "1.2.840.10008.1.20.1"
 PUSH_MODEL_INSTANCE = "1.2.840.10008.1.20.1.1"
 """Its well-known SOP Instance."""
 
-_REQUEST_COMMITMENT = 1
+REQUEST_COMMITMENT = 1
 """Action type of the N-ACTION (PS3.4 J.3.2.1)."""
 _SUCCESS = 0x0000
 _NO_SUCH_OBJECT = 0x0112
@@ -76,7 +76,7 @@ class CommitmentAsker:
         )
         try:
             answer, _ = association.send_n_action(
-                _question(transaction_uid, objects), _REQUEST_COMMITMENT, PUSH_MODEL, PUSH_MODEL_INSTANCE
+                _question(transaction_uid, objects), REQUEST_COMMITMENT, PUSH_MODEL, PUSH_MODEL_INSTANCE
             )
             _check(answer, destination)
             answered.wait(self._answer_wait_s)

@@ -16,7 +16,7 @@ import ssl
 import struct
 import time
 from collections.abc import Callable, Mapping
-from enum import Enum, IntEnum
+from enum import IntEnum
 from typing import Any, Protocol, cast
 
 from pynetdicom.association import Association
@@ -70,14 +70,20 @@ class Fragment(IntEnum):
     LAST_COMMAND = 3
 
 
-class State(Enum):
+class State(IntEnum):
     """What the next fragment of an association can belong to."""
 
-    IDLE = "no message"
-    COMMAND = "a command that is not whole yet"
-    STORING = "the data set of a C-STORE"
-    OTHER = "the data set of a message that pynetdicom answers"
+    IDLE = 0
+    """No message has begun."""
+    COMMAND = 1
+    """A command that is not whole yet."""
+    STORING = 2
+    """The data set of a C-STORE."""
+    OTHER = 3
+    """The data set of a message that pynetdicom answers."""
 
+
+_FRAGMENTS = tuple(Fragment)
 
 TRANSITIONS: Mapping[tuple[State, Fragment], str] = {
     (State.IDLE, Fragment.COMMAND): "_collect",
@@ -170,7 +176,7 @@ class Conversation:
             start, position = position + _PDV_HEAD.size, position + 4 + length
             if length < 2 or position > end:
                 raise ProtocolViolation("a length that leads out of its PDU")
-            action = TRANSITIONS.get((self.state, Fragment(control & 3)))
+            action = TRANSITIONS.get((self.state, _FRAGMENTS[control & 3]))
             if action is None or (self.state is not State.IDLE and context_id != self._context_id):
                 raise ProtocolViolation("a fragment that cannot come here")
             self._context_id = context_id

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
 
+from pydicom.dataset import Dataset
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
@@ -30,6 +31,7 @@ from osteoscribe.net.guard import (
     connection_limit,
 )
 from osteoscribe.net.receive import ReadAhead, take_over
+from osteoscribe.net.safekeeping import TakeQuestion, take_question
 from osteoscribe.readers.ct import CT_SOP_CLASSES
 from osteoscribe.readers.marks import DOCUMENTS, MARK_SOP_CLASSES, MASK_SOP_CLASSES, MASK_TRANSFER_SYNTAXES
 
@@ -66,6 +68,8 @@ class Listener:
         Senders that are known by name.
     take_commitment
         Records a destination's answer to a question for storage commitment.
+    take_question
+        Records a peer's question for storage commitment.
     check_room
         Raises StoreError where nothing more can be stored.
     record_all
@@ -85,12 +89,14 @@ class Listener:
         open_reception: Callable[[datetime], Reception],
         peers: Sequence[PeerSettings] = (),
         take_commitment: Take = lambda _report: False,
+        take_question: TakeQuestion = lambda _question: False,
         check_room: Callable[[], None] = lambda: None,
         record_all: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._open_reception = open_reception
         self._take_commitment = take_commitment
+        self._take_question = take_question
         self._check_room = check_room
         self._record_all = record_all
         self._callers: dict[Association, Caller] = {}
@@ -107,6 +113,7 @@ class Listener:
         SetupError
             ``settings.callers-unknown``, ``settings.wrong-value``.
         """
+        self._peers = frozenset(peer.ae_title for peer in peers)
         callers, self._may_connect = calling_aes(settings, peers), address_check(settings.allowed_addresses)
         self._ae.require_calling_aet = callers
         if self._server is not None:
@@ -125,6 +132,7 @@ class Listener:
             (evt.EVT_C_ECHO, lambda _event: SUCCESS),
             (evt.EVT_C_STORE, self._on_c_store),
             (evt.EVT_N_EVENT_REPORT, self._on_n_event_report),
+            (evt.EVT_N_ACTION, self._on_n_action),
             (evt.EVT_CONN_OPEN, self._on_connection),
             (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_ACCEPTED, _on_accepted),
@@ -242,6 +250,22 @@ class Listener:
             LOGGER.error("bug while taking a commitment report: %s", trace_of(error))
             return PROCESSING_FAILURE_N, None
         LOGGER.info("commitment report calling=%s status=0x%04X", _calling_ae(event.assoc), status)
+        return status, None
+
+    def _on_n_action(self, event: Event) -> tuple[int | Dataset, None]:
+        calling_ae = _calling_ae(event.assoc)
+        try:
+            status = take_question(
+                event, calling_ae, is_known=calling_ae in self._peers, take=self._take_question
+            )
+        except OsteoscribeError as error:
+            LOGGER.warning("safekeeping question not taken code=%s", error.code)
+            return PROCESSING_FAILURE_N, None
+        except Exception as error:  # noqa: BLE001  a bug must not end the association
+            LOGGER.error("bug while taking a safekeeping question: %s", trace_of(error))
+            return PROCESSING_FAILURE_N, None
+        shown = status if isinstance(status, int) else int(status.Status)
+        LOGGER.info("safekeeping question calling=%s status=0x%04X", calling_ae, shown)
         return status, None
 
     def _on_end(self, event: Event, how: str) -> None:

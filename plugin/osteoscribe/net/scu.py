@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydicom.uid import UID
@@ -59,8 +59,8 @@ class StoreSender:
         self._lock = threading.Lock()
         self._closer: threading.Thread | None = None
 
-    def send(self, destination: Destination, objects: Sequence[EncodedObject]) -> tuple[StoreReply, ...]:
-        """Send the objects over one association; one reply for each.
+    def send(self, destination: Destination, objects: Sequence[EncodedObject]) -> Iterator[StoreReply]:
+        """Send the objects over one association; one reply for each, given as they come.
 
         Raises
         ------
@@ -69,15 +69,20 @@ class StoreSender:
         RefusedError
             ``peer.rejected-permanently``: a person must act.
         """
+        replied = 0
         kept = self._take_kept(destination, objects)
         if kept is not None:
             try:
-                return self._send(kept, destination, objects)
+                for reply in self._send(kept, destination, objects):
+                    replied += 1
+                    yield reply
             except PeerError as error:
                 if error.code != "peer.aborted":
                     raise
                 # The peer may have ended what was idle. The same UIDs again: what it has it says it has.
-        return self._send(self._open(destination, objects), destination, objects)
+        if replied < len(objects):
+            left = objects[replied:]
+            yield from self._send(self._open(destination, left), destination, left)
 
     def close(self) -> None:
         """Release what is kept open."""
@@ -93,14 +98,14 @@ class StoreSender:
 
     def _send(
         self, channel: Channel, destination: Destination, objects: Sequence[EncodedObject]
-    ) -> tuple[StoreReply, ...]:
+    ) -> Iterator[StoreReply]:
         try:
-            replies = tuple(self._store(channel, destination, one) for one in objects)
+            for one in objects:
+                yield self._store(channel, destination, one)
         except BaseException:
             channel.abort()
             raise
         self._keep(destination, channel)
-        return replies
 
     def _store(self, channel: Channel, peer: Destination, one: EncodedObject) -> StoreReply:
         if not channel.accepts(one.sop_class_uid):
@@ -167,6 +172,7 @@ def associate(
     ae_title: str,
     timeout_s: float,
     handlers: Sequence[tuple[Any, Any]] = (),
+    roles: Sequence[Any] = (),
 ) -> Association:
     """Open an association with a peer.
 
@@ -176,6 +182,8 @@ def associate(
         SOP Class UIDs with the transfer syntaxes that are proposed for each.
     handlers
         Event handlers of the association.
+    roles
+        Roles that are negotiated (PS3.7 D.3.3.4).
 
     Raises
     ------
@@ -197,6 +205,7 @@ def associate(
             peer.port,
             ae_title=peer.ae_title,
             evt_handlers=[(evt.EVT_CONN_OPEN, _on_connection), *handlers],
+            ext_neg=list(roles),
         )
     except (OSError, RuntimeError) as error:
         raise _unreachable(peer) from error

@@ -91,7 +91,11 @@ def text(ds: Dataset, keyword: str) -> str:
 
 def uid(ds: Dataset, keyword: str) -> str | None:
     """A well-formed UID (PS3.5 section 9.1, leading zeros tolerated), or None."""
-    found = text(ds, keyword)
+    return well_formed_uid(text(ds, keyword))
+
+
+def well_formed_uid(found: str) -> str | None:
+    """The text where it is a UID, or None."""
     return found if len(found) <= 64 and _UID.fullmatch(found) else None
 
 
@@ -158,18 +162,27 @@ def image_ref(item: Dataset) -> InstanceRef | None:
 
 
 def image_refs(item: Dataset) -> tuple[InstanceRef, ...]:
-    """The instance that an item names: one reference for each frame number that it gives.
+    """The instance that an item names: one reference for each frame number that it gives."""
+    return named_images(
+        uid(item, "ReferencedSOPClassUID"),
+        uid(item, "ReferencedSOPInstanceUID"),
+        numbers(item, "ReferencedFrameNumber"),
+    )
+
+
+def named_images(
+    sop_class_uid: str | None, sop_instance_uid: str | None, frame_numbers: FloatArray | None
+) -> tuple[InstanceRef, ...]:
+    """One reference for each frame number of an instance.
 
     Old dwv leaves the SOP class empty; the instance is named nevertheless.
     """
-    sop_class_uid = uid(item, "ReferencedSOPClassUID") or ""
-    sop_instance_uid = uid(item, "ReferencedSOPInstanceUID")
+    sop_class_uid = sop_class_uid or ""
     if sop_instance_uid is None:
         return ()
     frames: tuple[int | None, ...] = ()
-    if sop_class_uid not in SINGLE_FRAME_CLASSES:
-        found = numbers(item, "ReferencedFrameNumber")
-        named = () if found is None else found[:MAX_FRAME_NUMBERS].tolist()
+    if frame_numbers is not None and sop_class_uid not in SINGLE_FRAME_CLASSES:
+        named = frame_numbers[:MAX_FRAME_NUMBERS].tolist()
         frames = tuple(int(n) for n in named if 1 <= n < 2**31)
     return tuple(
         InstanceRef(sop_class_uid=sop_class_uid, sop_instance_uid=sop_instance_uid, frame_number=frame)

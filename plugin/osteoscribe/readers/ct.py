@@ -139,7 +139,7 @@ def _check_first(instance: StoredInstance, seen: dict[str, StoredInstance]) -> N
     """Raise `Unusable` for the second copy of an instance."""
     first = seen.setdefault(instance.header.sop_instance_uid, instance)
     if first is not instance:
-        same = instance.sha256 and instance.sha256 == first.sha256
+        same = instance.digest and instance.digest == first.digest
         raise Unusable("ct.double", "received twice" if same else "received twice, with different bytes")
 
 

@@ -24,6 +24,7 @@ from pydicom.uid import UID
 
 from osteoscribe.errors import InputError
 from osteoscribe.readers.elements import Encoded, Encoding, Kind, encoding_of, walk
+from osteoscribe.readers.frame_groups import PER_FRAME, EncodedFrames
 from osteoscribe.readers.values import DEFLATED_SYNTAXES, inflate
 
 # pydicom's messages quote the values they are about, and those can be a patient's
@@ -58,6 +59,7 @@ def read_dataset(encoded: Encoded, *, transfer_syntax_uid: str, max_bytes: int =
     Values that cannot be converted are absent from the result. Long lists of DS and IS, as ContourData,
     are lists of float and int. Text without
     a Specific Character Set is UTF-8 where it is valid UTF-8, as several viewers write it, else Latin-1.
+    The Per-Frame Functional Groups Sequence is `EncodedFrames`, as it came.
 
     Parameters
     ----------
@@ -78,17 +80,24 @@ def read_dataset(encoded: Encoded, *, transfer_syntax_uid: str, max_bytes: int =
     return _parse(data, encoding_of(transfer_syntax_uid, data), transfer_syntax_uid)
 
 
-def read_context(encoded: Encoded, *, transfer_syntax_uid: str) -> Dataset:
+def read_context(encoded: Encoded, *, transfer_syntax_uid: str, pixels_at: int | None = None) -> Dataset:
     """Parse the header of an image: all that stands before its pixel data.
 
     Parameters and errors as for `read_dataset`; text likewise.
+
+    Parameters
+    ----------
+    pixels_at
+        Where the value of its pixel data begins, if that is known; `encoded` need not go further.
     """
     data = _inflated(encoded, transfer_syntax_uid, MAX_BYTES)
     encoding = encoding_of(transfer_syntax_uid, data)
-    for event in walk(data, encoding):
-        if event.kind is Kind.PIXELS:
-            # PS3.5 section 7.1: tag and length take 8 bytes before the value, with an explicit VR 12
-            data = data[: event.start - (8 if encoding.implicit else 12)]
+    if pixels_at is None:
+        events = walk(data, encoding)
+        pixels_at = next((event.start for event in events if event.kind is Kind.PIXELS), None)
+    if pixels_at is not None:
+        # PS3.5 section 7.1: tag and length take 8 bytes before the value, with an explicit VR 12
+        data = data[: pixels_at - (8 if encoding.implicit else 12)]
     return _parse(data, encoding, transfer_syntax_uid)
 
 
@@ -106,6 +115,10 @@ def _inflated(encoded: Encoded, transfer_syntax_uid: str, max_bytes: int) -> byt
 
 def _parse(data: bytes, encoding: Encoding, transfer_syntax_uid: str) -> Dataset:
     """Parse elements after a bounded check of their structure."""
+    frames = _frames_in(data, encoding)
+    if frames is not None:
+        encoded_frames = EncodedFrames(element=data[frames], encoding=encoding)
+        data = data[: frames.start] + data[frames.stop :]
     character_set = _check(data, encoding)
     with _quietly():
         try:
@@ -115,6 +128,8 @@ def _parse(data: bytes, encoding: Encoding, transfer_syntax_uid: str) -> Dataset
                 "instance.malformed", f"the data set cannot be parsed ({type(error).__name__})"
             ) from None
         _convert(ds)
+    if frames is not None:
+        ds[PER_FRAME] = DataElement(PER_FRAME, "OB", encoded_frames, already_converted=True)
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = UID(transfer_syntax_uid)
     return ds
@@ -132,6 +147,29 @@ def _quietly() -> Iterator[None]:
     finally:
         if collecting:
             gc.enable()
+
+
+def _frames_in(data: bytes, encoding: Encoding) -> slice | None:
+    """Where the groups of frames stand, the header of their element included; None where there are none."""
+    depth = begin = 0
+    for event in walk(data, encoding, descend=frozenset(), jump_over=frozenset({PER_FRAME})):
+        here = event.tag == PER_FRAME
+        if event.kind is Kind.SEQUENCE:
+            begin = event.start if here and not depth else begin
+            depth += 1
+        elif event.kind is Kind.SEQUENCE_END:
+            depth -= 1
+            if here and not depth:
+                return slice(_header_of_frames(data, begin, encoding), event.stop)
+        elif event.kind is Kind.ELEMENT and here and event.vr == b"SQ" and not depth:
+            return slice(_header_of_frames(data, event.start, encoding), event.stop)
+    return None
+
+
+def _header_of_frames(data: bytes, start: int, encoding: Encoding) -> int:
+    """Where the element of the frames begins, whose value begins at `start`; see PS3.5 section 7.1."""
+    tag = struct.pack(f"{'<' if encoding.little else '>'}HH", PER_FRAME >> 16, PER_FRAME & 0xFFFF)
+    return start - (12 if data[start - 12 : start - 8] == tag else 8)
 
 
 def _check(data: bytes, encoding: Encoding) -> str:
@@ -179,19 +217,29 @@ def _convert(ds: Dataset) -> None:
         for tag in list(item.keys()):
             try:
                 raw = item.get_item(tag)
-                if isinstance(raw, RawDataElement) and _is_long_list(raw):
-                    item[tag] = _plain_numbers(raw)
+                plain = _plain(raw) if isinstance(raw, RawDataElement) else None
+                if plain is not None:
+                    item[tag] = plain
                 elif item[tag].VR == "SQ":
                     waiting.extend(item[tag].value)
             except _UNREADABLE:
                 del item[tag]
 
 
-def _is_long_list(raw: RawDataElement) -> bool:
+def _plain(raw: RawDataElement) -> DataElement | None:
+    """What marks have thousands of: a long list of numbers, a single UID or code string; else None."""
+    value = raw.value
     vr = raw.VR or (dictionary_VR(raw.tag) if dictionary_has_tag(raw.tag) else "UN")
-    if vr not in ("DS", "IS") or not isinstance(raw.value, bytes):
-        return False
-    return raw.tag == _CONTOUR_DATA or raw.value.count(b"\\") >= MANY_VALUES
+    if not isinstance(value, bytes):
+        return None
+    if vr in ("DS", "IS") and (raw.tag == _CONTOUR_DATA or value.count(b"\\") >= MANY_VALUES):
+        return _plain_numbers(raw)
+    if vr in ("UI", "CS") and value.isascii() and b"\\" not in value:
+        # As pydicom converts them, in a fifth of the time.
+        text = value.rstrip(b" \0").decode("ascii")
+        if text:
+            return DataElement(raw.tag, vr, UID(text) if vr == "UI" else text, already_converted=True)
+    return None
 
 
 def _plain_numbers(raw: RawDataElement) -> DataElement:

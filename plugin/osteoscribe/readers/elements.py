@@ -124,6 +124,7 @@ def walk(
     encoding: Encoding,
     *,
     descend: frozenset[int] | None = None,
+    jump_over: frozenset[int] = frozenset(),
     stop_at_pixels: bool = True,
 ) -> Iterator[Event]:
     """Where the elements of a data set lie, in order of writing.
@@ -137,6 +138,8 @@ def walk(
     descend
         Tags of the sequences of the data set itself that are entered; None enters all. What lies inside an
         entered sequence is always entered.
+    jump_over
+        Tags of sequences, wherever they lie; of stated length they are told as an element of VR SQ.
     stop_at_pixels
         End with the `PIXELS` event, whatever follows.
 
@@ -151,7 +154,7 @@ def walk(
         ``instance.truncated``, ``instance.malformed``, ``instance.nested-too-deep`` or
         ``instance.too-many-elements``.
     """
-    return _Walk(data, encoding, descend, stop_at_pixels).events()
+    return _Walk(data, encoding, descend, jump_over, stop_at_pixels).events()
 
 
 class _Walk:
@@ -162,6 +165,7 @@ class _Walk:
         "_descend",
         "_head",
         "_implicit",
+        "_jump_over",
         "_length",
         "_open",
         "_position",
@@ -169,7 +173,12 @@ class _Walk:
     )
 
     def __init__(
-        self, data: Encoded, encoding: Encoding, descend: frozenset[int] | None, stop_at_pixels: bool
+        self,
+        data: Encoded,
+        encoding: Encoding,
+        descend: frozenset[int] | None,
+        jump_over: frozenset[int],
+        stop_at_pixels: bool,
     ) -> None:
         order = "<" if encoding.little else ">"
         self._data = data
@@ -177,6 +186,7 @@ class _Walk:
         self._length = struct.Struct(order + "L").unpack_from
         self._implicit = encoding.implicit
         self._descend = descend
+        self._jump_over = jump_over
         self._stop_at_pixels = stop_at_pixels
         self._open: list[_Open] = []
         self._position = 0
@@ -287,6 +297,9 @@ class _Walk:
 
     def _enter(self, tag: int, vr: bytes, start: int, stop: int) -> Event | None:
         """Enter a sequence, or jump over it."""
+        if stop >= 0 and tag in self._jump_over:
+            self._position = stop
+            return Event(Kind.ELEMENT, tag, b"SQ", start, stop)
         if stop >= 0 and not self._open and self._descend is not None and tag not in self._descend:
             self._position = stop
             return None

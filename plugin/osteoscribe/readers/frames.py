@@ -93,8 +93,24 @@ def frame_layout(ds: Dataset) -> FrameLayout:
     return FrameLayout(rows=rows, columns=columns, number_of_frames=frames, bits_allocated=bits)
 
 
-def iter_frames(ds: Dataset, layout: FrameLayout) -> Iterator[PixelArray]:
-    """Each frame as (rows, columns), in order; 1-bit pixels as 0 and 1.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Frame:
+    """Rows of a frame that hold all its pixels that are not zero.
+
+    Parameters
+    ----------
+    row
+        Number of the first of them.
+    pixels
+        (rows, columns); 1-bit pixels as 0 and 1.
+    """
+
+    row: int
+    pixels: PixelArray
+
+
+def iter_frames(ds: Dataset, layout: FrameLayout) -> Iterator[Frame]:
+    """Each frame, in order.
 
     Raises
     ------
@@ -112,9 +128,9 @@ def iter_frames(ds: Dataset, layout: FrameLayout) -> Iterator[PixelArray]:
     data = value(ds, "PixelData")
     if not isinstance(data, bytes) or not data:
         raise InputError("pixels.missing", "found no pixel data in the mask; please export the mark again")
-    if syntax in NATIVE:
-        return _native(ds, data, layout)
-    return _encapsulated(ds, data, layout, syntax)
+    if syntax not in NATIVE:
+        return (Frame(row=0, pixels=pixels) for pixels in _encapsulated(ds, data, layout, syntax))
+    return _native(ds, data, layout)
 
 
 def _transfer_syntax(ds: Dataset) -> str:
@@ -123,7 +139,7 @@ def _transfer_syntax(ds: Dataset) -> str:
     return found or "1.2.840.10008.1.2.1"
 
 
-def _native(ds: Dataset, data: bytes, layout: FrameLayout) -> Iterator[PixelArray]:
+def _native(ds: Dataset, data: bytes, layout: FrameLayout) -> Iterator[Frame]:
     needed = (layout.pixels * layout.number_of_frames * layout.bits_allocated + 7) // 8
     if len(data) < needed:
         raise InputError(
@@ -137,21 +153,38 @@ def _native(ds: Dataset, data: bytes, layout: FrameLayout) -> Iterator[PixelArra
             data = np.frombuffer(data[: len(data) // 2 * 2], dtype=">u2").astype("<u2").tobytes()
         return _native_bits(data, layout)
     word = "u1" if layout.bits_allocated == 8 else (">u2" if big_endian else "<u2")
-    return _native_words(data, layout, word)
+    return (Frame(row=0, pixels=pixels) for pixels in _native_words(data, layout, word))
 
 
 def _pixel_vr(ds: Dataset) -> str:
     return str(ds["PixelData"].VR)
 
 
-def _native_bits(data: bytes, layout: FrameLayout) -> Iterator[PixelArray]:
+def _native_bits(data: bytes, layout: FrameLayout) -> Iterator[Frame]:
+    """Unpack the rows from the first bit that is set to the last; mostly a tenth of the frame."""
     packed = np.frombuffer(data, dtype=np.uint8)
+    columns = layout.columns
     for frame in range(layout.number_of_frames):
         # Frames follow each other without padding, so one may start inside a byte (PS3.5 8.1.1).
         start = frame * layout.pixels
-        last = (start + layout.pixels + 7) // 8
-        bits = np.unpackbits(packed[start // 8 : last], bitorder="little")
-        yield bits[start % 8 : start % 8 + layout.pixels].reshape(layout.rows, layout.columns)
+        first, last = _used_bytes(data, start // 8, (start + layout.pixels + 7) // 8)
+        # Bits of the neighbouring frames may stand in the first and the last byte.
+        top = max(0, 8 * first - start) // columns
+        bottom = max(top, -(-min(layout.pixels, 8 * last - start) // columns))
+        begin = start + top * columns
+        bits = np.unpackbits(packed[begin // 8 : (start + bottom * columns + 7) // 8], bitorder="little")
+        pixels = bits[begin % 8 : begin % 8 + (bottom - top) * columns].reshape(bottom - top, columns)
+        yield Frame(row=top, pixels=pixels)
+
+
+def _used_bytes(data: bytes, begin: int, end: int) -> tuple[int, int]:
+    """Range of bytes beyond which all are zero, found by eights; an empty one where all are."""
+    words = np.frombuffer(data, dtype=np.uint64, count=(end - begin) // 8, offset=begin)
+    used = np.flatnonzero(words)
+    rest = begin + 8 * len(words)
+    if any(data[rest:end]):
+        return (begin + 8 * int(used[0]) if used.size else rest), end
+    return (begin + 8 * int(used[0]), begin + 8 * int(used[-1]) + 8) if used.size else (begin, begin)
 
 
 def _native_words(data: bytes, layout: FrameLayout, word: str) -> Iterator[PixelArray]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import InputError
 from osteoscribe.readers.datasets import read_dataset
-from osteoscribe.readers.elements import Encoded, Kind, encoding_of, walk
+from osteoscribe.readers.elements import Encoded, Encoding, Kind, encoding_of, walk
 from osteoscribe.readers.part10 import Part10, split_part10
 from osteoscribe.readers.references import referred_images
 from osteoscribe.readers.values import DEFLATED_SYNTAXES, Span, Values, inflate, is_uid
@@ -119,12 +119,14 @@ class StoredInstance:
 
     header: InstanceHeader
     blob: BlobRef
-    sha256: str
+    digest: str
 
 
 MAX_FRAMES = 20_000
 """Frames of a multi-frame image; the largest CT have a few thousand."""
+_SOP_CLASS_UID = 0x00080016
 _SHARED_GROUPS, _FRAME_GROUPS = 0x52009229, 0x52009230
+_FRAMES = frozenset({_SHARED_GROUPS, _FRAME_GROUPS})
 _OVERLAY_TYPES = tuple((group << 16) | 0x0040 for group in range(0x6000, 0x6020, 2))
 """Overlay Type of the sixteen overlay planes (PS3.5 section 7.6)."""
 _CONTRAST_SEQUENCE, _MODALITY_LUT_SEQUENCE = 0x00180012, 0x00283000
@@ -259,7 +261,10 @@ def _find(data: Encoded, transfer_syntax_uid: str) -> _Found:
     found = _Found()
     spans, path = found.spans, list[int]()
     element_kind = Kind.ELEMENT  # enum members are slow to look up
-    for kind, tag, _, start, stop in walk(data, encoding_of(transfer_syntax_uid, data), descend=_ENTERED):
+    encoding = encoding_of(transfer_syntax_uid, data)
+    is_mark = _class_of(data, encoding).startswith(_MARK_CLASSES)
+    entered = _ENTERED - _FRAMES if is_mark else _ENTERED
+    for kind, tag, _, start, stop in walk(data, encoding, descend=entered):
         if kind is element_kind:
             if not path:
                 spans[tag] = (start, stop)
@@ -274,11 +279,21 @@ def _find(data: Encoded, transfer_syntax_uid: str) -> _Found:
             path.pop()
         elif kind is Kind.ITEM and len(path) == 1:
             found.entered.add(tag)
-            if tag == _FRAME_GROUPS:
+            if tag == _FRAME_GROUPS and not is_mark:
                 found.new_frame()
         elif kind is Kind.PIXELS:
             found.pixels = (start, stop)
     return found
+
+
+def _class_of(data: Encoded, encoding: Encoding) -> str:
+    """SOP class, as far as it says what to look for; or empty."""
+    for event in walk(data, encoding, descend=frozenset()):
+        if event.tag == _SOP_CLASS_UID:
+            return bytes(data[event.start : event.stop][:64]).decode("latin-1")
+        if event.tag > _SOP_CLASS_UID:
+            break
+    return ""
 
 
 def _pixel_data_offset(found: _Found, transfer_syntax_uid: str) -> int | None:

@@ -7,8 +7,11 @@ PS3.3 C.7.6.16.2 (functional groups: pixel measures, plane position, plane orien
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -16,7 +19,8 @@ from pydicom.dataset import Dataset
 from osteoscribe.core.geometry import STEP_TOLERANCE_MM, FloatArray
 from osteoscribe.core.marks import InstanceRef
 from osteoscribe.errors import InputError
-from osteoscribe.readers.attributes import first, image_refs, integer, items, number, numbers
+from osteoscribe.readers.attributes import first, items, numbers, value
+from osteoscribe.readers.frame_groups import EncodedFrames, FrameGroups, frame_groups, groups_of
 
 PARALLEL = 1e-4
 """Direction cosines of one segment's frames differ by less than this."""
@@ -58,11 +62,6 @@ class FramePlace:
     images: tuple[InstanceRef, ...]
 
     @property
-    def orientation(self) -> FloatArray:
-        """(6,), both directions."""
-        return np.concatenate([self.row_direction, self.column_direction])
-
-    @property
     def normal(self) -> FloatArray:
         """(3,), unit normal of the plane."""
         normal = np.cross(self.row_direction, self.column_direction)
@@ -93,35 +92,36 @@ def read_frames(ds: Dataset, number_of_frames: int) -> Frames:
     InputError
         `seg.frames-missing`, `seg.no-plane`, `seg.planes-differ`.
     """
-    shared = first(ds, "SharedFunctionalGroupsSequence")
-    groups = items(ds, "PerFrameFunctionalGroupsSequence")
+    shared = groups_of(first(ds, "SharedFunctionalGroupsSequence"))
+    groups = _groups(ds, number_of_frames)
     if not groups and number_of_frames == 1:
-        groups = (Dataset(),)
+        groups = (FrameGroups(),)
     if len(groups) != number_of_frames:
         raise InputError(
             "seg.frames-missing",
             f"found positions for {len(groups)} frames, expected {number_of_frames} as NumberOfFrames says;"
             " the segmentation is damaged, please export it again",
         )
-    sources = _sources(shared)
     places: list[FramePlace] = []
     stacks: list[list[FramePlace]] = []
     for index in range(number_of_frames):
-        place = _frame(ds, index, groups[index], shared, sources)
-        stack = next((n for n, one in enumerate(stacks) if _are_parallel(one[0], place)), len(stacks))
-        if stack == len(stacks):
+        place = _frame(ds, index, groups[index], shared, stacks)
+        if place.stack == len(stacks):
             stacks.append([])
-        place = replace(place, stack=stack)
         places.append(place)
-        stacks[stack].append(place)
+        stacks[place.stack].append(place)
         if len(stacks) > MAX_ORIENTATIONS:
             raise _differ(f"frames of over {MAX_ORIENTATIONS} orientations")
     steps = {n: step for n, stack in enumerate(stacks) if (step := _smallest_step(stack)) is not None}
     return Frames(places=tuple(places), steps_lps_mm=steps)
 
 
-def _are_parallel(one: FramePlace, other: FramePlace) -> bool:
-    return bool(np.abs(one.orientation - other.orientation).max() < PARALLEL)
+def _groups(ds: Dataset, number_of_frames: int) -> tuple[FrameGroups, ...]:
+    """Groups of each frame; of too many frames one too many, to be refused."""
+    encoded = value(ds, "PerFrameFunctionalGroupsSequence")
+    if isinstance(encoded, EncodedFrames):
+        return tuple(islice(frame_groups(encoded), number_of_frames + 1))
+    return tuple(map(groups_of, items(ds, "PerFrameFunctionalGroupsSequence")))
 
 
 def _smallest_step(stack: Sequence[FramePlace]) -> FloatArray | None:
@@ -141,68 +141,80 @@ def _differ(found: str) -> InputError:
     )
 
 
-def _sources(group: Dataset) -> tuple[InstanceRef, ...]:
-    return tuple(
-        dict.fromkeys(
-            image
-            for derivation in items(group, "DerivationImageSequence")
-            for item in items(derivation, "SourceImageSequence")
-            for image in image_refs(item)
-        )
-    )
-
-
 def _frame(
-    ds: Dataset, index: int, own: Dataset, shared: Dataset, shared_sources: tuple[InstanceRef, ...]
+    ds: Dataset, index: int, own: FrameGroups, shared: FrameGroups, stacks: Sequence[Sequence[FramePlace]]
 ) -> FramePlace:
-    def group(keyword: str) -> Dataset:
-        return first(own, keyword) if items(own, keyword) else first(shared, keyword)
+    def group(keyword: str) -> Mapping[str, FloatArray]:
+        return own.values.get(keyword, shared.values.get(keyword, {}))
 
     measures = group("PixelMeasuresSequence")
     origin, orientation, spacing = (
         # Some writers put the plane of a single frame at the top level, as in a single-frame image.
-        numbers(holder, keyword) if keyword in holder else numbers(ds, keyword)
+        holder[keyword] if keyword in holder else numbers(ds, keyword)
         for holder, keyword in (
             (group("PlanePositionSequence"), "ImagePositionPatient"),
             (group("PlaneOrientationSequence"), "ImageOrientationPatient"),
             (measures, "PixelSpacing"),
         )
     )
-    if (
-        origin is None
-        or orientation is None
-        or spacing is None
-        or not _is_plane(origin, orientation, spacing)
-    ):
+    directions = None if orientation is None else _directions(tuple(orientation.tolist()))
+    if origin is None or directions is None or spacing is None or not _is_plane(origin, spacing):
         raise InputError(
             "seg.no-plane",
             f"frame {index + 1} of the segmentation has no usable position, orientation or pixel spacing;"
             " expected all three, please export it again",
         )
-    row, column = orientation[:3], orientation[3:]
+    row, column = directions
+    alike = (n for n, (one, *_) in enumerate(stacks) if _are_parallel(one, row, column))
     return FramePlace(
         index=index,
-        stack=0,
-        segment=integer(group("SegmentIdentificationSequence"), "ReferencedSegmentNumber"),
+        stack=next(alike, len(stacks)),
+        segment=_whole(group("SegmentIdentificationSequence").get("ReferencedSegmentNumber")),
         origin_lps_mm=origin,
-        row_direction=row / np.linalg.norm(row),
-        column_direction=column / np.linalg.norm(column),
+        row_direction=row,
+        column_direction=column,
         spacing_mm=spacing,
-        thickness_mm=number(measures, "SliceThickness"),
-        step_mm=number(measures, "SpacingBetweenSlices"),
-        images=_sources(own) or shared_sources,
+        thickness_mm=_finite(measures.get("SliceThickness")),
+        step_mm=_finite(measures.get("SpacingBetweenSlices")),
+        images=own.images or shared.images,
     )
 
 
-def _is_plane(origin: FloatArray, orientation: FloatArray, spacing: FloatArray) -> bool:
-    if (origin.size, orientation.size, spacing.size) != (3, 6, 2):
-        return False
-    everything = np.concatenate([origin, orientation, spacing])
-    if not np.isfinite(everything).all() or np.abs(origin).max() > 1e5:
-        return False
-    row, column = orientation[:3], orientation[3:]
-    unit = max(abs(np.linalg.norm(row) - 1), abs(np.linalg.norm(column) - 1)) < 1e-2
-    return bool(unit and abs(row @ column) < 1e-2 and spacing.min() > 1e-4 and spacing.max() < 1e3)
+def _are_parallel(one: FramePlace, row: FloatArray, column: FloatArray) -> bool:
+    if one.row_direction is row and one.column_direction is column:
+        return True
+    apart = max(np.abs(one.row_direction - row).max(), np.abs(one.column_direction - column).max())
+    return bool(apart < PARALLEL)
+
+
+@lru_cache(maxsize=64)
+def _directions(orientation: tuple[float, ...]) -> tuple[FloatArray, FloatArray] | None:
+    """Unit vectors along a row and a column, or None; mostly those of the frame before."""
+    if len(orientation) != 6 or not all(map(math.isfinite, orientation)):
+        return None
+    row, column = np.array(orientation[:3]), np.array(orientation[3:])
+    lengths = float(np.linalg.norm(row)), float(np.linalg.norm(column))
+    if max(abs(length - 1) for length in lengths) >= 1e-2 or abs(row @ column) >= 1e-2:
+        return None
+    return row / lengths[0], column / lengths[1]
+
+
+def _is_plane(origin: FloatArray, spacing: FloatArray) -> bool:
+    return (
+        (origin.size, spacing.size) == (3, 2)
+        and all(abs(number) <= 1e5 for number in origin.tolist())
+        and all(1e-4 < number < 1e3 for number in spacing.tolist())
+    )
+
+
+def _finite(found: FloatArray | None) -> float | None:
+    """One finite number, or None."""
+    return float(found[0]) if found is not None and found.size == 1 and math.isfinite(found[0]) else None
+
+
+def _whole(found: FloatArray | None) -> int | None:
+    one = _finite(found)
+    return None if one is None or one != int(one) else int(one)
 
 
 def stacked(frames: Sequence[FramePlace]) -> list[list[FramePlace]]:

@@ -24,6 +24,8 @@ _SKIPPED = frozenset(
         0x0040A370,  # ReferencedRequestSequence
     }
 )
+_CODES = frozenset({0x00089215, 0x00209111, 0x0040A043, 0x0040A168, 0x0040A170})
+"""Sequences of codes and numbers, in every frame or content item, that name no instance."""
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _NO_IMAGES = tuple(
     _STORAGE + kind for kind in ("88.", "11.", "481.3", "481.5", "481.8", "104.", "66.5", "67", "9.")
@@ -66,7 +68,7 @@ def referred_images(data: Encoded, encoding: Encoding) -> tuple[tuple[str, ...],
     series: Counter[tuple[bool, str]] = Counter()
     items: list[_Item] = []
     skipped = 0
-    for event in walk(data, encoding):
+    for event in walk(data, encoding, jump_over=_CODES):
         if event.kind is Kind.SEQUENCE:
             skipped += event.tag in _SKIPPED
         elif event.kind is Kind.SEQUENCE_END:

@@ -34,7 +34,7 @@ from osteoscribe.readers.attributes import (
     text,
     uid,
 )
-from osteoscribe.readers.frames import FrameLayout, PixelArray, frame_layout, iter_frames
+from osteoscribe.readers.frames import Frame, FrameLayout, frame_layout, iter_frames
 from osteoscribe.readers.planes import Frames, common_image, read_frames, slice_step, stacked
 
 INVENTED = (
@@ -158,12 +158,12 @@ def _masks(whole: _Object) -> dict[int | None, dict[int, _Patch]]:
     only = numbers_[0] if len(numbers_) == 1 else None
     masks: dict[int | None, dict[int, _Patch]] = defaultdict(dict)
     used = 0
-    for frame, pixels in zip(whole.frames.places, iter_frames(whole.ds, whole.layout), strict=True):
+    for frame, found in zip(whole.frames.places, iter_frames(whole.ds, whole.layout), strict=True):
         if whole.kind == "LABELMAP":
-            patches = _labels(pixels, whole.background)
+            patches = _labels(found, whole.background)
         else:
             segment = only if frame.segment is None else frame.segment
-            patches = iter([(segment, _patch(pixels >= whole.threshold))])
+            patches = iter([(segment, _patch(found.row, found.pixels >= whole.threshold))])
         for number, patch in patches:
             if patch is None:
                 continue
@@ -178,9 +178,9 @@ def _masks(whole: _Object) -> dict[int | None, dict[int, _Patch]]:
     return masks
 
 
-def _labels(pixels: PixelArray, background: int) -> Iterator[tuple[int | None, _Patch | None]]:
-    rows, columns = np.nonzero(pixels != background)
-    labels = pixels[rows, columns]
+def _labels(frame: Frame, background: int) -> Iterator[tuple[int | None, _Patch | None]]:
+    rows, columns = np.nonzero(frame.pixels != background)
+    labels = frame.pixels[rows, columns]
     order = np.argsort(labels, kind="stable")
     found, starts = np.unique(labels[order], return_index=True)
     for label, part in zip(found, np.split(order, starts[1:]), strict=True):
@@ -188,17 +188,17 @@ def _labels(pixels: PixelArray, background: int) -> Iterator[tuple[int | None, _
         height, width = int(rows[part].max()) - row + 1, int(columns[part].max()) - column + 1
         mask = np.zeros((height, width), dtype=np.bool_)
         mask[rows[part] - row, columns[part] - column] = True
-        yield int(label), _Patch(row=row, column=column, mask=mask)
+        yield int(label), _Patch(row=frame.row + row, column=column, mask=mask)
 
 
-def _patch(mask: npt.NDArray[np.bool_]) -> _Patch | None:
+def _patch(first_row: int, mask: npt.NDArray[np.bool_]) -> _Patch | None:
     rows = np.flatnonzero(mask.any(axis=1))
     if not rows.size:
         return None
     band = mask[rows[0] : rows[-1] + 1]
     columns = np.flatnonzero(band.any(axis=0))
     part = band[:, columns[0] : columns[-1] + 1]
-    return _Patch(row=int(rows[0]), column=int(columns[0]), mask=part.copy())
+    return _Patch(row=first_row + int(rows[0]), column=int(columns[0]), mask=part.copy())
 
 
 def _mark(

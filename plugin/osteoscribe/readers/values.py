@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 import zlib
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ DEFLATED_SYNTAXES = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95
 
 MAX_TEXT = 1024
 """Longest text value that is looked at, in bytes; every attribute wanted here is far shorter."""
+
+_UID = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 
 Span = tuple[int, int]
 """Where a value lies: [start, stop) of the data set."""
@@ -126,7 +129,7 @@ def is_uid(text: str) -> bool:
     >>> [is_uid(uid) for uid in ("1.2.840.10008.1.2", ".1.2", "1..2", "../../x", "1." + 63 * "2")]
     [True, False, False, False, False]
     """
-    return len(text) <= 64 and text.isascii() and all(part.isdigit() for part in text.split("."))
+    return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
 def inflate(encoded: Encoded, *, max_bytes: int, whole: bool = True) -> tuple[bytes, bool]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from osteoscribe.core.digest import new_digest
 from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import InputError, OsteoscribeError
 from osteoscribe.readers.ct import CT_SOP_CLASSES
@@ -26,7 +26,7 @@ class Scan:
     Parameters
     ----------
     instances
-        In order of their paths. `sha256`, of the encoded data set, is empty for a CT image that is there
+        In order of their paths. `digest`, of the encoded data set, is empty for a CT image that is there
         once: it would mean reading every pixel of a series of which a mark needs a few rows.
     problems
         Files that are no instances, and why.
@@ -127,14 +127,14 @@ def _instance(path: Path, size: int, data: bytes) -> StoredInstance:
         whole=len(data) == size,
     )
     blob = BlobRef(segment=str(path), offset=offset, length=size - offset)
-    return StoredInstance(header=header, blob=blob, sha256="")
+    return StoredInstance(header=header, blob=blob, digest="")
 
 
 def _with_digest(instance: StoredInstance) -> StoredInstance:
-    """Add the SHA-256 of the encoded data set."""
-    digest = hashlib.sha256()
+    """Add the digest of the encoded data set."""
+    digest = new_digest()
     with Path(instance.blob.segment).open("rb") as file:
         file.seek(instance.blob.offset)
         while part := file.read(1 << 20):
             digest.update(part)
-    return dataclasses.replace(instance, sha256=digest.hexdigest())
+    return dataclasses.replace(instance, digest=digest.hexdigest())

@@ -43,18 +43,20 @@ class InstanceTable:
         # SQLite's own waiting polls with pauses; threads of one process wait for each other here instead.
         self._lock = threading.Lock()
 
-    def has_instance(self, header: InstanceHeader, sha256: str) -> bool:
+    def has_instance(self, header: InstanceHeader, digest: str) -> bool:
         """Whether these very bytes are known under this UID."""
         query = sa.select(INSTANCES.c.id).where(
-            INSTANCES.c.sop_instance_uid == header.sop_instance_uid, INSTANCES.c.sha256 == sha256
+            INSTANCES.c.sop_instance_uid == header.sop_instance_uid,
+            INSTANCES.c.digest == digest,
+            INSTANCES.c.segment != "",
         )
         with self._reads.begin() as connection:
             return connection.execute(query).first() is not None
 
     def instances_of(self, series_instance_uid: str) -> list[tuple[str, str]]:
-        """SOP Instance UID and SHA-256 of every instance of a series."""
-        query = sa.select(INSTANCES.c.sop_instance_uid, INSTANCES.c.sha256).where(
-            INSTANCES.c.series_instance_uid == series_instance_uid
+        """SOP Instance UID and digest of every instance of a series."""
+        query = sa.select(INSTANCES.c.sop_instance_uid, INSTANCES.c.digest).where(
+            INSTANCES.c.series_instance_uid == series_instance_uid, INSTANCES.c.segment != ""
         )
         with self._reads.begin() as connection:
             return [(row[0], row[1]) for row in connection.execute(query)]
@@ -131,7 +133,7 @@ def _row(one: Stored) -> dict[str, Any]:
         "modality": header.modality[:16],
         "frame_of_reference_uid": header.frame_of_reference_uid,
         "transfer_syntax_uid": header.transfer_syntax_uid,
-        "sha256": one.sha256,
+        "digest": one.digest,
         "segment": blob.segment,
         "offset": blob.offset,
         "length": blob.length,
@@ -142,13 +144,26 @@ def _row(one: Stored) -> dict[str, Any]:
 
 
 def _add_mark_object(connection: sa.Connection, one: Stored) -> None:
-    known = sa.select(INSTANCES.c.id).where(
-        INSTANCES.c.sop_instance_uid == one.header.sop_instance_uid, INSTANCES.c.sha256 == one.sha256
+    query = sa.select(INSTANCES.c.id, INSTANCES.c.segment).where(
+        INSTANCES.c.sop_instance_uid == one.header.sop_instance_uid, INSTANCES.c.digest == one.digest
     )
-    if connection.execute(known).first() is None:
+    known = connection.execute(query).first()
+    if known is not None and known.segment == "":
+        _bring_back_mark(connection, known.id, one)
+    if known is None:
         inserted = connection.execute(INSTANCES.insert().values(_row(one))).inserted_primary_key
         if inserted is not None:
             _add_mark(connection, inserted[0], one.header.sop_instance_uid)
+
+
+def _bring_back_mark(connection: sa.Connection, instance_id: int, one: Stored) -> None:
+    """Take a mark object again that retention removed, and that its sender still has."""
+    connection.execute(INSTANCES.update().where(INSTANCES.c.id == instance_id).values(_row(one)))
+    connection.execute(
+        MARKS.update()
+        .where(MARKS.c.instance_id == instance_id, MARKS.c.state == "removed")
+        .values(state="open")
+    )
 
 
 def _add_mark(connection: sa.Connection, instance_id: int, sop_instance_uid: str) -> None:
@@ -188,5 +203,5 @@ def stored_instance(row: sa.RowMapping) -> StoredInstance:
     return StoredInstance(
         header=header_from_json(row["header"]),
         blob=BlobRef(segment=row["segment"], offset=row["offset"], length=row["length"]),
-        sha256=row["sha256"],
+        digest=row["digest"],
     )

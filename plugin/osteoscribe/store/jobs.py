@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from osteoscribe.app.assure import after_commitment
 from osteoscribe.app.ports import (
     CommitmentReport,
     Delivery,
@@ -20,11 +21,12 @@ from osteoscribe.app.ports import (
     StoredObject,
 )
 from osteoscribe.app.settings import Destination, Form
-from osteoscribe.app.work import after_commitment
 from osteoscribe.core.report import Predecessor, Problem, Revision
 from osteoscribe.core.series import BlobRef
 from osteoscribe.store.instances import stored_instance
 from osteoscribe.store.lesions import earlier_lesions, insert_lesions
+from osteoscribe.store.outbox import Outbox, delivery_of, settle
+from osteoscribe.store.removed import ct_removed_at, removed_marks
 from osteoscribe.store.schema import (
     COMMITMENTS,
     DEATHS,
@@ -38,7 +40,7 @@ from osteoscribe.store.schema import (
     from_us,
     to_us,
 )
-from osteoscribe.store.series import series_images
+from osteoscribe.store.series import SeriesTable
 
 MOST_DEATHS = 4
 """A job during whose measuring the worker ended so often is left alone; an end from outside hits another."""
@@ -76,7 +78,7 @@ _TO_ASK = sa.select(*DELIVERIES.c).where(
 _OBJECTS = sa.select(*REPORTS.c).where(REPORTS.c.job_key == sa.bindparam("key")).order_by(REPORTS.c.id)
 
 
-class JobTable:
+class JobTable(Outbox):
     """Jobs and what became of them (`app.ports.JobLedger`).
 
     Parameters
@@ -86,9 +88,8 @@ class JobTable:
     """
 
     def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
-        self._reads = engine.execution_options(reads=True)
-        self._images = series_images(self._reads)
+        super().__init__(engine)
+        self.series = SeriesTable(engine)
 
     def ready(self) -> tuple[tuple[str, int], ...]:
         """Jobs that wait to be measured, oldest first: key and number of the run."""
@@ -117,7 +118,7 @@ class JobTable:
                 .where(JOB_MARKS.c.job_key == key)
                 .order_by(INSTANCES.c.id)
             ).mappings()
-            images = [one for uid in series for one in self._images(connection, uid, job["through_id"])]
+            images = [one for uid in series for one in self.series.images(uid, job["through_id"])]
             return JobRequest(
                 key=key,
                 instances=(*(stored_instance(row) for row in marks), *images),
@@ -125,6 +126,8 @@ class JobTable:
                 calling_ae=job["calling_ae"],
                 revisions={uid: _revision(connection, key, uid) for uid in series},
                 earlier=earlier_lesions(self._reads, key, job["accepted_us"]),
+                ct_removed_at=ct_removed_at(connection, key),
+                removed_marks=removed_marks(connection, series),
                 forms=_forms(job["wanted"]),
             )
 
@@ -206,13 +209,13 @@ class JobTable:
     def due_deliveries(self) -> tuple[Delivery, ...]:
         """Deliveries that are not at an end, in the order of their jobs; a few of each destination."""
         with self._reads.begin() as connection:
-            return tuple(_delivery(row) for row in connection.execute(_DUE).mappings())
+            return tuple(delivery_of(row) for row in connection.execute(_DUE).mappings())
 
     def delivery(self, key: str, destination: str) -> Delivery:
         """One delivery."""
         with self._reads.begin() as connection:
             rows = connection.execute(_DELIVERY, {"key": key, "destination": destination})
-            return _delivery(rows.mappings().one())
+            return delivery_of(rows.mappings().one())
 
     def update_delivery(self, delivery: Delivery, now: datetime, was: Delivery | None = None) -> None:
         """Record how far a delivery is; ends its job with the last one.
@@ -259,7 +262,7 @@ class JobTable:
         """Stored deliveries whose commitment is to be asked for now."""
         with self._reads.begin() as connection:
             rows = connection.execute(_TO_ASK, {"now_us": to_us(now)})
-            return tuple(_delivery(row) for row in rows.mappings())
+            return tuple(delivery_of(row) for row in rows.mappings())
 
     def begin_commitment(
         self, transaction_uid: str, delivery: Delivery, objects: Sequence[StoredObject], now: datetime
@@ -517,43 +520,8 @@ def queue_delivery(connection: sa.Connection, key: str, destination: str, now: d
     return True
 
 
-def settle(connection: sa.Connection, key: str, now: datetime) -> None:
-    """Give a job the state that its deliveries have come to."""
-    query = sa.select(DELIVERIES.c.state, DELIVERIES.c.due_us).where(DELIVERIES.c.job_key == key)
-    rows = connection.execute(query).all()
-    states = {state for state, _ in rows}
-    # A stored delivery with a due time still waits for its commitment.
-    if states & {"queued", "waiting"} or any(state == "stored" and due is not None for state, due in rows):
-        state, finished = "measured", None
-    elif "parked" in states:
-        state, finished = "parked", None
-    else:
-        state, finished = "done", to_us(now)
-    connection.execute(
-        JOBS.update()
-        .where(JOBS.c.key == key, JOBS.c.state.in_(("measured", "parked", "done")))
-        .values(state=state, finished_us=finished)
-    )
-
-
 def _problems_json(problems: Sequence[Problem]) -> str:
     return json.dumps([{"code": one.code, "message": one.message, "where": one.where} for one in problems])
-
-
-def _delivery(row: sa.RowMapping) -> Delivery:
-    return Delivery(
-        job_key=row["job_key"],
-        destination=row["destination"],
-        state=row["state"],
-        round=row["round"],
-        tries=row["tries"],
-        refusals=row["refusals"],
-        asks=row["asks"],
-        queued_at=from_us(row["queued_us"]),
-        due_at=None if row["due_us"] is None else from_us(row["due_us"]),
-        code=row["code"],
-        message=row["message"],
-    )
 
 
 def _stored_object(row: sa.RowMapping) -> StoredObject:

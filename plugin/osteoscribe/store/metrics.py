@@ -8,6 +8,7 @@ from collections import Counter
 import sqlalchemy as sa
 
 from osteoscribe.store.folder import DataFolder
+from osteoscribe.store.removed import removed_counts
 from osteoscribe.store.schema import DELIVERIES, INSTANCES, JOBS, MARKS, QUARANTINE, REPORTS
 
 _BUCKETS_S = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 86400)
@@ -25,6 +26,7 @@ def metrics_text(engine: sa.Engine, folder: DataFolder) -> str:
             *_gauge("findings", "Findings by rule", _findings(connection)),
             *_gauge("problems", "Stated problems by code", _problems(connection)),
             *_delivered(connection),
+            *_removed(connection),
         ]
     lines += _gauge("disk_free_bytes", "Free disk space", {"": folder.free_bytes()})
     lines += _gauge("disk_reserve_bytes", "Disk space that is never used", {"": folder.reserve_bytes})
@@ -58,6 +60,15 @@ def _problems(connection: sa.Connection) -> dict[str, int]:
     texts = connection.execute(sa.select(JOBS.c.problems).where(JOBS.c.problems != "[]")).scalars()
     codes = Counter(one["code"] for text in texts for one in json.loads(text))
     return {f'{{code="{code}"}}': count for code, count in codes.items()}
+
+
+def _removed(connection: sa.Connection) -> list[str]:
+    counts = removed_counts(connection)
+    values = {f'{{kind="{kind}"}}': counts[kind] for kind in ("images", "marks", "reports")}
+    return [
+        *_gauge("removed", "Objects that retention removed", values),
+        *_gauge("removed_bytes", "Bytes of the removed images", {"": counts["bytes"]}),
+    ]
 
 
 def _delivered(connection: sa.Connection) -> list[str]:

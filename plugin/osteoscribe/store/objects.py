@@ -6,7 +6,6 @@ objects of a segment are named by their offsets, so that a segment reads like th
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from osteoscribe.app.ports import Envelope
+from osteoscribe.core.digest import new_digest
 from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import SetupError, StoreError
 from osteoscribe.store.segments import (
@@ -127,7 +127,7 @@ class ObjectStore:
             with _reading(name):
                 content = bytes(_wait_for(self._files, self._files._cat_file, path))
             record = unpack_header(content[:HEADER_LENGTH], name, offset)
-            if record and hashlib.sha256(content[HEADER_LENGTH:]).hexdigest() == record.sha256:
+            if record and new_digest(content[HEADER_LENGTH:]).hexdigest() == record.digest:
                 yield record
 
     def remove(self, name: str) -> None:
@@ -181,7 +181,7 @@ class ObjectWriter:
         """Begin a data set whose length is not known yet; one at a time."""
         return ObjectRecord(self, self._spool)
 
-    def append(self, encoded: Sequence[bytes | memoryview], envelope: Envelope, sha256: bytes) -> BlobRef:
+    def append(self, encoded: Sequence[bytes | memoryview], envelope: Envelope, digest: bytes) -> BlobRef:
         """Store one data set; it is in the object store when this returns.
 
         Raises
@@ -191,7 +191,7 @@ class ObjectWriter:
         """
         record = self.begin()
         record.write(encoded)
-        return record.commit(envelope, sha256)
+        return record.commit(envelope, digest)
 
     def upload(self, content: Any, length: int) -> None:
         """Upload a record, its header included, behind the last one.
@@ -257,7 +257,7 @@ class ObjectRecord:
             self._file.flush()
             return memoryview(os.pread(self._file.fileno(), self.length, HEADER_LENGTH))
 
-    def commit(self, envelope: Envelope, sha256: bytes) -> BlobRef:
+    def commit(self, envelope: Envelope, digest: bytes) -> BlobRef:
         """Upload the record; it is in the object store when this returns.
 
         Raises
@@ -269,7 +269,7 @@ class ObjectRecord:
         start = self._writer.end
         with self._stated():
             self._file.seek(0)
-            self._file.write(pack_header(envelope, self.length, sha256))
+            self._file.write(pack_header(envelope, self.length, digest))
             self._writer.upload(self._file, HEADER_LENGTH + self.length)
         self.abandon()
         return BlobRef(segment=self._writer.name, offset=start + HEADER_LENGTH, length=self.length)

@@ -9,8 +9,16 @@ import sqlalchemy as sa
 
 from osteoscribe.app.settings import Destination
 from osteoscribe.errors import SetupError
-from osteoscribe.store.jobs import queue_delivery, settle
+from osteoscribe.store.jobs import queue_delivery
+from osteoscribe.store.outbox import settle
+from osteoscribe.store.removed import is_removed
 from osteoscribe.store.schema import DELIVERIES, JOBS, REPORTS, to_us
+
+REMOVED = (
+    "nothing: what it needs was removed after the time it is kept (store.keep_days, store.keep_below_mb); "
+    "the destinations have its reports, or send CT and marks again"
+)
+"""What is done with a job whose bytes are gone."""
 
 SHORTEST_KEY = 6
 """Characters of a job's key that are asked for at least."""
@@ -57,6 +65,8 @@ class JobActions:
         """Measure a failed or cancelled job again, or deliver again what is parked; returns what is done."""
         with self._engine.begin() as connection:
             state = _state(connection, key)
+            if is_removed(connection, key):
+                return REMOVED
             measured = connection.execute(sa.select(REPORTS.c.id).where(REPORTS.c.job_key == key)).first()
             if state in ("failed", "cancelled") and measured is None:
                 connection.execute(
@@ -98,6 +108,8 @@ class JobActions:
         has_reports = connection.execute(sa.select(REPORTS.c.id).where(REPORTS.c.job_key == key)).first()
         if has_reports is None:
             return "nothing to send"
+        if is_removed(connection, key):
+            return REMOVED
         calling = connection.execute(sa.select(JOBS.c.calling_ae).where(JOBS.c.key == key)).scalar_one()
         names = [destination.name for destination in self._destinations_for(calling)]
         of_job = DELIVERIES.c.job_key == key

@@ -32,7 +32,7 @@ class Segment(Protocol):
         """Begin a data set whose length is not known yet; one at a time."""
         ...
 
-    def append(self, encoded: Sequence[bytes | memoryview], envelope: Envelope, sha256: bytes) -> BlobRef:
+    def append(self, encoded: Sequence[bytes | memoryview], envelope: Envelope, digest: bytes) -> BlobRef:
         """Store one data set; it is safe when this returns."""
         ...
 

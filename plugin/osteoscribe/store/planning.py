@@ -305,7 +305,7 @@ def _mark_object(row: sa.RowMapping) -> MarkObject:
     return MarkObject(
         instance_id=row["id"],
         sop_instance_uid=row["sop_instance_uid"],
-        sha256=row["sha256"],
+        digest=row["digest"],
         study_instance_uid=row["study_instance_uid"],
         references=header.referenced_instances,
         series_instance_uid=header.referenced_series_uid,

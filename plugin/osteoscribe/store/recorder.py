@@ -56,7 +56,7 @@ class Recorder:
         self._known: OrderedDict[str, set[tuple[str, str]]] = OrderedDict()
         self._known_count = 0
 
-    def has_instance(self, header: InstanceHeader, sha256: str) -> bool:
+    def has_instance(self, header: InstanceHeader, digest: str) -> bool:
         """Whether these very bytes are known under this UID: the same bytes name the same series.
 
         Raises
@@ -73,17 +73,26 @@ class Recorder:
             known = self._known.get(series)
             if known is not None:
                 self._known.move_to_end(series)
-                return (header.sop_instance_uid, sha256) in known
+                if (header.sop_instance_uid, digest) not in known:
+                    return False
+                if any(
+                    one.digest == digest and one.header.sop_instance_uid == header.sop_instance_uid
+                    for one in self._waiting
+                ):
+                    return True
+        if known is not None:
+            # Retention may have removed it since: what is not in the ledger must be stored again.
+            return self._table.has_instance(header, digest)
         found = self._table.instances_of(series)
         with self._changed:
             self._remember(series, found)
-            return (header.sop_instance_uid, sha256) in self._known[series]
+            return (header.sop_instance_uid, digest) in self._known[series]
 
     def add(self, stored: Sequence[Stored]) -> None:
         """Have instances recorded; they are on disk already."""
         with self._changed:
             for one in stored:
-                self._remember(one.header.series_instance_uid, [(one.header.sop_instance_uid, one.sha256)])
+                self._remember(one.header.series_instance_uid, [(one.header.sop_instance_uid, one.digest)])
                 self._waiting.append(one)
                 self._urgent = self._urgent or one.is_mark
             self._wake()

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from osteoscribe.errors import SetupError, StoreError
 from osteoscribe.readers.headers import FramePlane, InstanceHeader
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 6
 """Raised with every change of the tables."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -68,17 +68,29 @@ INSTANCES = sa.Table(
     sa.Column("modality", sa.String(16), nullable=False),
     sa.Column("frame_of_reference_uid", Uid),
     sa.Column("transfer_syntax_uid", Uid, nullable=False),
-    sa.Column("sha256", sa.String(64), nullable=False),
-    sa.Column("segment", sa.String(128), nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("segment", sa.String(128), nullable=False, index=True),
     sa.Column("offset", sa.BigInteger, nullable=False),
     sa.Column("length", sa.BigInteger, nullable=False),
     sa.Column("calling_ae", sa.String(16), nullable=False),
     sa.Column("received_us", sa.BigInteger, nullable=False),
     sa.Column("header", sa.Text, nullable=False),
-    sa.UniqueConstraint("sop_instance_uid", "sha256"),
+    sa.UniqueConstraint("sop_instance_uid", "digest"),
     sqlite_autoincrement=True,
 )
 """Every version of every instance; a higher id is newer. The header is JSON without patient data."""
+
+REMOVED_SERIES = sa.Table(
+    "removed_series",
+    METADATA,
+    sa.Column("series_instance_uid", Uid, primary_key=True),
+    sa.Column("study_instance_uid", Uid, nullable=False, index=True),
+    sa.Column("instances", sa.Integer, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("removed_us", sa.BigInteger, nullable=False),
+)
+"""Series of which retention removed images; their rows in `INSTANCES` are gone. A removed mark object or
+report keeps its row, with an empty segment."""
 
 MARKS = sa.Table(
     "marks",
@@ -87,7 +99,7 @@ MARKS = sa.Table(
     sa.Column("state", sa.String(16), nullable=False, index=True),
 )
 """Mark objects: open, planned, incomplete (planned with images missing, or without any CT series),
-superseded, own (our report)."""
+superseded, own (our report), removed (by retention)."""
 
 MARK_SERIES = sa.Table(
     "mark_series",
@@ -163,7 +175,7 @@ REPORTS = sa.Table(
     sa.Column("profile", sa.String(32), nullable=False),
     sa.Column("role", sa.String(16), nullable=False),
     sa.Column("content_key", sa.String(64), nullable=False),
-    sa.Column("segment", sa.String(128), nullable=False),
+    sa.Column("segment", sa.String(128), nullable=False, index=True),
     sa.Column("offset", sa.BigInteger, nullable=False),
     sa.Column("length", sa.BigInteger, nullable=False),
     sa.Column("summary", sa.Text, nullable=False),
@@ -232,6 +244,46 @@ DELIVERIES = sa.Table(
     sa.Column("message", sa.Text, nullable=False, default=""),
 )
 """One job's reports on their way to one destination."""
+
+PROOFS = sa.Table(
+    "proofs",
+    METADATA,
+    sa.Column("job_key", sa.String(64), sa.ForeignKey("jobs.key"), primary_key=True),
+    sa.Column("destination", sa.String(128), primary_key=True),
+    sa.Column("round", sa.Integer, primary_key=True),
+    sa.Column("since_us", sa.BigInteger, nullable=False),
+    sa.Column("due_us", sa.BigInteger, index=True),
+    sa.Column("looks", sa.Integer, nullable=False, default=0),
+    sa.Column("proved_us", sa.BigInteger),
+    sa.Column("code", sa.String(64), nullable=False, default=""),
+    sa.Column("message", sa.Text, nullable=False, default=""),
+)
+"""Looks whether a destination has what it stored, in the right study; they begin when it is stored."""
+
+DESTINATIONS = sa.Table(
+    "destinations",
+    METADATA,
+    sa.Column("name", sa.String(128), primary_key=True),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("due_us", sa.BigInteger),
+    sa.Column("reached_us", sa.BigInteger),
+    sa.Column("code", sa.String(64), nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+)
+"""How each destination was reached last; it rests until `due_us`."""
+
+QUESTIONS = sa.Table(
+    "questions",
+    METADATA,
+    sa.Column("calling_ae", sa.String(16), primary_key=True),
+    sa.Column("transaction_uid", Uid, primary_key=True),
+    sa.Column("objects", sa.Text, nullable=False),
+    sa.Column("asked_us", sa.BigInteger, nullable=False),
+    sa.Column("due_us", sa.BigInteger, index=True),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("code", sa.String(64), nullable=False),
+)
+"""Questions of peers for storage commitment: `objects` is JSON of SOP Instance UID to SOP Class UID."""
 
 COMMITMENTS = sa.Table(
     "commitments",

@@ -7,7 +7,6 @@ ever becomes part of a path.
 from __future__ import annotations
 
 import errno
-import hashlib
 import itertools
 import mmap
 import os
@@ -21,14 +20,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from osteoscribe.app.ports import Envelope
+from osteoscribe.core.digest import new_digest
 from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import StoreError
 
-MAGIC = b"OSTEOSG1"
+MAGIC = b"OSTEOSG2"
 _FIELDS = struct.Struct("<8sQ64s64s64s32s16sq")
 _CRC = struct.Struct("<I")
 HEADER_LENGTH = _FIELDS.size + _CRC.size
-"""Bytes in front of each data set: magic, length, three UIDs, SHA-256, AE title, time in us, CRC-32."""
+"""Bytes in front of each data set: magic, length, three UIDs, digest, AE title, time in us, CRC-32."""
 
 RECEIVED = "received"
 """Folder of the segments that peers filled."""
@@ -79,6 +79,18 @@ def renewed(name: str) -> str:
     return f"{name.rpartition('-')[0]}-{next(_COUNTER)}.seg"
 
 
+def opened_at(name: str) -> datetime:
+    """When a segment was opened, as its name says.
+
+    Examples
+    --------
+    >>> opened_at("received/20261122/644b62ec30d40-a-71-3.seg").isoformat()
+    '2026-11-22T12:00:00+00:00'
+    """
+    stamp = name.rpartition("/")[2].partition("-")[0]
+    return _EPOCH + int(stamp, 16) * _MICROSECOND
+
+
 def is_name(name: str) -> bool:
     """Whether this is a name that nodes give to segments."""
     return _NAME.fullmatch(name) is not None
@@ -102,7 +114,7 @@ class Record:
 
     envelope: Envelope
     blob: BlobRef
-    sha256: str
+    digest: str
 
     @property
     def end(self) -> int:
@@ -219,7 +231,7 @@ class SegmentStore:
                 record = unpack_header(file.read(HEADER_LENGTH), name, start)
                 if record is None or record.end > total:
                     return
-                if hashlib.sha256(file.read(record.blob.length)).hexdigest() != record.sha256:
+                if new_digest(file.read(record.blob.length)).hexdigest() != record.digest:
                     return
                 yield record
                 start = record.end
@@ -246,7 +258,7 @@ class SegmentWriter:
         """Begin a data set whose length is not known yet; one at a time."""
         return SegmentRecord(self)
 
-    def append(self, encoded: Sequence[bytes | memoryview], envelope: Envelope, sha256: bytes) -> BlobRef:
+    def append(self, encoded: Sequence[bytes | memoryview], envelope: Envelope, digest: bytes) -> BlobRef:
         """Store one data set; it is on disk when this returns.
 
         Parameters
@@ -255,7 +267,7 @@ class SegmentWriter:
             The data set, in pieces, without preamble and file meta group.
         envelope
             What is known of it; becomes the record's header.
-        sha256
+        digest
             Digest of the data set, 32 bytes.
 
         Raises
@@ -265,7 +277,7 @@ class SegmentWriter:
         """
         record = self.begin()
         record.write(encoded)
-        return record.commit(envelope, sha256)
+        return record.commit(envelope, digest)
 
     def open_at(self, offset: int) -> int:
         """Open the file, made if absent, for writing at an offset; returns its descriptor."""
@@ -340,14 +352,14 @@ class SegmentRecord:
             mapped = mmap.mmap(self._descriptor, before + self.length, prot=mmap.PROT_READ, offset=start)
         return memoryview(mapped)[before:]
 
-    def commit(self, envelope: Envelope, sha256: bytes) -> BlobRef:
+    def commit(self, envelope: Envelope, digest: bytes) -> BlobRef:
         """Write the header; the record is on disk when this returns.
 
         Parameters
         ----------
         envelope
             What is known of the data set.
-        sha256
+        digest
             Digest of it, 32 bytes.
 
         Raises
@@ -359,7 +371,7 @@ class SegmentRecord:
         with self._stated():
             descriptor = self._descriptor if self._descriptor is not None else writer.open_at(start)
             os.lseek(descriptor, start, os.SEEK_SET)
-            _write_all(descriptor, [pack_header(envelope, self.length, sha256)])
+            _write_all(descriptor, [pack_header(envelope, self.length, digest)])
             os.fdatasync(descriptor)
         writer.end = start + HEADER_LENGTH + self.length
         self._descriptor = None
@@ -415,7 +427,7 @@ def _write_all(descriptor: int, pieces: Sequence[bytes | memoryview]) -> int:
     return length
 
 
-def pack_header(envelope: Envelope, length: int, sha256: bytes) -> bytes:
+def pack_header(envelope: Envelope, length: int, digest: bytes) -> bytes:
     """Header of a record, `HEADER_LENGTH` bytes."""
     fields = _FIELDS.pack(
         MAGIC,
@@ -423,7 +435,7 @@ def pack_header(envelope: Envelope, length: int, sha256: bytes) -> bytes:
         envelope.sop_class_uid.encode("ascii"),
         envelope.sop_instance_uid.encode("ascii"),
         envelope.transfer_syntax_uid.encode("ascii"),
-        sha256,
+        digest,
         envelope.calling_ae.encode("ascii", "replace"),
         (envelope.received_at - _EPOCH) // _MICROSECOND,
     )
@@ -435,7 +447,7 @@ def unpack_header(header: bytes, name: str, start: int) -> Record | None:
     fields, (crc,) = header[: _FIELDS.size], _CRC.unpack(header[_FIELDS.size :])
     if zlib.crc32(fields) != crc or not fields.startswith(MAGIC):
         return None
-    _, length, sop_class, sop_instance, syntax, sha256, calling, stamp = _FIELDS.unpack(fields)
+    _, length, sop_class, sop_instance, syntax, digest, calling, stamp = _FIELDS.unpack(fields)
     sop_class_uid, sop_instance_uid, transfer_syntax_uid, calling_ae = (
         text.rstrip(b"\0").decode("ascii") for text in (sop_class, sop_instance, syntax, calling)
     )
@@ -447,4 +459,4 @@ def unpack_header(header: bytes, name: str, start: int) -> Record | None:
         received_at=_EPOCH + stamp * _MICROSECOND,
     )
     blob = BlobRef(segment=name, offset=start + HEADER_LENGTH, length=length)
-    return Record(envelope=envelope, blob=blob, sha256=sha256.hex())
+    return Record(envelope=envelope, blob=blob, digest=digest.hex())

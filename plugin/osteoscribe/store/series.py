@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 
 import sqlalchemy as sa
@@ -17,29 +16,57 @@ KEPT_SERIES = 8
 Images = tuple[StoredInstance, ...]
 
 
-def series_images(engine: sa.Engine) -> Callable[[sa.Connection, str, int], Images]:
-    """Gives the newest version of each image of a series among the instances up to an id.
+class SeriesTable:
+    """CT series (`app.prepare.SeriesLedger`).
 
-    Rows of instances are added with rising ids and never changed, so their number and the highest id say
+    Rows of images are added with rising ids and never changed, so their number and the highest id say
     whether a series is still the one that was read before; the same series gives the same objects.
+
+    Parameters
+    ----------
+    engine
+        An opened database.
     """
 
-    @lru_cache(maxsize=KEPT_SERIES)
-    def load(series_instance_uid: str, count: int, highest_id: int) -> Images:  # noqa: ARG001  tells states apart
+    def __init__(self, engine: sa.Engine) -> None:
+        self._reads = engine.execution_options(reads=True)
+        self._kept = lru_cache(maxsize=KEPT_SERIES)(self._load)
+
+    def images(self, series_instance_uid: str, through_id: int) -> Images:
+        """The newest version of each image of a series among the instances up to an id."""
+        there = sa.select(sa.func.count(), sa.func.max(INSTANCES.c.id)).where(
+            INSTANCES.c.series_instance_uid == series_instance_uid, INSTANCES.c.id <= through_id
+        )
+        with self._reads.begin() as connection:
+            count, highest_id = connection.execute(there).one()
+        return self._kept(series_instance_uid, count, highest_id) if count else ()
+
+    def newest(self, since_id: int | None, most: int) -> tuple[int, tuple[Images, ...]]:
+        """The highest id, and the CT series to which anything was added since an id: the newest `most`.
+
+        Since None: no series.
+        """
+        highest = sa.func.max(INSTANCES.c.id)
+        with self._reads.begin() as connection:
+            through_id = connection.execute(sa.select(highest)).scalar_one() or 0
+            if since_id is None:
+                return through_id, ()
+            added = (
+                sa.select(INSTANCES.c.series_instance_uid, highest)
+                .where(INSTANCES.c.id > since_id, INSTANCES.c.modality == "CT")
+                .group_by(INSTANCES.c.series_instance_uid)
+                .order_by(highest.desc())
+                .limit(most)
+            )
+            series = [uid for uid, _ in connection.execute(added)]
+        return through_id, tuple(self.images(uid, through_id) for uid in series)
+
+    def _load(self, series_instance_uid: str, count: int, highest_id: int) -> Images:  # noqa: ARG002
         newest = (
             sa.select(sa.func.max(INSTANCES.c.id))
             .where(INSTANCES.c.series_instance_uid == series_instance_uid, INSTANCES.c.id <= highest_id)
             .group_by(INSTANCES.c.sop_instance_uid)
         )
         query = sa.select(*INSTANCES.c).where(INSTANCES.c.id.in_(newest)).order_by(INSTANCES.c.id)
-        with engine.begin() as connection:
+        with self._reads.begin() as connection:
             return tuple(stored_instance(row) for row in connection.execute(query).mappings())
-
-    def images(connection: sa.Connection, series_instance_uid: str, through_id: int) -> Images:
-        there = sa.select(sa.func.count(), sa.func.max(INSTANCES.c.id)).where(
-            INSTANCES.c.series_instance_uid == series_instance_uid, INSTANCES.c.id <= through_id
-        )
-        count, highest_id = connection.execute(there).one()
-        return load(series_instance_uid, count, highest_id) if count else ()
-
-    return images

@@ -8,7 +8,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from osteoscribe.app.past import ReportedCases
-from osteoscribe.store.schema import DELIVERIES, INSTANCES, JOBS, MARKS, NODES, QUARANTINE, REPORTS, from_us
+from osteoscribe.store.removed import removed_counts
+from osteoscribe.store.schema import (
+    DELIVERIES,
+    INSTANCES,
+    JOBS,
+    MARKS,
+    NODES,
+    PROOFS,
+    QUARANTINE,
+    QUESTIONS,
+    REPORTS,
+    from_us,
+)
 
 
 class StatusView:
@@ -28,7 +40,9 @@ class StatusView:
         with self._reads.begin() as connection:
             problems = connection.execute(sa.select(JOBS.c.problems)).scalars()
             return {
-                "instances": _count(connection, INSTANCES),
+                "instances": connection.execute(
+                    sa.select(sa.func.count()).select_from(INSTANCES).where(INSTANCES.c.segment != "")
+                ).scalar_one(),
                 "marks": connection.execute(
                     sa.select(sa.func.count()).select_from(MARKS).where(MARKS.c.state != "own")
                 ).scalar_one(),
@@ -38,7 +52,10 @@ class StatusView:
                 "quarantined": _count(connection, QUARANTINE),
                 "jobs": _by_state(connection, JOBS),
                 "deliveries": _by_state(connection, DELIVERIES),
+                "proofs": _ends(connection, PROOFS, PROOFS.c.proved_us.is_not(None), "proved"),
+                "safekeeping": _ends(connection, QUESTIONS, QUESTIONS.c.code == "", "answered"),
                 "marks_by_state": _by_state(connection, MARKS),
+                "removed": removed_counts(connection),
                 "nodes": [
                     {"name": row["name"], "workers": row["workers"], "last_beat_at": _time(row["beat_us"])}
                     for row in connection.execute(sa.select(*NODES.c).order_by(NODES.c.name)).mappings()
@@ -82,6 +99,15 @@ def _count(connection: sa.Connection, table: sa.Table) -> int:
 def _by_state(connection: sa.Connection, table: sa.Table) -> dict[str, int]:
     query = sa.select(table.c.state, sa.func.count()).group_by(table.c.state).order_by(table.c.state)
     return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def _ends(
+    connection: sa.Connection, table: sa.Table, is_good: sa.ColumnElement[bool], good: str
+) -> dict[str, int]:
+    """How many are open (have a due time), and how those ended that are not."""
+    state = sa.case((table.c.due_us.is_not(None), "open"), (is_good, good), else_="parked")
+    query = sa.select(state, sa.func.count()).select_from(table).group_by(state)
+    return dict(sorted((str(name), int(count)) for name, count in connection.execute(query)))
 
 
 def _job(connection: sa.Connection, row: sa.RowMapping) -> dict[str, Any]:
@@ -132,11 +158,30 @@ def _job(connection: sa.Connection, row: sa.RowMapping) -> dict[str, Any]:
                 "state": one["state"],
                 "tries": one["tries"],
                 "next_try_at": _time(one["due_us"]),
+                **_proof(connection, one),
                 "code": one["code"],
                 "message": one["message"],
             }
             for one in deliveries
         ],
+    }
+
+
+def _proof(connection: sa.Connection, delivery: sa.RowMapping) -> dict[str, Any]:
+    """When the destination showed what it stored, or why not yet; nothing where it is not asked."""
+    query = sa.select(*PROOFS.c).where(
+        PROOFS.c.job_key == delivery["job_key"],
+        PROOFS.c.destination == delivery["destination"],
+        PROOFS.c.round == delivery["round"],
+    )
+    found = connection.execute(query).mappings().first()
+    if found is None:
+        return {}
+    return {
+        "proved_at": _time(found["proved_us"]),
+        "looks": found["looks"],
+        "next_look_at": _time(found["due_us"]),
+        "not_proved": found["message"],
     }
 
 

@@ -115,8 +115,11 @@ def clean(value: str) -> str:
     'a [31mb\nc'
     """
     lines = value.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    printable = ("".join(c if c.isprintable() else " " for c in line).rstrip() for line in lines)
-    return "\n".join(printable).rstrip()
+    return "\n".join(_printable(line).rstrip() for line in lines).rstrip()
+
+
+def _printable(line: str) -> str:
+    return line if line.isprintable() else "".join(c if c.isprintable() else " " for c in line)
 
 
 def clean_line(value: str, longest: int) -> str:

@@ -82,7 +82,7 @@ def new_document(
         _describe_document(ds, report, context)
     _cite_evidence(ds, evidence)
     if report.predecessor is not None and kind.names_predecessor:
-        predecessor = _hierarchy((_as_evidence(report.predecessor),))
+        predecessor = hierarchy((_as_evidence(report.predecessor),))
         ds.update(raw_elements(PredecessorDocumentsSequence=predecessor))
     return ds
 
@@ -211,10 +211,10 @@ def _cite_evidence(ds: Dataset, evidence: Sequence[EvidenceRef]) -> None:
         ("PertinentOtherEvidenceSequence", other),
     ):
         if refs:
-            ds.update(raw_elements(**{keyword: _hierarchy(refs)}))
+            ds.update(raw_elements(**{keyword: hierarchy(refs)}))
 
 
-def _hierarchy(refs: Iterable[EvidenceRef]) -> list[Item]:
+def hierarchy(refs: Iterable[EvidenceRef]) -> list[Item]:
     """Hierarchical SOP Instance Reference Macro (PS3.3 table C.17-3); each instance once, in order."""
     studies: dict[str, dict[str, dict[str, str]]] = {}
     for ref in refs:

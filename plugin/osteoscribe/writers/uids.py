@@ -27,6 +27,9 @@ _LEFT_OUT_OF_KEY = frozenset({"accepted_at", "shape"})
 """`accepted_at` is no content; a mark's `shape` can be large, and its placement says the same."""
 
 
+_SAID_PLAINLY = frozenset({str, int, bool, type(None)})
+
+
 def derived_uid(kind: str, *parts: str) -> str:
     """The UID of one kind of thing, from what identifies it.
 
@@ -52,22 +55,25 @@ def report_key(report: Report) -> str:
 
 def content_key(report: Report) -> str:
     """As `report_key`, whichever report came before: two of one CT series with the same key say the same."""
-    return report_key(dataclasses.replace(report, revision=1, predecessor=None))
+    is_first = report.revision == 1 and report.predecessor is None
+    return report_key(report if is_first else dataclasses.replace(report, revision=1, predecessor=None))
 
 
 def _canonical(value: Any, known: dict[int, Any]) -> Any:
     """A value as JSON can hold it; `known` has that of objects by identity, as lesions share their grid."""
+    if type(value) in _SAID_PLAINLY:
+        return value
     match value:
+        case tuple():
+            return [_canonical(v, known) for v in value]
         case Enum():
             return value.name
-        case bool() | int() | str() | None:
+        case bool() | int() | str():
             return value
         case float():
             return f"{value + 0.0:.6f}"
         case date():
             return value.isoformat()
-        case tuple():
-            return [_canonical(v, known) for v in value]
     if id(value) not in known:
         known[id(value)] = (
             _canonical_array(value)

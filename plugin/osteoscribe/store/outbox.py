@@ -1,0 +1,209 @@
+"""What waits for each destination, how it was reached, and what it showed of what it stored."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from osteoscribe.app.ports import Delivery, Proof, Reach
+from osteoscribe.store.schema import DELIVERIES, DESTINATIONS, JOBS, PROOFS, from_us, to_us
+
+
+class Outbox:
+    """The part of `JobTable` that looks at deliveries by destination.
+
+    Parameters
+    ----------
+    engine
+        An opened database.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._reads = engine.execution_options(reads=True)
+
+    def waiting(self, destination: str, most: int) -> tuple[Delivery, ...]:
+        """Deliveries to a destination that are not at an end, the oldest first."""
+        query = (
+            sa.select(*DELIVERIES.c)
+            .join(JOBS, JOBS.c.key == DELIVERIES.c.job_key)
+            .where(DELIVERIES.c.destination == destination, DELIVERIES.c.state.in_(("queued", "waiting")))
+            .where(JOBS.c.state != "ready")
+            .order_by(JOBS.c.measured_us, DELIVERIES.c.job_key)
+            .limit(most)
+        )
+        with self._reads.begin() as connection:
+            return tuple(delivery_of(row) for row in connection.execute(query).mappings())
+
+    def reach(self, destination: str) -> Reach:
+        """How a destination was reached last."""
+        query = sa.select(*DESTINATIONS.c).where(DESTINATIONS.c.name == destination)
+        with self._reads.begin() as connection:
+            row = connection.execute(query).mappings().first()
+        if row is None:
+            return Reach()
+        return Reach(
+            tries=row["tries"],
+            due_at=_time(row["due_us"]),
+            reached_at=_time(row["reached_us"]),
+            code=row["code"],
+            message=row["message"],
+        )
+
+    def update_reach(self, destination: str, reach: Reach) -> None:
+        """Record how a destination was reached."""
+        values = {
+            "tries": reach.tries,
+            "due_us": _us(reach.due_at),
+            "reached_us": _us(reach.reached_at),
+            "code": reach.code,
+            "message": reach.message,
+        }
+        with self._engine.begin() as connection:
+            known = DESTINATIONS.update().where(DESTINATIONS.c.name == destination)
+            if not connection.execute(known.values(values)).rowcount:
+                connection.execute(DESTINATIONS.insert().values(name=destination, **values))
+
+    def begin_proof(self, proof: Proof) -> None:
+        """Record that a look is due once the delivery is stored; nothing where that is recorded."""
+        with self._engine.begin() as connection:
+            known = sa.select(PROOFS.c.looks).where(*_is_proof(proof))
+            if connection.execute(known).first() is None:
+                key = {"job_key": proof.job_key, "destination": proof.destination, "round": proof.round}
+                connection.execute(PROOFS.insert().values(**key, **_values(proof)))
+
+    def proof(self, key: str, destination: str) -> Proof | None:
+        """The proof of a delivery's newest round."""
+        query = _proofs().where(PROOFS.c.job_key == key, PROOFS.c.destination == destination)
+        with self._reads.begin() as connection:
+            row = connection.execute(query).mappings().first()
+        return None if row is None else _proof(row)
+
+    def update_proof(self, proof: Proof, now: datetime, *, is_parked: bool) -> None:
+        """Record a look; parks the delivery with the same reason where it was the last."""
+        with self._engine.begin() as connection:
+            connection.execute(PROOFS.update().where(*_is_proof(proof)).values(_values(proof)))
+            if is_parked:
+                connection.execute(
+                    DELIVERIES.update()
+                    .where(
+                        DELIVERIES.c.job_key == proof.job_key,
+                        DELIVERIES.c.destination == proof.destination,
+                        DELIVERIES.c.round == proof.round,
+                        DELIVERIES.c.state.in_(("stored", "committed")),
+                    )
+                    .values(
+                        state="parked",
+                        due_us=None,
+                        updated_us=to_us(now),
+                        code=proof.code,
+                        message=proof.message,
+                    )
+                )
+            settle(connection, proof.job_key, now)
+
+    def due_proofs(self, now: datetime) -> tuple[Proof, ...]:
+        """Proofs whose next look is due."""
+        with self._reads.begin() as connection:
+            rows = connection.execute(_proofs().where(PROOFS.c.due_us <= to_us(now))).mappings()
+            return tuple(_proof(row) for row in rows)
+
+
+def settle(connection: sa.Connection, key: str, now: datetime) -> None:
+    """Set the state of a job by those of its deliveries, and end it with the last one."""
+    query = sa.select(DELIVERIES.c.state, DELIVERIES.c.due_us).where(DELIVERIES.c.job_key == key)
+    rows = connection.execute(query).all()
+    states = {state for state, _ in rows}
+    unproved = connection.execute(
+        _proofs().where(PROOFS.c.job_key == key, PROOFS.c.due_us.is_not(None))
+    ).first()
+    # A stored delivery with a due time still waits for its commitment.
+    awaited = any(state == "stored" and due is not None for state, due in rows) or unproved is not None
+    if states & {"queued", "waiting"} or awaited:
+        state, finished = "measured", None
+    elif "parked" in states:
+        state, finished = "parked", None
+    else:
+        state, finished = "done", to_us(now)
+    connection.execute(
+        JOBS.update()
+        .where(JOBS.c.key == key, JOBS.c.state.in_(("measured", "parked", "done")))
+        .values(state=state, finished_us=finished)
+    )
+
+
+def delivery_of(row: sa.RowMapping) -> Delivery:
+    """Delivery of its row."""
+    return Delivery(
+        job_key=row["job_key"],
+        destination=row["destination"],
+        state=row["state"],
+        round=row["round"],
+        tries=row["tries"],
+        refusals=row["refusals"],
+        asks=row["asks"],
+        queued_at=from_us(row["queued_us"]),
+        due_at=_time(row["due_us"]),
+        code=row["code"],
+        message=row["message"],
+    )
+
+
+def _proofs() -> sa.Select[Any]:
+    """Proofs of deliveries that are stored, in their newest round."""
+    return (
+        sa.select(*PROOFS.c)
+        .join(
+            DELIVERIES,
+            sa.and_(
+                DELIVERIES.c.job_key == PROOFS.c.job_key,
+                DELIVERIES.c.destination == PROOFS.c.destination,
+                DELIVERIES.c.round == PROOFS.c.round,
+            ),
+        )
+        .where(DELIVERIES.c.state.in_(("stored", "committed")))
+        .order_by(PROOFS.c.due_us)
+    )
+
+
+def _is_proof(proof: Proof) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        PROOFS.c.job_key == proof.job_key,
+        PROOFS.c.destination == proof.destination,
+        PROOFS.c.round == proof.round,
+    )
+
+
+def _values(proof: Proof) -> dict[str, Any]:
+    return {
+        "since_us": to_us(proof.since),
+        "due_us": _us(proof.due_at),
+        "looks": proof.looks,
+        "proved_us": _us(proof.proved_at),
+        "code": proof.code,
+        "message": proof.message,
+    }
+
+
+def _proof(row: sa.RowMapping) -> Proof:
+    return Proof(
+        job_key=row["job_key"],
+        destination=row["destination"],
+        round=row["round"],
+        since=from_us(row["since_us"]),
+        due_at=_time(row["due_us"]),
+        looks=row["looks"],
+        proved_at=_time(row["proved_us"]),
+        code=row["code"],
+        message=row["message"],
+    )
+
+
+def _time(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else from_us(microseconds)
+
+
+def _us(at: datetime | None) -> int | None:
+    return None if at is None else to_us(at)

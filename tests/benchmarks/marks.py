@@ -1,0 +1,120 @@
+"""What one mark costs between its bytes and its measurement, part by part; and that slices cost nothing.
+
+The CT is stored and indexed as at its arrival, as the node has it when a mark comes.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from osteoscribe.core.intensity import reference
+from osteoscribe.core.marks import RoiMark
+from osteoscribe.core.placement import place
+from osteoscribe.core.series import BlobRef, SeriesIndex
+from osteoscribe.core.size import Size, measure_size, outline_on_ct
+from osteoscribe.readers.ct import index_series, read_box
+from osteoscribe.readers.datasets import read_dataset
+from osteoscribe.readers.headers import StoredInstance, read_header
+from osteoscribe.readers.marks import read_marks
+from osteoscribe.store.files import read_bytes
+from tests.benchmarks.marked_series import TEMPLATE, encoded_marks, lesions, make_series
+from tests.readers.ct_objects import EXPLICIT
+
+PARTS = {
+    "parse": "parse the object",
+    "read": "read its marks",
+    "place": "lay on the CT",
+    "size": "size",
+    "box": "read HU of the box",
+    "hu": "HU statistics",
+    "outline": "outline",
+}
+SLICES = (100, 500, 2000)
+
+
+def stored_series(folder: Path, slices: int) -> SeriesIndex:
+    """A series in one append-only file, indexed from its headers."""
+    instances, offset = [], 0
+    path = folder / f"{slices}.segment"
+    with path.open("wb") as file:
+        for _, parts in make_series(slices).slices(TEMPLATE):
+            encoded = b"".join(parts)
+            file.write(encoded)
+            blob = BlobRef(segment=str(path), offset=offset, length=len(encoded))
+            header = read_header(memoryview(encoded), transfer_syntax_uid=EXPLICIT)
+            instances.append(StoredInstance(header=header, blob=blob, sha256=""))
+            offset += len(encoded)
+    return index_series(instances)
+
+
+def measured(encoded: bytes, index: SeriesIndex) -> dict[str, float]:
+    """Seconds of each part for all marks of an object."""
+    taken = dict.fromkeys(PARTS, 0.0)
+    at = time.perf_counter()
+
+    def took(part: str) -> None:
+        nonlocal at
+        now = time.perf_counter()
+        taken[part] += now - at
+        at = now
+
+    dataset = read_dataset(encoded, transfer_syntax_uid=EXPLICIT)
+    took("parse")
+    marks = read_marks(dataset)
+    took("read")
+    for mark in marks:
+        assert isinstance(mark, RoiMark)
+        placement = place(mark, index)
+        took("place")
+        size = measure_size(placement.measured, index.acquisition.slice_thickness_mm)
+        took("size")
+        assert isinstance(size, Size)
+        box = read_box(index, placement.on_ct.box, read_bytes)
+        took("box")
+        assert reference(placement.on_ct, box) is not None
+        took("hu")
+        outline_on_ct(placement, size)
+        took("outline")
+    return taken
+
+
+def run(short: bool) -> dict[str, Any]:
+    counts = (1, 10) if short else (1, 10, 100)
+    rounds = 3 if short else 9
+    with tempfile.TemporaryDirectory() as folder:
+        index = stored_series(Path(folder), 100 if short else 500)
+        chosen = {count: encoded_marks(lesions(count, index.grid.shape[0]), 1, 0)[0][1] for count in counts}
+        found: dict[int, list[dict[str, float]]] = {count: [] for count in counts}
+        for number in range(rounds + 1):
+            for count, encoded in chosen.items():
+                taken = measured(encoded, index)
+                if number:
+                    found[count].append(taken)
+    return {
+        "slices": index.grid.shape[0],
+        "seconds": {
+            str(count): {part: statistics.median(one[part] for one in taken) for part in PARTS}
+            for count, taken in found.items()
+        },
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def tables(result: dict[str, Any]) -> str:
+    lines = [
+        "| marks | " + " | ".join(PARTS.values()) + " | all | a mark |",
+        "|---" * (len(PARTS) + 3) + "|",
+    ]
+    for count, taken in result["seconds"].items():
+        whole = sum(taken.values())
+        cells = [f"{1e3 * seconds:.2f}" for seconds in (*taken.values(), whole, whole / int(count))]
+        lines.append(f"| {count} | " + " | ".join(cells) + " |")
+    return (
+        f"Milliseconds, wall clock; balls of 5 to 30 mm as segments of one SEG with full frames, on "
+        f"{result['slices']} stored slices.\n\n" + "\n".join(lines)
+    )

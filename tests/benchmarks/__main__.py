@@ -33,8 +33,7 @@ from tests.benchmarks.page import Goal, Measured, conditions, goals_table, put
 PROJECT = Path(__file__).parents[2]
 LIMITS_S = {
     "reception": (260, 40),
-    "latency": (120, 30),
-    "straightforward": (120, 30),
+    "latency": (260, 60),
     "marks": (60, 15),
     "series_length": (60, 15),
     "measuring": (150, 25),

@@ -7,7 +7,7 @@ own, each a thread that does one thing after the other; the library's queues are
 
 References
 ----------
-Traps of the library: ``docs/decisions/001-durable-engine.md``. Lanes: ``050-from-mark-to-report.md`` there.
+Traps of the library: ``docs/decisions/001-durable-engine.md``. Lanes: ``060-from-mark-to-report.md`` there.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The straightforward pipeline: the same libraries as anybody would join them; compare `latency.py`.
 
 The mark has come; then SimpleITK reads the CT series from its files, highdicom gives the segmentation as a
-label map of the whole volume, SimpleITK measures shape and intensity over the whole volume, highdicom writes the
-SR (TID 1500), and pynetdicom sends it over an association of its own.
+label map of the whole volume, SimpleITK measures shape and intensity over the whole volume, highdicom writes
+the SR (TID 1500), and pynetdicom sends it over an association of its own.
 """
 
 from __future__ import annotations

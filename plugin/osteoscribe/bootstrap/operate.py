@@ -85,7 +85,7 @@ def _echo(settings: Settings, destination: Destination) -> dict[str, Any]:
     from osteoscribe.net.echo import echo
 
     reports = {}
-    for profile, role in sorted(destination.forms):
+    for profile, role in sorted(destination.forms, key=lambda form: form[1] != "sr"):
         known = PROFILES.get(profile, STANDARD)
         if role == "sr" and known.measurement_report:
             reports["measurement reports"] = known.sop_class_uid

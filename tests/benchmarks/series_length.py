@@ -92,7 +92,7 @@ def compressed_series(folder: Path, slices: int, syntax: str, plugin: str) -> Se
             file.write(data)
             blob = BlobRef(segment=str(path), offset=offset, length=len(data))
             header = read_header(memoryview(data), transfer_syntax_uid=syntax)
-            instances.append(StoredInstance(header=header, blob=blob, sha256=""))
+            instances.append(StoredInstance(header=header, blob=blob, digest=""))
             offset += len(data)
     return index_series(instances)
 

@@ -93,7 +93,7 @@ def serve(read_settings: Callable[[], Settings], on_listening: Callable[[Setting
         signal.signal(number, lambda _number, _frame: stop.set())
     signal.signal(signal.SIGHUP, lambda _number, _frame: reload.set())
     settings = _checked(read_settings)
-    folder = open_folder(settings.store)
+    folder = open_folder(settings.store, node_name(settings.node.name))
     lock = FolderLock(folder, "node")
     workers: list[WorkerProcess] = []
     try:

@@ -141,7 +141,7 @@ def _open_worker(settings: Settings, number: int, bell: Bell) -> tuple[Rounds, D
     from osteoscribe.net.senders import Senders
     from osteoscribe.net.stow import StowSender
 
-    folder = open_folder(settings.store)
+    folder = open_folder(settings.store, node_name(settings.node.name))
     # Held to the end of the process: two workers of one number would run each step twice.
     FolderLock(folder, f"worker-{number}", patience_s=30.0)
     database = open_database(folder.ledger_url)
@@ -260,7 +260,7 @@ def _open_worker(settings: Settings, number: int, bell: Bell) -> tuple[Rounds, D
 def _open_health(settings: Settings) -> None:
     from osteoscribe.net.health import HealthServer
 
-    folder = open_folder(settings.store)
+    folder = open_folder(settings.store, node_name(settings.node.name))
     database = open_database(folder.ledger_url)
 
     def ready() -> tuple[int, str]:

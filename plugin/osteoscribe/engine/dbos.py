@@ -141,6 +141,9 @@ class DurableEngine:
             "log_level": "ERROR",
             "enable_otlp": False,
         }
+        if "application_name=" in database_url:
+            # The library's own name for its sessions would hide whose they are (`NodeTable.fence`).
+            config["db_engine_kwargs"] = {"connect_args": {}}
         DBOS(config=config)
         self._job = self._define_job(measure)
         self._errands = {kind: _define_errand(kind, work) for kind, work in errands.items()}

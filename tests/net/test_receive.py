@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydicom.uid import generate_uid
 
-from osteoscribe.store.segments import SegmentStore
+from osteoscribe.store.segments import RECEIVED, SegmentStore
 from tests.fakes.dicom import CT, EXPLICIT, SEG, ct_slice, ct_uid, encode, mark_object
 from tests.fakes.dimse import (
     ABORT,
@@ -49,7 +49,7 @@ def node(tmp_path: Path) -> Iterator[RunningNode]:
 
 def stored(node: RunningNode) -> list[bytes]:
     segments = SegmentStore(node.folder.segments)
-    records = [record for name in segments.names() for record in segments.scan(name)]
+    records = [record for name in segments.lengths(RECEIVED) for record in segments.scan(name)]
     return [segments.read_bytes(record.blob, 0, record.blob.length) for record in records]
 
 
@@ -171,8 +171,8 @@ def test_an_object_that_ends_in_the_middle_leaves_nothing(node: RunningNode, sha
         time.sleep(0.01)
     assert sorted(stored(node)) == sorted([encode(ct_slice(1)), encode(ct_slice(99))])
     segments = SegmentStore(node.folder.segments)
-    for name in segments.names():
-        assert [record.end for record in segments.scan(name)][-1] == segments.length(name)
+    for name, length in segments.lengths(RECEIVED).items():
+        assert [record.end for record in segments.scan(name)][-1] == length
 
 
 @pytest.mark.parametrize(

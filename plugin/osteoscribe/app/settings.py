@@ -121,6 +121,9 @@ class NodeSettings:
     largest_object_mb: float = 4096.0
     health_port: int = 0
     fast_receive: bool = True
+    tls_certificate: str = ""
+    tls_key: str = ""
+    tls_ca: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -384,6 +387,8 @@ def check_settings(settings: Settings) -> None:
         _check_destination(one, f"destination[{number}]")
     _check_names(settings)
     _check_range(settings.node.port, 0, 65535, "node.port")
+    if (settings.node.tls_key or settings.node.tls_ca) and not settings.node.tls_certificate:
+        raise _wrong("node.tls_certificate", "", "a file, where node.tls_key or node.tls_ca is set")
     _check_range(settings.node.health_port, 0, 65535, "node.health_port")
     _check_range(settings.node.max_associations, 1, 1000, "node.max_associations")
     _check_range(settings.jobs.workers, 1, 64, "jobs.workers")

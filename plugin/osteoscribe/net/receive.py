@@ -2,7 +2,7 @@
 
 pynetdicom negotiates, releases, aborts, and answers every message that is not a plain C-STORE request. In
 between, `FastProvider` reads P-DATA itself: whole PDUs in one buffer, their payload straight to the store, a
-ready-made answer. Which fragment of a message may follow which is `TRANSITIONS`; docs/decisions/050 explains.
+ready-made answer. Which fragment of a message may follow which is `TRANSITIONS`; docs/decisions/080 explains.
 
 This module alone relies on names that pynetdicom keeps to itself: `HOOKS`. A test compares them.
 """
@@ -291,7 +291,7 @@ class ReadAhead(GuardedReceive):
         return self._buffer[start:end]
 
     def fill(self) -> bool:
-        """Read what is there, at least a byte; False where the peer has closed the connection.
+        """Read what is there; False where the peer has closed the connection.
 
         What `data_pdu` gave before is overwritten.
 
@@ -305,12 +305,25 @@ class ReadAhead(GuardedReceive):
         elif BUFFER_LENGTH - self._start < _PDU_HEAD.size + LARGEST_PDU:
             self._buffer[: self.buffered] = self._buffer[self._start : self._end]
             self._start, self._end = 0, self.buffered
-        count = self._connection.recv_into(self._buffer[self._end :])
-        self._end += count
+        count = self._read_some()
+        self._end += count or 0
         with contextlib.suppress(AttributeError, OSError):
             # Not lasting: without it each pause of a peer with Nagle's algorithm costs 40 ms.
             self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        return count > 0
+        return count != 0
+
+    def _read_some(self) -> int | None:
+        """Read into the buffer; None where only TLS had something to say."""
+        connection, room = self._connection, self._buffer[self._end :]
+        if not isinstance(connection, ssl.SSLSocket):
+            return connection.recv_into(room)
+        connection.settimeout(0.0)
+        try:
+            return connection.recv_into(room)
+        except ssl.SSLWantReadError:
+            return None
+        finally:
+            connection.settimeout(self._patience_s)
 
     def __call__(self, length: int) -> bytearray:
         """Read so many bytes; fewer where the peer closed the connection.
@@ -403,8 +416,9 @@ class FastProvider(DULServiceProvider):
             super().run_reactor()
         finally:
             cast(Any, self.assoc)._reactor_checkpoint.set()
-            self._bell.close()
-            self._ear.close()
+            # The library leaves a connection that its peer closed first to the garbage collector.
+            for one in (self._connection, self._bell, self._ear):
+                one.close()
 
     # What the conversation needs.
 

@@ -121,6 +121,9 @@ class NodeSettings:
     largest_object_mb: float = 4096.0
     health_port: int = 0
     fast_receive: bool = True
+    tls_certificate: str = ""
+    tls_key: str = ""
+    tls_ca: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +156,7 @@ class DeliverySettings:
 
     back_to_sender: bool = True
     timeout_s: float = 30.0
+    keep_association_s: float = 5.0
     first_pause_s: float = 5.0
     longest_pause_s: float = 600.0
     give_up_after_h: float = 168.0
@@ -384,6 +388,8 @@ def check_settings(settings: Settings) -> None:
         _check_destination(one, f"destination[{number}]")
     _check_names(settings)
     _check_range(settings.node.port, 0, 65535, "node.port")
+    if (settings.node.tls_key or settings.node.tls_ca) and not settings.node.tls_certificate:
+        raise _wrong("node.tls_certificate", "", "a file, where node.tls_key or node.tls_ca is set")
     _check_range(settings.node.health_port, 0, 65535, "node.health_port")
     _check_range(settings.node.max_associations, 1, 1000, "node.max_associations")
     _check_range(settings.jobs.workers, 1, 64, "jobs.workers")

@@ -1,4 +1,4 @@
-"""The digest of received bytes: BLAKE3, 32 bytes, a quarter of SHA-256's time (docs/decisions/051)."""
+"""The digest of received bytes: BLAKE3, 32 bytes, a quarter of SHA-256's time (docs/decisions/081)."""
 
 from __future__ import annotations
 

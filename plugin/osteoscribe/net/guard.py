@@ -6,10 +6,13 @@ import ipaddress
 import logging
 import socket
 import socketserver
+import ssl
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import ThreadedAssociationServer
 
 from osteoscribe.app.settings import NodeSettings, PeerSettings
@@ -21,6 +24,11 @@ LARGEST_PDU = 131072
 """Bytes; DCMTK never sends more, and an unlimited PDU invites huge allocations."""
 
 ANYONE = "*"
+
+LONGEST_HANDSHAKE_S = 10.0
+"""Patience with each step of a TLS handshake."""
+LARGEST_HANDSHAKES = 64
+"""Handshakes at the same time."""
 
 _SPARE_CONNECTIONS = 8
 """Connections beyond the limit of associations, so that a full node can still answer that it is full."""
@@ -85,12 +93,54 @@ class GuardedReceive:
         raise ConnectionAbortedError(code)
 
 
+class SharedContext(PresentationContext):
+    """A supported context that all associations share: the library's copy for each takes 3 ms."""
+
+    @classmethod
+    def of(cls, context: PresentationContext) -> SharedContext:
+        """Share a context; nothing changes it any more."""
+        shared = cls()
+        vars(shared).update(vars(context))
+        return shared
+
+    def __deepcopy__(self, memo: object) -> SharedContext:
+        return self
+
+
 class GuardedServer(ThreadedAssociationServer):
     """The library's server with an address list, a connection limit and a longer backlog."""
 
     request_queue_size = 128
     may_connect: Callable[[str], bool] = staticmethod(lambda _address: True)
     max_connections = 64
+    tls: ssl.SSLContext | None = None
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        self._handshakes = threading.BoundedSemaphore(LARGEST_HANDSHAKES)
+        super().__init__(*arguments, **named)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection, secured first where TLS is on; in a thread of its own."""
+        secured = request if self.tls is None else self._secured(self.tls, request, str(client_address[0]))
+        if secured is not None:
+            super().finish_request(secured, client_address)
+
+    def _secured(self, tls: ssl.SSLContext, request: socket.socket, address: str) -> ssl.SSLSocket | None:
+        if not self._handshakes.acquire(blocking=False):
+            LOGGER.warning("net.too-many-connections address=%s", address)
+            self.shutdown_request(request)
+            return None
+        try:
+            request.settimeout(LONGEST_HANDSHAKE_S)
+            return tls.wrap_socket(request, server_side=True)
+        except OSError as error:
+            # The reason is a word of OpenSSL's, never received text.
+            reason = getattr(error, "reason", None)
+            LOGGER.warning("%s address=%s reason=%s", "net.tls-failed", address, reason)
+            self.shutdown_request(request)
+            return None
+        finally:
+            self._handshakes.release()
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Whether a connection is taken at all."""

@@ -26,12 +26,14 @@ from osteoscribe.net.guard import (
     LARGEST_PDU,
     GuardedReceive,
     GuardedServer,
+    SharedContext,
     address_check,
     calling_aes,
     connection_limit,
 )
 from osteoscribe.net.receive import ReadAhead, take_over
 from osteoscribe.net.safekeeping import TakeQuestion, take_question
+from osteoscribe.net.tls import server_context
 from osteoscribe.readers.ct import CT_SOP_CLASSES
 from osteoscribe.readers.marks import DOCUMENTS, MARK_SOP_CLASSES, MASK_SOP_CLASSES, MASK_TRANSFER_SYNTAXES
 
@@ -106,18 +108,19 @@ class Listener:
         self.set_callers(settings, peers)
 
     def set_callers(self, settings: NodeSettings, peers: Sequence[PeerSettings]) -> None:
-        """Set who may connect, also while it listens.
+        """Set who may connect and with which certificates, also while it listens.
 
         Raises
         ------
         SetupError
-            ``settings.callers-unknown``, ``settings.wrong-value``.
+            ``settings.callers-unknown``, ``settings.wrong-value``, ``settings.tls-unusable``.
         """
         self._peers = frozenset(peer.ae_title for peer in peers)
         callers, self._may_connect = calling_aes(settings, peers), address_check(settings.allowed_addresses)
+        self._tls = server_context(settings)
         self._ae.require_calling_aet = callers
         if self._server is not None:
-            self._server.may_connect = self._may_connect
+            self._server.may_connect, self._server.tls = self._may_connect, self._tls
 
     def start(self) -> int:
         """Listen; returns the port.
@@ -144,7 +147,12 @@ class Listener:
         try:
             server = cast(
                 GuardedServer,
-                self._ae.make_server(address, evt_handlers=handlers, server_class=GuardedServer),
+                self._ae.make_server(
+                    address,
+                    contexts=[SharedContext.of(one) for one in self._ae.supported_contexts],
+                    evt_handlers=handlers,
+                    server_class=GuardedServer,
+                ),
             )
         except OSError as error:
             raise SetupError(
@@ -152,7 +160,7 @@ class Listener:
                 f"found {address[0]}:{address[1]} not free to listen on (error {error.errno}); "
                 "stop the program that uses it, or choose another with --host and --port",
             ) from error
-        server.may_connect = self._may_connect
+        server.may_connect, server.tls = self._may_connect, self._tls
         server.max_connections = connection_limit(self._settings)
         threading.Thread(target=server.serve_forever, name="listener", daemon=True).start()
         self._server = server

@@ -95,6 +95,7 @@ def children() -> list[int]:
     return [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
 
 
+@pytest.mark.slow
 def test_a_decoder_that_ends_is_replaced() -> None:
     frame = compressed(RLELossless, np.full((SIDE, SIDE), 7))
     begin_decoding(frame, form(RLELossless)).result()

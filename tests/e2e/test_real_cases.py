@@ -15,6 +15,7 @@ DATA = shared_folder() / "data"
 CASES = list(real_cases(DATA)) if DATA.is_dir() else []
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_value_of_a_real_case_is_inside_its_interval(

@@ -111,6 +111,7 @@ def test_groups_of_frames_are_those_that_pydicom_reads(syntax: str, undefined: b
     assert again.PixelData == ds.PixelData
 
 
+@pytest.mark.slow
 def test_too_many_elements_in_frames_are_refused() -> None:
     ds = seg(np.ones((1, 3, 3), np.uint8), [seg_frame(0.0)], [segment(1)])
     ds.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence = [item()] * 160_000
@@ -181,6 +182,7 @@ def test_nesting_in_a_header_that_nobody_enters_is_passed_over() -> None:
         read_header(encoded + nested(500, undefined=True), transfer_syntax_uid=EXPLICIT)
 
 
+@pytest.mark.slow
 def test_a_deflate_bomb_is_refused() -> None:
     bomb = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     zeros = b"\0" * (1 << 20)

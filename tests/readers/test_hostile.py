@@ -57,6 +57,7 @@ def files_of(data: Path, patterns: tuple[str, ...]) -> list[Path]:
     return [path for pattern in patterns for path in sorted(data.glob(pattern))]
 
 
+@pytest.mark.slow
 def test_each_malformed_file_ends_as_a_value_or_a_stated_problem(project: Path, shared_data: Path) -> None:
     names = json.loads((shared_data / "malformed" / "manifest.json").read_text())["files"]
     results = fuzz(project, [shared_data / "malformed" / name for name in names])
@@ -64,6 +65,7 @@ def test_each_malformed_file_ends_as_a_value_or_a_stated_problem(project: Path, 
     assert_stated(results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("patterns", "count"), [(IMAGES, 150), (MARKS, 300)], ids=["images", "marks"])
 def test_mutated_objects_end_as_a_value_or_a_stated_problem(
     project: Path, shared_data: Path, patterns: tuple[str, ...], count: int

@@ -47,6 +47,7 @@ def test_the_unchanged_object_is_read(dialect: str) -> None:
     assert marks and all(isinstance(mark, wanted) for mark in marks)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60 + ROUNDS)
 @pytest.mark.parametrize("way", [lying, damaged])
 @pytest.mark.parametrize("dialect", DIALECTS)

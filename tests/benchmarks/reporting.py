@@ -183,7 +183,7 @@ def tables(result: dict[str, Any]) -> str:
         cells = [f"{1e3 * one[part]:.1f}" for part in (*PARTS[:3], "report", "companion", "highdicom")]
         lines.append(f"| {findings} | " + " | ".join(cells) + f" | {one['highdicom'] / one['report']:.0f} |")
     return (
-        f"Milliseconds of processor time, a CT series of {result['instances']} instances. The companion's has "
+        f"Milliseconds of processor time, {result['instances']} instances of CT. The companion's time has "
         "its gate in it; highdicom's is building and writing the report.\n\n" + "\n".join(lines)
     )
 

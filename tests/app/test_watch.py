@@ -13,6 +13,7 @@ class Nodes:
     def __init__(self, *names: str) -> None:
         self.beats = dict.fromkeys(names, 0)
         self.executors: list[set[str]] = []
+        self.fenced: list[set[str]] = []
         self.recorded_for: list[set[str]] = []
 
     def heartbeats(self) -> dict[str, Heartbeat]:
@@ -20,6 +21,9 @@ class Nodes:
             name: Heartbeat(name=name, folder_id=name, store_id="s", workers=2, beats=beats)
             for name, beats in self.beats.items()
         }
+
+    def fence(self, names: Collection[str]) -> None:
+        self.fenced.append(set(names))
 
     def beat(self, *names: str) -> None:
         for name in names:
@@ -52,7 +56,7 @@ def test_a_node_whose_beat_stands_still_is_dead_after_so_many_looks() -> None:
     assert "b/worker-0" in nodes.executors[-1]
     watch.look()
     assert nodes.executors[-1] == {"a/worker-0", "a/worker-1"}
-    assert nodes.recorded_for == [{"b"}]
+    assert nodes.fenced == nodes.recorded_for == [{"b"}]
 
 
 def test_a_beat_in_time_is_life() -> None:

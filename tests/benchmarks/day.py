@@ -29,6 +29,8 @@ DISK_BYTES_PER_S = 1.0e9
 PUTS_PER_S = 3500.0
 """Writes that one prefix of Amazon S3 takes, as its manual says."""
 DATABASE_CORES = 16
+COMMITS_A_JOB, COMMIT_S = 8, 0.002
+"""Writing transactions of one job in the ledger, and how long each holds the writers' lock: assumed."""
 BUSY = 0.7
 """What a part may be used at the busiest hour, for waiting grows without bound towards 1."""
 SCALES: Mapping[str, int] = {"a hospital": 1, "a region": 20, "a vendor's cloud": 1000}
@@ -61,6 +63,8 @@ def parts_busy(costs: Mapping[str, float], sites: int) -> dict[str, float]:
             load.instances * costs["database_cpu_s_an_instance"] + load.jobs * costs["database_cpu_s_a_job"]
         )
         / DATABASE_CORES,
+        "ledger, one writer at a time": load.instances * costs["writer_s_an_instance"]
+        + load.jobs * COMMITS_A_JOB * COMMIT_S,
         "worker process": load.jobs * costs["worker_cpu_s_a_job"],
     }
 
@@ -132,8 +136,8 @@ def tables(days: Sequence[Mapping[str, Any]]) -> str:
     heads = " | ".join(f"{one['name']} ({one['sites']})" for one in days)
     lines = [
         f"A day: {CT_A_DAY} CT of {SLICES} slices a site, {MARKED:.0%} of them marked, "
-        f"{max(HOURS) / sum(HOURS):.0%} of the day in its busiest hour. How busy one of each part would be then, "
-        f"and how many it takes at no more than {BUSY:.0%}:",
+        f"{max(HOURS) / sum(HOURS):.0%} of the day in its busiest hour. How busy one of each part would be "
+        f"then, and how many it takes at no more than {BUSY:.0%}:",
         "",
         f"| | {heads} |",
         "|---|" + "---|" * len(days),

@@ -71,7 +71,9 @@ def elsewhere(tool: str, python: str, phantoms: list[Phantom]) -> list[float]:
         spacing = [(phantom.pixel_mm, phantom.region.grid.slice_spacing_mm) for phantom in phantoms]
         np.savez(path, spacing=np.array(spacing), **masks)
         script = Path(__file__).with_name("other_tool.py")
-        done = subprocess.run([python, script, tool, path], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [python, script, "diameters", tool, path], capture_output=True, text=True, check=True
+        )
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 

@@ -211,7 +211,7 @@ def run(short: bool) -> dict[str, Any]:
         place = Path(folder)
         return {
             "slices": 100 if short else 500,
-            "marks": by_marks(place, MARKS[: 2 if short else 3], 100 if short else 500, 1 if short else 5),
+            "marks": by_marks(place, MARKS[: 2 if short else 3], 100 if short else 500, 1 if short else 3),
             "by slices": by_slices(place, SLICES[: 2 if short else 3], 1 if short else 5),
         }
 

@@ -9,19 +9,28 @@ input of the simulation in `day.py`.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
+import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
+from osteoscribe.app.ports import Envelope, Stored
+from osteoscribe.core.series import BlobRef
+from osteoscribe.readers.headers import read_header
+from osteoscribe.store.instances import InstanceTable
+from osteoscribe.store.schema import open_database
 from tests.benchmarks import day
-from tests.benchmarks.marked_series import CT, SEG, encoded_marks, lesions, make_series, renamed
-from tests.benchmarks.peers import Archive, Sending
+from tests.benchmarks.marked_series import CT, SEG, Series, encoded_marks, lesions, make_series, renamed
+from tests.benchmarks.peers import EXPLICIT, Archive, Sending
 from tests.fakes.processes import NodeProcess, running_node
 from tests.faults.processes import worker_pids
 from tests.postgresql import postgresql_server
@@ -57,13 +66,14 @@ def run(short: bool = False) -> dict[str, Any]:
     series = make_series(SLICES)
     runs = []
     with tempfile.TemporaryDirectory() as folder, postgresql_server() as new_database:
+        writer_s = _writer_s_an_instance(new_database(), series, 5 if short else 30)
         for workers in numbers:
             runs.append(_measure(Path(folder) / str(workers), new_database(), workers, studies, series))
-    costs = _costs(runs)
+    costs = {**_costs(runs), "writer_s_an_instance": writer_s}
     return {"cores": os.cpu_count(), "runs": runs, "costs": costs, "days": day.simulate(costs, short=short)}
 
 
-def _measure(folder: Path, url: str, workers: int, studies: int, series: Any) -> dict[str, float]:
+def _measure(folder: Path, url: str, workers: int, studies: int, series: Series) -> dict[str, float]:
     names = [str(3000 + number) for number in range(studies)]
     marks = encoded_marks(lesions(1, SLICES), 1, 0)
     database = sa.create_engine(url)
@@ -112,6 +122,38 @@ def _measure(folder: Path, url: str, workers: int, studies: int, series: Any) ->
         "listener_cpu_s_a_job": (done["listener"] - received["listener"]) / studies,
         "commits_a_job": (done["commits"] - received["commits"]) / studies,
     }
+
+
+def _writer_s_an_instance(url: str, series: Series, batches: int) -> float:
+    """Median seconds for which recording an instance keeps the ledger's other writers out; batches of 100."""
+    table = InstanceTable(open_database(url))
+    header = read_header(b"".join(series.slices("3999")[0][1]), transfer_syntax_uid=EXPLICIT.decode())
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    taken = []
+    for batch in range(batches):
+        rows = []
+        for number in range(100):
+            uid = f"{header.sop_instance_uid}.{batch}.{number}"
+            envelope = Envelope(
+                sop_class_uid=CT,
+                sop_instance_uid=uid,
+                transfer_syntax_uid=EXPLICIT.decode(),
+                calling_ae="SENDER",
+                received_at=at,
+            )
+            rows.append(
+                Stored(
+                    header=replace(header, sop_instance_uid=uid),
+                    blob=BlobRef(segment="received/20260101/1-1-1.seg", offset=number, length=1),
+                    sha256=hashlib.sha256(uid.encode()).hexdigest(),
+                    envelope=envelope,
+                    is_mark=False,
+                )
+            )
+        began = time.perf_counter()
+        table.add(rows)
+        taken.append((time.perf_counter() - began) / len(rows))
+    return statistics.median(taken)
 
 
 def _costs(runs: list[dict[str, float]]) -> dict[str, float]:
@@ -184,6 +226,7 @@ def tables(result: dict[str, Any]) -> str:
         f"| worker CPU | | {1e3 * costs['worker_cpu_s_a_job']:.0f} ms |",
         f"| database CPU | {1e3 * costs['database_cpu_s_an_instance']:.2f} ms | "
         f"{1e3 * costs['database_cpu_s_a_job']:.0f} ms |",
+        f"| the ledger's one writer at a time | {1e3 * costs['writer_s_an_instance']:.2f} ms | |",
         f"| ledger | {costs['ledger_bytes_an_instance']:.0f} bytes | {costs['commits_a_job']:.0f} commits |",
         "",
     ]

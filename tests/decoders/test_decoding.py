@@ -18,7 +18,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from osteoscribe.core.marks import RoiMark
 from osteoscribe.decoders.frame import FrameFormat
-from osteoscribe.decoders.process import begin_decoding
+from osteoscribe.decoders.process import begin_decoding, start_decoders
 from osteoscribe.readers.ct import index_series, read_box
 from osteoscribe.readers.headers import split_part10
 from osteoscribe.readers.marks import read_marks
@@ -105,6 +105,23 @@ def test_a_decoder_that_ends_is_replaced() -> None:
     assert [int(decoding.result()[0, 0]) for decoding in begun] == [7] * 12
 
 
+def test_decoders_can_be_started_ahead_of_the_first_frame() -> None:
+    for pid in children():
+        os.kill(pid, signal.SIGKILL)
+    time.sleep(0.2)
+    dead = set(children())
+    start_decoders()
+    deadline = time.monotonic() + 30
+    while len(set(children()) - dead) < min(4, os.cpu_count() or 1) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    started = set(children()) - dead
+    begun = [
+        begin_decoding(compressed(RLELossless, np.full((SIDE, SIDE), 7)), form(RLELossless)) for _ in "1234"
+    ]
+    assert [int(decoding.result()[0, 0]) for decoding in begun] == [7] * 4
+    assert set(children()) - dead == started != set()
+
+
 @pytest.mark.shared
 def test_a_frame_that_aborts_its_decoder_is_a_stated_problem(shared_data: Path) -> None:
     path = next((shared_data / "transfer-syntaxes-ct").glob("*.4.51.dcm"))
@@ -148,7 +165,7 @@ import sys, time
 from pathlib import Path
 sys.path[:0] = {path}
 from osteoscribe.decoders.frame import FrameFormat
-from osteoscribe.decoders.process import begin_decoding
+from osteoscribe.decoders.process import begin_decoding, start_decoders
 sys.executable = {executable!r}
 form = FrameFormat(
     transfer_syntax_uid="1.2.840.10008.1.2.5",

@@ -161,13 +161,14 @@ def storescp_archive(storescp: str, folder: Path, port: int) -> Iterator[Path]:
     command = [storescp, "--fork", "-aet", "PACS", "-od", str(folder), str(port)]
     process = subprocess.Popen(command, env=dict(os.environ, TCP_NODELAY="1"), start_new_session=True)
     try:
-        wait_until(lambda: _listens(port), "storescp")
+        wait_until(lambda: listens(port), "storescp")
         yield folder
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(20)
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether somebody accepts connections on a loopback port."""
     with socket.socket() as one:
         return one.connect_ex(("127.0.0.1", port)) == 0

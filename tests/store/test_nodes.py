@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from osteoscribe.app.ports import Envelope
+from osteoscribe.app.settings import StoreSettings
 from osteoscribe.app.watch import Heartbeat
 from osteoscribe.core.digest import new_digest
-from osteoscribe.errors import SetupError
+from osteoscribe.errors import SetupError, StoreError
+from osteoscribe.store.folder import open_folder
 from osteoscribe.store.identity import identity_of, node_name
+from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.nodes import NodeTable
 from osteoscribe.store.recovery import recover_instances
+from osteoscribe.store.schema import open_database
 from osteoscribe.store.segments import RECEIVED, SegmentStore, node_of
 from osteoscribe.store.status import StatusView
+from osteoscribe.store.turns import Turns
 from tests.fakes.dicom import EXPLICIT, ct_slice, ct_uid, encode, mark_object
 from tests.fakes.ledger import START, FilledLedger
 
@@ -114,3 +120,33 @@ def test_a_folder_keeps_its_identity(tmp_path: Path) -> None:
     assert identity_of(tmp_path, "id") == identity_of(tmp_path, "id")
     assert identity_of(tmp_path, "id") != identity_of(tmp_path / "other", "id")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["id", "other"]
+
+
+@pytest.mark.slow
+@pytest.mark.peer
+def test_the_sessions_of_a_dead_node_are_ended_with_all_they_hold(
+    tmp_path: Path, new_postgresql: Callable[[], str]
+) -> None:
+    url = new_postgresql()
+    folders = {
+        name: open_folder(StoreSettings(folder=tmp_path / name, ledger_url=url), name) for name in ("a", "b")
+    }
+    databases = {name: open_database(folder.ledger_url) for name, folder in folders.items()}
+    turn = Turns(folders["a"]).at("PACS")
+    turn.__enter__()
+    stopped = databases["a"].connect()
+    stopped.begin()
+    stopped.execute(sa.select(sa.literal(1)))
+    nodes = NodeTable(databases["b"])
+    nodes.fence(["a"])
+    # Neither the writers' lock nor the turn of the stopped node is in the way now.
+    nodes.register(beat("b"), NOW, patience_s=0, pause=never)
+    InstanceTable(databases["b"]).close_segments(lambda _node: True)
+    with Turns(folders["b"]).at("PACS"):
+        pass
+    with pytest.raises(StoreError, match=r"store\.locked"):
+        stopped.execute(sa.select(sa.literal(1)))
+    stopped.close()
+    turn.__exit__(None, None, None)
+    for database in databases.values():
+        database.dispose()

@@ -77,10 +77,12 @@ def deliver(
     def work() -> float | None:
         if not _is_open(key, desk):
             return None
-        rest_s = _rest_s(ledger.reach(destination), now())
+        reach = ledger.reach(destination)
+        rest_s = _rest_s(reach, now())
         if rest_s > 0:
             return rest_s
-        batch = _loaded(desk, read)
+        # Whether it is back, one report shows as well as a hundred.
+        batch = _loaded(desk, read, most=1 if reach.tries else MOST_JOBS)
         wait_s = _push(desk, batch, sender) if batch else STORE_PAUSE_S
         return wait_s if _is_open(key, desk) else None
 
@@ -99,11 +101,11 @@ def _rest_s(reach: Reach, now: datetime) -> float:
     return rest_s if rest_s <= LONGEST_REST_S else 0.0
 
 
-def _loaded(desk: Desk, read: ReadBytes) -> list[_Load]:
+def _loaded(desk: Desk, read: ReadBytes, *, most: int) -> list[_Load]:
     """What goes next; what cannot be sent now is dealt with on the way."""
     batch: list[_Load] = []
     size = 0
-    for delivery in desk.ledger.waiting(desk.name, MOST_JOBS):
+    for delivery in desk.ledger.waiting(desk.name, most):
         try:
             load = _load(desk, delivery, read)
         except StoreError as error:

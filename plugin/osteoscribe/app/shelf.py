@@ -13,7 +13,7 @@ from osteoscribe.core.marks import RoiMark
 from osteoscribe.core.report import Problem
 from osteoscribe.core.series import ReadBytes, SeriesIndex
 from osteoscribe.errors import InputError
-from osteoscribe.readers.ct import index_series
+from osteoscribe.readers.ct import index_series, prepare_decoding
 from osteoscribe.readers.datasets import read_context
 from osteoscribe.readers.headers import InstanceHeader, StoredInstance
 from osteoscribe.writers.document import EvidenceRef, hierarchy
@@ -98,7 +98,7 @@ class CtSeries:
         InputError
             It has no usable geometry, or its header cannot be read.
         """
-        self.index(self.sop_instance_uids)
+        prepare_decoding(self.index(self.sop_instance_uids))
         self.context(read)
         hierarchy(self.evidence)
 

@@ -40,6 +40,10 @@ class NodeLedger(Protocol):
         """Return what each node last said, by its name."""
         ...
 
+    def fence(self, names: Collection[str]) -> None:
+        """Take from these nodes what they hold against others."""
+        ...
+
 
 def executor_id(node: str, worker: int) -> str:
     """Name of a worker for the engine: no two may have the same, on whatever machine.
@@ -112,6 +116,8 @@ class Watch:
         if living != self._living_before:
             # Once for each change: what a node stores after its return it records itself.
             dead = sorted(set(beats) - living)
+            if dead:
+                self._nodes.fence(dead)
             recorded = self._record_stored(dead) if dead else 0
             LOGGER.info(
                 "nodes living=%s dead=%s recorded=%d", ",".join(sorted(living)), ",".join(dead), recorded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -10,7 +11,7 @@ from importlib import import_module
 from osteoscribe import __version__
 from osteoscribe.errors import OsteoscribeError, SetupError
 
-COMMANDS = ("demo", "process", "serve", "status", "jobs", "store", "rules", "reference")
+COMMANDS = ("demo", "process", "serve", "status", "jobs", "echo", "store", "rules", "reference")
 """Modules of this package that each add a command, in the order of the help text."""
 
 USAGE_OR_SETTINGS = 2
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0: done; 1: done, with stated problems or findings; 2: usage or settings; 130: interrupted.
     """
+    # Before numpy is loaded, here and in the workers: its products are small, and threads fight over them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     options = build_parser().parse_args(arguments)
     try:
         return int(options.run(options))

@@ -55,22 +55,38 @@ def begin_decoding(frame: bytes, form: FrameFormat) -> Future[Values]:
     return _threads_of(os.getpid()).submit(_decode, frame, form)
 
 
+def start_decoders() -> None:
+    """Start the decoding processes ahead of the first frame, and do not wait for them."""
+    threads = _threads_of(os.getpid())
+    for _ in range(_children()):
+        threads.submit(lambda: _child().get_ready())
+
+
+def _children() -> int:
+    return min(MOST_CHILDREN, os.cpu_count() or 1)
+
+
 @lru_cache(maxsize=1)
 def _threads_of(_pid: int) -> ThreadPoolExecutor:
     """Give the threads that wait for the children; a forked process makes its own."""
-    return ThreadPoolExecutor(min(MOST_CHILDREN, os.cpu_count() or 1), thread_name_prefix="decoding")
+    return ThreadPoolExecutor(_children(), thread_name_prefix="decoding")
 
 
 def _decode(frame: bytes, form: FrameFormat) -> Values:
+    return _child().decode(frame, form)
+
+
+def _child() -> _Child:
+    """Give the child of this thread."""
     child: _Child | None = getattr(_OF_THREAD, "child", None)
     if child is None:
         _OF_THREAD.child = child = _Child()
         atexit.register(child.close)
-    return child.decode(frame, form)
+    return child
 
 
 class _Child:
-    """A decoding process, started with its first frame; one for each thread."""
+    """A decoding process, started ahead or with its first frame; one for each thread."""
 
     def __init__(self) -> None:
         self._pid = os.getpid()
@@ -79,9 +95,7 @@ class _Child:
 
     def decode(self, frame: bytes, form: FrameFormat) -> Values:
         """Decode a frame; see `begin_decoding`."""
-        if self._process is not None and self._process.poll() is not None:
-            self._end()  # ended while it had nothing to do: no fault of this frame
-        pipe = self._pipe or self._start()
+        pipe = self.get_ready()
         try:
             pipe.send_bytes(json.dumps(dataclasses.asdict(form)).encode())
             pipe.send_bytes(frame)
@@ -96,6 +110,12 @@ class _Child:
             raise InputError(
                 "ct.cannot-decode", "its pixel data is damaged (it ended the decoder); send it again"
             ) from None
+
+    def get_ready(self) -> Connection:
+        """Start the process where none runs."""
+        if self._process is not None and self._process.poll() is not None:
+            self._end()  # ended while it had nothing to do: no fault of the next frame
+        return self._pipe or self._start()
 
     def close(self) -> None:
         """End the process."""

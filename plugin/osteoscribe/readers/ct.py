@@ -15,9 +15,9 @@ from osteoscribe.core.series import Acquisition, SeriesIndex
 from osteoscribe.errors import InputError
 from osteoscribe.readers.ct_planes import CT_SOP_CLASSES, CtPlane, Unusable, frames_of, plane_of, ref_of
 from osteoscribe.readers.headers import StoredInstance
-from osteoscribe.readers.pixels import READABLE_TRANSFER_SYNTAXES, read_box
+from osteoscribe.readers.pixels import READABLE_TRANSFER_SYNTAXES, prepare_decoding, read_box
 
-__all__ = ["CT_SOP_CLASSES", "READABLE_TRANSFER_SYNTAXES", "index_series", "read_box"]
+__all__ = ["CT_SOP_CLASSES", "READABLE_TRANSFER_SYNTAXES", "index_series", "prepare_decoding", "read_box"]
 
 MAX_STACKS = 32
 """Stacks of parallel images that are told apart in one series."""

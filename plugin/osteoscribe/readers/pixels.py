@@ -16,7 +16,7 @@ from osteoscribe.core.region import Box
 from osteoscribe.core.series import BlobRef, PixelLayout, ReadBytes, SeriesIndex, SliceSource
 from osteoscribe.core.voxels import CtBox
 from osteoscribe.decoders.frame import DECODER_ERRORS, DECODERS, RLE, FrameFormat
-from osteoscribe.decoders.process import Values, begin_decoding
+from osteoscribe.decoders.process import Values, begin_decoding, start_decoders
 from osteoscribe.errors import InputError
 from osteoscribe.readers.datasets import MAX_BYTES, read_dataset
 from osteoscribe.readers.elements import Kind, encoding_of, walk
@@ -82,6 +82,12 @@ def read_box(index: SeriesIndex, box: Box, read: ReadBytes) -> CtBox:
         for k, (source, decoding) in enumerate(zip(sources, begun, strict=True), start=first - k0):
             voxels[k] = frames.hounsfield(source, decoding)
     return CtBox(offset=(k0, r0, c0), voxels_hu=voxels)
+
+
+def prepare_decoding(index: SeriesIndex) -> None:
+    """Start the decoders of a series that is compressed, ahead of its first mark."""
+    if any(source.transfer_syntax_uid in DECODERS for source in index.slices):
+        start_decoders()
 
 
 @contextmanager

@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import make_url
+
 from osteoscribe.app.settings import StoreSettings
 from osteoscribe.errors import SetupError, StoreError
 
@@ -74,8 +76,13 @@ class DataFolder:
             )
 
 
-def open_folder(settings: StoreSettings) -> DataFolder:
+def open_folder(settings: StoreSettings, node: str = "") -> DataFolder:
     """Make the data folder where it is absent.
+
+    Parameters
+    ----------
+    node
+        Name of the node that opens it: its sessions at a database server bear it. Empty for who only looks.
 
     Raises
     ------
@@ -93,12 +100,29 @@ def open_folder(settings: StoreSettings) -> DataFolder:
         ) from error
     return DataFolder(
         path=path,
-        ledger_url=settings.ledger_url or f"sqlite:///{path / 'ledger.sqlite'}",
+        ledger_url=_named(settings.ledger_url, node) or f"sqlite:///{path / 'ledger.sqlite'}",
         reserve_bytes=int(settings.reserve_mb * MEGABYTE),
         shared=shared,
         objects_url=settings.objects_url,
         objects_endpoint_url=settings.objects_endpoint_url,
     )
+
+
+def session_name(node: str) -> str:
+    """Name of a node's sessions at a database server."""
+    return f"osteoscribe {node}"
+
+
+def _named(url: str, node: str) -> str:
+    """Say to a database server whose sessions these are, so that those of a dead node can be ended.
+
+    A node that is stopped or cut off in a transaction holds the writers' lock: the server ends that itself.
+    """
+    if not node or not url.startswith("postgresql"):
+        return url
+    given = make_url(url)
+    ours = {"application_name": session_name(node), "options": "-c idle_in_transaction_session_timeout=30s"}
+    return given.set(query={**ours, **given.query}).render_as_string(hide_password=False)
 
 
 class FolderLock:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from osteoscribe.app.watch import Heartbeat
 from osteoscribe.errors import SetupError
+from osteoscribe.store.folder import session_name
 from osteoscribe.store.schema import NODES, to_us
 
 BEAT_S = 2.0
@@ -87,6 +88,20 @@ class NodeTable:
         """Say that a node has stopped and left its unfinished work to the others."""
         with self._engine.begin() as connection:
             connection.execute(NODES.delete().where(NODES.c.name == name))
+
+    def fence(self, names: Collection[str]) -> None:
+        """End the database sessions of nodes that are taken for dead.
+
+        One that was only stopped or cut off holds locks and turns for which the others would wait in vain.
+        """
+        if self._engine.dialect.name == "sqlite":
+            return
+        query = sa.text(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name IN :names"
+        ).bindparams(sa.bindparam("names", expanding=True))
+        with self._reads.begin() as connection:
+            connection.execute(query, {"names": [session_name(one) for one in names]})
 
     def heartbeats(self) -> dict[str, Heartbeat]:
         """Return what each node last said, by its name."""

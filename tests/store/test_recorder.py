@@ -67,9 +67,9 @@ def test_rows_come_by_themselves_and_the_thread_ends(tmp_path: Path) -> None:
         assert desk.take(segment, ct_slice(number))
     desk.wait_for(5)
     until = time.monotonic() + 5
-    while any(one.name == "recorder" for one in threading.enumerate()) and time.monotonic() < until:
+    while desk.recorder._thread is not None and time.monotonic() < until:
         time.sleep(0.01)
-    assert not any(one.name == "recorder" for one in threading.enumerate())
+    assert desk.recorder._thread is None
     assert desk.take(segment, ct_slice(6))
     desk.wait_for(6)
 

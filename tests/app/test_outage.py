@@ -24,6 +24,7 @@ from osteoscribe.net.scu import StoreSender
 from osteoscribe.store.segments import MADE
 from tests.fakes.dicom import COMPREHENSIVE_SR, EXPLICIT, ROOT, ct_slice, ct_uid, mark_object
 from tests.fakes.ledger import START, FilledLedger, one_report
+from tests.fakes.processes import wait_until
 
 PATIENCE = Patience(first_pause_s=5, longest_pause_s=600, give_up_after_s=7 * 86400, refusals=3)
 
@@ -96,6 +97,7 @@ class Archive:
         self.destination = Destination(name=ae_title, ae_title=ae_title, host="127.0.0.1", port=self.port)
         self.knocks = 0
         self.associations: list[list[str]] = []
+        self.releases = 0
         self._thread = threading.Thread(target=self._slam, daemon=True)
         self._thread.start()
 
@@ -123,6 +125,7 @@ class Archive:
         handlers: list[Any] = [
             (evt.EVT_ACCEPTED, lambda _event: self.associations.append([])),
             (evt.EVT_C_STORE, self._on_store),
+            (evt.EVT_RELEASED, self._on_release),
         ]
         ae.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
         try:
@@ -130,9 +133,23 @@ class Archive:
         finally:
             ae.shutdown()
 
+    def _on_release(self, _event: evt.Event) -> None:
+        self.releases += 1
+
     def _on_store(self, event: evt.Event) -> int:
         self.associations[-1].append(str(event.request.AffectedSOPInstanceUID))
         return 0x0000
+
+
+# A connection that is closed at once is left to reference counting by the library.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_batch_ends_with_a_release(hospital: Callable[..., Hospital]) -> None:
+    archive = Archive("PACS")
+    one = hospital([archive.destination], 3)
+    with archive.opened():
+        one.run(StoreSender(ae_title="OSTEOSCRIBE", timeout_s=5), one.now)
+        wait_until(lambda: archive.releases == 1, "the release")
+    assert [len(batch) for batch in archive.associations] == [3]
 
 
 def due_tries(seconds: float) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -163,14 +164,17 @@ def due_tries(seconds: float) -> int:
 @pytest.fixture
 def hospital(tmp_path: Path) -> Iterator[Callable[..., Hospital]]:
     made: list[Hospital] = []
+    # In memory where there is such a place: what a disk takes to sync 500 studies is not the point here.
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as folder:
 
-    def make(destinations: Sequence[Destination], jobs: int) -> Hospital:
-        made.append(Hospital(tmp_path, destinations, jobs))
-        return made[-1]
+        def make(destinations: Sequence[Destination], jobs: int) -> Hospital:
+            made.append(Hospital(Path(folder), destinations, jobs))
+            return made[-1]
 
-    yield make
-    for one in made:
-        one.ledger.engine.dispose()
+        yield make
+        for one in made:
+            one.ledger.engine.dispose()
 
 
 @pytest.mark.slow

@@ -20,7 +20,8 @@ from osteoscribe.app.ports import EncodedObject, StoreReply
 from osteoscribe.app.settings import Destination
 from osteoscribe.app.work import measure
 from osteoscribe.core.delivery import Patience
-from osteoscribe.errors import BusyError, PeerError, RefusedError
+from osteoscribe.core.series import BlobRef
+from osteoscribe.errors import BusyError, PeerError, RefusedError, StoreError
 from osteoscribe.net.scu import StoreSender
 from osteoscribe.store.segments import MADE
 from tests.fakes.dicom import COMPREHENSIVE_SR, EXPLICIT, ROOT, ct_slice, ct_uid, mark_object
@@ -297,6 +298,25 @@ def test_a_fault_of_ours_parks_only_the_report_it_is_about(hospital: Callable[..
     parked = one.ledger.jobs.delivery(one.keys[1], "pacs")
     assert parked.code == "delivery.bug"
     assert "Canary" not in parked.message
+
+
+def test_a_report_that_cannot_be_read_holds_nobody_up(hospital: Callable[..., Hospital]) -> None:
+    one = hospital([PACS], 3)
+    (lost,) = one.ledger.jobs.objects(one.keys[0])
+    read = one.ledger.segments.read_bytes
+
+    def read_what_is_there(blob: BlobRef, start: int, stop: int) -> Any:
+        if blob == lost.blob:
+            raise StoreError("store.unreadable", "found a segment cut short")
+        return read(blob, start, stop)
+
+    one.ledger.segments.read_bytes = read_what_is_there  # type: ignore[method-assign]
+    sender = Scripted(PeerError("peer.unreachable", "found no connection"))
+    assert one.deliver(one.keys[0], "pacs", sender) == 5
+    one.now += timedelta(seconds=5)
+    assert one.deliver(one.keys[0], "pacs", sender) is not None
+    assert one.deliver(one.keys[0], "pacs", sender) is not None
+    assert one.states("pacs") == ["queued", "stored", "stored"]
 
 
 def test_a_report_that_comes_while_a_destination_rests_waits_with_the_others(

@@ -235,7 +235,7 @@ def tables(result: dict[str, Any]) -> str:
 
 
 def goals(result: dict[str, Any]) -> list[Goal]:
-    """Goal 8: the days are simulated from what was measured here; docs/scale.md says what follows from them."""
+    """Goal 8: days simulated from what was measured here; docs/scale.md says what follows."""
     return [
         Goal(
             number="8",

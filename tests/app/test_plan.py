@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from osteoscribe.app.plan import plan
 from osteoscribe.app.ports import JobResult
+from osteoscribe.app.settings import JobSettings
 from osteoscribe.core.report import Problem
 from osteoscribe.store.planning import PlanTable
 from tests.fakes.dicom import ROOT, SERIES, ct_slice, ct_uid, mark_object, sr_object
@@ -127,8 +128,8 @@ def test_two_workers_never_have_two_jobs_of_one_series_under_way(ledger: FilledL
     class Overtaken(PlanTable):
         """Between this worker's look and its deed, another one plans more."""
 
-        def busy(self, series: Sequence[str]) -> bool:
-            before = super().busy(series)
+        def last_received(self, series: Sequence[str]) -> datetime | None:
+            before = super().last_received(series)
             ledger.receive(1, mark_object(2, [ct_uid(1)]))
             assert len(ledger.plan(4)) == 1
             return before
@@ -235,3 +236,28 @@ def test_a_mark_whose_images_never_come_does_not_hold_up_the_others(ledger: Fill
     assert ledger.uids_of(second) == {ct_uid(1), f"{ROOT}.7.1", f"{ROOT}.7.2"}
     finish(ledger, second)
     assert ledger.plan(1000) == ()
+
+
+def test_the_first_mark_begins_at_once_and_a_burst_of_others_together(tmp_path: Path) -> None:
+    ledger = FilledLedger(tmp_path, settings=JobSettings())
+    ledger.receive(0, ct_slice(1), released=True)
+    ledger.receive(10, mark_object(1, [ct_uid(1)]), released=True)
+    (first,) = ledger.plan(10)
+    finish(ledger, first)
+    for number in range(2, 10):
+        at_s = 10 + 0.1 * number
+        ledger.receive(at_s, mark_object(number, [ct_uid(1)]), released=True)
+        assert ledger.plan(at_s) == ()
+        assert ledger.plan(at_s + 0.09) == ()
+    assert ledger.plan(11.8) == ()
+    (second,) = ledger.plan(11.9)
+    assert len(ledger.uids_of(second)) == 10
+    ledger.engine.dispose()
+
+
+def test_two_new_marks_on_one_series_are_one_job_though_nothing_links_them_yet(ledger: FilledLedger) -> None:
+    ledger.receive(0, ct_slice(1), ct_slice(1, series=OTHER_SERIES))
+    ledger.receive(0, mark_object(1, [ct_uid(1)]), mark_object(2, [ct_uid(1), ct_uid(1, OTHER_SERIES)]))
+    ledger.receive(0, mark_object(3, [ct_uid(1, OTHER_SERIES)]))
+    (key,) = ledger.plan(2)
+    assert len(ledger.uids_of(key)) == 5

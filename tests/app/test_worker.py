@@ -65,10 +65,10 @@ class Bench:
             clock=lambda: self.clock_s,
         )
 
-    def run(self, at_s: float, *, is_woken: bool = False) -> int:
+    def run(self, at_s: float, *, has_news: bool = False) -> int:
         """Run a round; how much it submitted."""
         before = self.engine.submitted
-        self.wait_s = self.rounds.run(START + timedelta(seconds=at_s), is_woken=is_woken)
+        self.wait_s = self.rounds.run(START + timedelta(seconds=at_s), has_news=has_news, has_progress=False)
         return self.engine.submitted - before
 
     def measure(self, key: str) -> None:
@@ -169,7 +169,7 @@ def test_nothing_is_planned_again_where_nothing_has_changed(bench: Bench) -> Non
     for at_s in (3, 4, 5):
         bench.run(at_s)
     assert counting.plans == planned
-    bench.run(6, is_woken=True)
+    bench.run(6, has_news=True)
     assert counting.plans == planned + 1
     bench.ledger.receive(6, ct_slice(9))
     bench.run(7)

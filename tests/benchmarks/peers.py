@@ -203,7 +203,7 @@ class Archive:
         while True:
             kind, content = read_pdu(connection)
             if kind == 0x01:
-                connection.sendall(_accepting(content))
+                connection.sendall(accepting(content))
             elif kind == 0x05:
                 connection.sendall(_pdu(0x06, bytes(4)))
             elif kind == 0x04:
@@ -254,7 +254,7 @@ def _values(content: bytes) -> list[tuple[int, int, bytes]]:
     return found
 
 
-def _accepting(request: bytes) -> bytes:
+def accepting(request: bytes) -> bytes:
     """Accept every context with the first transfer syntax that is proposed for it."""
     items, at = [], 68
     while at < len(request):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -85,16 +86,16 @@ class PlanLedger(Protocol):
         """CT series that a mark object without image references may mean."""
         ...
 
-    def link(self, instance_id: int, series: Sequence[str]) -> None:
-        """Record the CT series of a mark object."""
+    def reading(self) -> AbstractContextManager[None]:
+        """Read everything in the block from one state of the ledger, at one go."""
+        ...
+
+    def links(self, instance_ids: Sequence[int]) -> Mapping[int, frozenset[str]]:
+        """CT series that each of these mark objects is linked to."""
         ...
 
     def marks_on(self, series: Sequence[str]) -> tuple[MarkObject, ...]:
         """All current mark objects that are linked to any of these series."""
-        ...
-
-    def linked_series(self, instance_ids: Sequence[int]) -> frozenset[str]:
-        """CT series that these mark objects are linked to."""
         ...
 
     def last_received(self, series: Sequence[str]) -> datetime | None:
@@ -105,12 +106,14 @@ class PlanLedger(Protocol):
         """Whether what came since came over associations that ended: the images over one, the marks too."""
         ...
 
-    def busy(self, series: Sequence[str]) -> bool:
-        """Whether an earlier job of any of these series is not measured yet."""
-        ...
+    def record(
+        self, links: Mapping[int, frozenset[str]], jobs: Sequence[PlannedJob], now: datetime
+    ) -> tuple[str, ...]:
+        """Link mark objects to CT series, record the jobs and take their marks off the open ones.
 
-    def add_job(self, job: PlannedJob, now: datetime) -> bool:
-        """Record the job and take its marks off the open ones; False where it was there already."""
+        Gives the keys of the new jobs: not those that were there already, nor those of a series of which an
+        earlier job is not measured yet.
+        """
         ...
 
 
@@ -138,21 +141,35 @@ def plan(ledger: PlanLedger, settings: JobSettings, now: datetime) -> Planned:
     now
         The time, with zone.
     """
-    planned: list[str] = []
+    planned: list[PlannedJob] = []
     again_at: list[datetime] = []
-    done: set[int] = set()
     open_marks = {mark.instance_id: mark for mark in ledger.open_marks()}
-    for mark in open_marks.values():
-        ledger.link(mark.instance_id, _series_of(ledger, mark))
-    for mark in open_marks.values():
-        if mark.instance_id in done:
-            continue
-        together = _bound_together(ledger, mark)
-        done.update(one.instance_id for one in together)
-        key, wait_until = _plan_together(ledger, settings, now, together, frozenset(open_marks))
-        planned += [] if key is None else [key]
-        again_at += wait_until
-    return Planned(keys=tuple(planned), again_at=min(again_at, default=None))
+    if not open_marks:
+        return Planned(keys=(), again_at=None)
+    there = ledger.ct_series_of([uid for mark in open_marks.values() for uid in mark.references])
+    known = ledger.links(list(open_marks))
+    links = {one: known[one] | _series_of(ledger, mark, there) for one, mark in open_marks.items()}
+    new_links = {one: links[one] - known[one] for one in open_marks if links[one] - known[one]}
+    done: set[int] = set()
+    with ledger.reading():
+        for mark in open_marks.values():
+            if mark.instance_id not in done:
+                together = _bound_together(ledger, mark, links, open_marks)
+                done.update(one.instance_id for one in together)
+                job, wait_until = _plan_together(ledger, settings, now, together, links, there, open_marks)
+                planned += [] if job is None else [job]
+                again_at += wait_until
+    added = ledger.record(new_links, planned, now) if new_links or planned else ()
+    if len(added) < len(planned):
+        again_at.append(now + timedelta(seconds=BUSY_PAUSE_S))
+    return Planned(keys=added, again_at=min(again_at, default=None))
+
+
+def _series_of(ledger: PlanLedger, mark: MarkObject, there: Mapping[str, str]) -> frozenset[str]:
+    """CT series that a mark refers to, as far as they are there."""
+    if not mark.references:
+        return frozenset(_fitting(ledger, [mark]))
+    return frozenset(there[uid] for uid in mark.references if uid in there)
 
 
 def _plan_together(
@@ -160,24 +177,28 @@ def _plan_together(
     settings: JobSettings,
     now: datetime,
     together: Sequence[MarkObject],
-    open_ids: frozenset[int],
-) -> tuple[str | None, list[datetime]]:
-    """Key of the job of mark objects that belong together, if it can begin; and until when others wait."""
-    missing = _missing(ledger, together)
+    links: Mapping[int, frozenset[str]],
+    there: Mapping[str, str],
+    open_marks: Mapping[int, MarkObject],
+) -> tuple[PlannedJob | None, list[datetime]]:
+    """Make the job of mark objects that belong together, if it can begin; and say until when marks wait."""
+    missing = _missing(ledger, together, there)
     # A mark whose images are still to come does not hold up the others on its series.
-    waiting = [one for one in together if _waits_for_images(ledger, settings, now, one, missing)]
-    again_at = [one.received_at + timedelta(seconds=settings.give_up_after_s) for one in waiting]
-    marks = [one for one in together if one not in waiting]
-    if not any(one.instance_id in open_ids for one in marks):
+    complete = [one for one in together if one.instance_id not in missing and links[one.instance_id]]
+    gives_up_at = {
+        one.instance_id: one.received_at + timedelta(seconds=settings.give_up_after_s)
+        for one in together
+        if one not in complete
+    }
+    again_at = [at for at in gives_up_at.values() if at > now]
+    marks = [one for one in together if gives_up_at.get(one.instance_id, now) <= now]
+    if not any(one.instance_id in open_marks for one in marks):
         return None, again_at
-    series = tuple(sorted(ledger.linked_series([one.instance_id for one in marks])))
+    series = tuple(sorted(frozenset().union(*(links[one.instance_id] for one in marks))))
     quiet_at = _quiet_at(ledger, settings, now, marks, series)
     if quiet_at > now:
         return None, [*again_at, quiet_at]
-    job = _job(marks, series or _fitting(ledger, marks), missing)
-    if ledger.busy(series) or not ledger.add_job(job, now):
-        return None, [*again_at, now + timedelta(seconds=BUSY_PAUSE_S)]
-    return job.key, again_at
+    return _job(marks, series or _fitting(ledger, marks), missing), again_at
 
 
 def job_key(series: Iterable[str], digests: Iterable[str], missing: Iterable[str]) -> str:
@@ -195,47 +216,40 @@ def job_key(series: Iterable[str], digests: Iterable[str], missing: Iterable[str
     return hashlib.sha256("\n".join(lines).encode("ascii")).hexdigest()
 
 
-def _bound_together(ledger: PlanLedger, mark: MarkObject) -> tuple[MarkObject, ...]:
-    """Collect the mark objects that CT series bind into one job with this one."""
+def _bound_together(
+    ledger: PlanLedger,
+    mark: MarkObject,
+    links: dict[int, frozenset[str]],
+    open_marks: Mapping[int, MarkObject],
+) -> tuple[MarkObject, ...]:
+    """Collect the mark objects that CT series bind into one job with this one; fills in their links."""
     marks = {mark.instance_id: mark}
-    series: set[str] = set()
-    fresh: list[MarkObject] = [mark]
+    series: frozenset[str] = frozenset()
+    fresh = links[mark.instance_id]
     while fresh:
-        new_series = ledger.linked_series([one.instance_id for one in fresh]) - series
-        series |= new_series
-        fresh = [one for one in ledger.marks_on(sorted(new_series)) if one.instance_id not in marks]
-        marks.update({one.instance_id: one for one in fresh})
+        series |= fresh
+        found = {one.instance_id: one for one in ledger.marks_on(sorted(fresh))}
+        # Links of open marks are not all recorded yet.
+        found |= {key: one for key, one in open_marks.items() if links[key] & fresh}
+        found = {key: one for key, one in found.items() if key not in marks}
+        marks |= found
+        unknown = [key for key in found if key not in links]
+        links.update(ledger.links(unknown) if unknown else {})
+        fresh = frozenset().union(*(links[key] for key in found)) - series
     return tuple(marks[key] for key in sorted(marks))
-
-
-def _series_of(ledger: PlanLedger, mark: MarkObject) -> tuple[str, ...]:
-    if not mark.references:
-        return _fitting(ledger, [mark])
-    return tuple(sorted(set(ledger.ct_series_of(mark.references).values())))
 
 
 def _fitting(ledger: PlanLedger, marks: Sequence[MarkObject]) -> tuple[str, ...]:
     return tuple(sorted({uid for mark in marks for uid in ledger.fitting_ct_series(mark)}))
 
 
-def _missing(ledger: PlanLedger, marks: Sequence[MarkObject]) -> dict[int, tuple[str, ...]]:
-    missing: dict[int, tuple[str, ...]] = {}
-    for mark in marks:
-        absent = set(mark.references) - ledger.present(mark.references)
-        if absent:
-            missing[mark.instance_id] = tuple(sorted(absent))
-    return missing
-
-
-def _waits_for_images(
-    ledger: PlanLedger,
-    settings: JobSettings,
-    now: datetime,
-    mark: MarkObject,
-    missing: Mapping[int, tuple[str, ...]],
-) -> bool:
-    complete = mark.instance_id not in missing and bool(ledger.linked_series([mark.instance_id]))
-    return not complete and now - mark.received_at < timedelta(seconds=settings.give_up_after_s)
+def _missing(
+    ledger: PlanLedger, marks: Sequence[MarkObject], there: Mapping[str, str]
+) -> dict[int, tuple[str, ...]]:
+    named = frozenset(uid for mark in marks for uid in mark.references if uid not in there)
+    absent = named - ledger.present(sorted(named)) if named else named
+    missing = {mark.instance_id: tuple(sorted(absent.intersection(mark.references))) for mark in marks}
+    return {instance_id: uids for instance_id, uids in missing.items() if uids}
 
 
 def _quiet_at(

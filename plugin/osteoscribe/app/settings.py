@@ -156,6 +156,7 @@ class DeliverySettings:
 
     back_to_sender: bool = True
     timeout_s: float = 30.0
+    keep_association_s: float = 5.0
     first_pause_s: float = 5.0
     longest_pause_s: float = 600.0
     give_up_after_h: float = 168.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol
@@ -25,6 +25,10 @@ LOOK_EVERY = timedelta(seconds=1)
 
 GIVEN_UP_EVERY = timedelta(seconds=60)
 """Pause between two questions to the engine about jobs that it gave up."""
+
+
+Due = tuple[tuple[str, ...], Callable[[], None]]
+"""Something due: its name, and what submits it."""
 
 
 class RoundPlanLedger(PlanLedger, Protocol):
@@ -123,25 +127,26 @@ class Rounds:
         self._plan_not_before = 0.0
         self._submitted: set[tuple[str, ...]] = set()
 
-    def run(self, now: datetime, *, is_woken: bool = True) -> float:
+    def run(self, now: datetime, *, has_news: bool = True, has_progress: bool = True) -> float:
         """Run one round.
 
         Parameters
         ----------
-        is_woken
-            Whether something ended, an association or a job: planning looks again though nothing came.
+        has_news
+            Whether something was received, or an association ended: planning looks again.
+        has_progress
+            Whether something came to its end here: what follows from it is first in turn.
 
         Returns
         -------
         float
             Seconds after which another round has something to do, unless it is woken before.
         """
-        self._plan(now, is_woken=is_woken)
-        due = set()
-        for name, submit in self._due(now):
-            due.add(name)
-            if name not in self._submitted:
-                submit()
+        due = self._submit(self._to_send(now)) if has_progress else set()
+        self._plan(now, is_woken=has_news or has_progress)
+        due |= self._submit(self._to_measure())
+        if not has_progress:
+            due |= self._submit(self._to_send(now))
         self._submitted = due
         self._park_given_up(now)
         wait = LOOK_EVERY if self._plan_at is None else min(LOOK_EVERY, self._plan_at - now)
@@ -152,9 +157,20 @@ class Rounds:
         """Whether nothing was due in the last round."""
         return not self._submitted
 
-    def _due(self, now: datetime) -> Iterator[tuple[tuple[str, ...], Callable[[], None]]]:
+    def _submit(self, due: Iterable[Due]) -> set[tuple[str, ...]]:
+        """Submit what was not submitted before; the names of all."""
+        names = set()
+        for name, submit in due:
+            names.add(name)
+            if name not in self._submitted:
+                submit()
+        return names
+
+    def _to_measure(self) -> Iterator[Due]:
         for key, run in self._jobs.ready():
             yield ("job", key, str(run)), partial(self._engine.submit_job, key, run)
+
+    def _to_send(self, now: datetime) -> Iterator[Due]:
         for one in self._jobs.due_deliveries():
             name = ("delivery", one.job_key, one.destination, str(one.round))
             yield name, partial(self._engine.submit_delivery, one.job_key, one.destination, one.round)
@@ -195,7 +211,7 @@ class Rounds:
         ready = set(self._jobs.ready())
         for key, _ in ready.intersection(self._engine.given_up_jobs()):
             message = (
-                "found that measuring this job ends its process each time; report it, then run "
+                "found a fault of the engine that measures this job; report it, then run "
                 f"osteoscribe jobs retry {key[:12]}"
             )
-            self._jobs.fail(key, Problem(code="job.ends-its-process", message=message), now)
+            self._jobs.fail(key, Problem(code="job.bug", message=message), now)

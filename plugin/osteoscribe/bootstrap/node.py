@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from multiprocessing.connection import Connection
 
 from osteoscribe.app.practice import check_profiles, load_practice
 from osteoscribe.app.settings import Settings
 from osteoscribe.bootstrap.heart import Heart
-from osteoscribe.bootstrap.worker import run_worker, start_logging, utc_now
-from osteoscribe.errors import SetupError
+from osteoscribe.bootstrap.worker import UnderWay, run_worker, start_logging, utc_now
+from osteoscribe.errors import SetupError, StoreError
 from osteoscribe.net.scp import Listener
 from osteoscribe.readers.ct import READABLE_TRANSFER_SYNTAXES
 from osteoscribe.store.folder import DataFolder, FolderLock, open_folder
@@ -100,7 +101,8 @@ def serve(read_settings: Callable[[], Settings], on_listening: Callable[[Setting
         heart = Heart(settings, folder)
         listener = open_listener(settings, folder, lambda: _wake(workers))
         try:
-            workers += [WorkerProcess(settings, number) for number in range(settings.jobs.workers)]
+            note_death = _death_noter(folder)
+            workers += [WorkerProcess(settings, n, note_death) for n in range(settings.jobs.workers)]
             on_listening(settings, listener.start())
             while not stop.wait(0.5):
                 if reload.is_set():
@@ -117,6 +119,18 @@ def serve(read_settings: Callable[[], Settings], on_listening: Callable[[Setting
             heart.stop()
     finally:
         lock.close()
+
+
+def _death_noter(folder: DataFolder) -> Callable[[str], None]:
+    jobs = JobTable(open_database(folder.ledger_url))
+
+    def note(key: str) -> None:
+        try:
+            jobs.note_death(key, utc_now())
+        except StoreError as error:
+            LOGGER.warning("end of a worker not noted key=%s code=%s", key[:12], error.code)
+
+    return note
 
 
 def _wake(workers: Sequence[WorkerProcess]) -> None:
@@ -153,13 +167,27 @@ class WorkerProcess:
     ----------
     number
         Its number from 0: names its lock and its executor.
+    on_death
+        Called with the key of the job during whose measuring it ended by itself.
+    run
+        What it runs.
     """
 
     _FIRST_PAUSE_S = 1.0
     _LONGEST_PAUSE_S = 60.0
 
-    def __init__(self, settings: Settings, number: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        number: int,
+        on_death: Callable[[str], None] = lambda _key: None,
+        run: Callable[[Settings, int, Connection, UnderWay], None] = run_worker,
+    ) -> None:
         self._settings = settings
+        self._on_death = on_death
+        self._run = run
+        self._context = multiprocessing.get_context("spawn")
+        self._under_way = UnderWay(self._context)
         self._number = number
         self._pause_s = self._FIRST_PAUSE_S
         self._revive_at = 0.0
@@ -167,14 +195,15 @@ class WorkerProcess:
         self._start()
 
     def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
+        ours, theirs = self._context.Pipe()
         # A worker that does not read must not hold up an association.
         os.set_blocking(ours.fileno(), False)
         with self._control_lock:
             self._control = ours
-        self._process = context.Process(
-            target=run_worker, args=(self._settings, self._number, theirs), name=f"osteoscribe-{self._number}"
+        self._process = self._context.Process(
+            target=self._run,
+            args=(self._settings, self._number, theirs, self._under_way),
+            name=f"osteoscribe-{self._number}",
         )
         self._started = time.monotonic()
         self._process.start()
@@ -194,12 +223,19 @@ class WorkerProcess:
             if now - self._started > self._LONGEST_PAUSE_S:
                 self._pause_s = self._FIRST_PAUSE_S
             LOGGER.error("worker ended number=%d exit=%s", self._number, self._process.exitcode)
+            self._note_death()
             self._revive_at = now + self._pause_s
             self._pause_s = min(self._pause_s * 2, self._LONGEST_PAUSE_S)
         elif now >= self._revive_at:
             self._revive_at = 0.0
             self.ask_to_stop()
             self._start()
+
+    def _note_death(self) -> None:
+        """Tell of the job that was under way, unless the worker ended itself in good order."""
+        key = self._under_way.take()
+        if key and self._process.exitcode not in (0, 1):
+            self._on_death(key)
 
     def restart(self, settings: Settings) -> None:
         """End it, and start it with other settings."""

@@ -6,11 +6,14 @@ import logging
 import os
 import select
 import signal
+import sys
 import threading
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext
 from typing import TYPE_CHECKING
 
 from osteoscribe.app.assure import ask_commitment, prove
@@ -49,6 +52,10 @@ POSTPONED_S = 1.0
 """Pause before another round where the ledger does not answer."""
 
 
+SWITCH_S = 0.0005
+"""How long a busy thread may keep the others of this process waiting: the default is 5 ms at each turn."""
+
+
 class Bell:
     """Wakes a waiting thread of this process; rung from any thread, any number of times."""
 
@@ -62,11 +69,12 @@ class Bell:
         with suppress(BlockingIOError):
             os.write(self._rings, b"\0")
 
-    def wait(self, control: Connection, seconds: float) -> tuple[bool, bool]:
-        """Wait for the bell or the control pipe; whether either woke, and whether the pipe was closed."""
+    def wait(self, control: Connection, seconds: float) -> tuple[bool, bool, bool]:
+        """Wait for the bell or the control pipe: news came, the bell rang, the pipe was closed."""
         ready, _, _ = select.select([self._hears, control.fileno()], [], [], seconds)
-        rung = [os.read(one, 65536) for one in ready]
-        return any(rung), not all(rung)
+        read = {end: os.read(end, 65536) for end in ready}
+        news = read.get(control.fileno())
+        return bool(news), bool(read.get(self._hears)), news == b""
 
 
 def start_logging() -> None:
@@ -99,26 +107,57 @@ def open_pipeline(settings: Settings, read: ReadBytes) -> Pipeline:
     return lambda job: report_job(job, read, practice)
 
 
-def run_worker(settings: Settings, number: int, control: Connection) -> None:
-    """Measure and deliver until the other end of the control pipe is closed. Runs in a process of its own."""
+class UnderWay:
+    """The job that a worker measures now, in memory that outlives it: what ended it can be told."""
+
+    _LENGTH = 64
+
+    def __init__(self, context: SpawnContext) -> None:
+        self._memory = context.RawArray("c", self._LENGTH)
+
+    @contextmanager
+    def job(self, key: str) -> Iterator[None]:
+        """Note a job, but for one that an exception ends: the worker lives on."""
+        self._memory.value = key.encode("ascii")
+        try:
+            yield
+        finally:
+            self._memory.value = b""
+
+    def take(self) -> str:
+        """Key of the job that was under way, and forget it; empty where none was."""
+        key: bytes = self._memory.value
+        self._memory.value = b""
+        return key.decode("ascii")
+
+
+def run_worker(settings: Settings, number: int, control: Connection, under_way: UnderWay) -> None:
+    """Measure and deliver until the other end of the control pipe is closed. Runs in a process of its own.
+
+    Parameters
+    ----------
+    under_way
+        Where it notes what it measures.
+    """
     start_logging()
+    sys.setswitchinterval(SWITCH_S)
     for ignored in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)
     try:
         bell = Bell()
-        rounds, engine, preparation = _open_worker(settings, number, bell)
+        rounds, engine, preparation = _open_worker(settings, number, bell, under_way)
         if number == 0 and settings.node.health_port:
             _open_health(settings)
-        is_woken, is_ended = True, False
+        has_news, has_progress, is_ended = True, True, False
         while not is_ended:
             try:
-                wait_s = rounds.run(utc_now(), is_woken=is_woken)
-                if is_woken and rounds.is_idle:
+                wait_s = rounds.run(utc_now(), has_news=has_news, has_progress=has_progress)
+                if has_news and rounds.is_idle:
                     preparation.run()
             except StoreError as error:
                 LOGGER.warning("round postponed code=%s", error.code)
                 wait_s = POSTPONED_S
-            is_woken, is_ended = bell.wait(control, wait_s)
+            has_news, has_progress, is_ended = bell.wait(control, wait_s)
             engine.check()
         # Steps under way are left where they are: the engine resumes them at the next start.
         engine.stop()
@@ -131,7 +170,9 @@ def run_worker(settings: Settings, number: int, control: Connection) -> None:
     os._exit(0)
 
 
-def _open_worker(settings: Settings, number: int, bell: Bell) -> tuple[Rounds, DurableEngine, Preparation]:
+def _open_worker(
+    settings: Settings, number: int, bell: Bell, under_way: UnderWay
+) -> tuple[Rounds, DurableEngine, Preparation]:
     from osteoscribe.app.prepare import Preparation
     from osteoscribe.engine.dbos import DurableEngine
     from osteoscribe.net.commitment import CommitmentAsker
@@ -150,7 +191,10 @@ def _open_worker(settings: Settings, number: int, bell: Bell) -> tuple[Rounds, D
     jobs, questions = JobTable(database), QuestionTable(database)
     ae_title, timeout_s = settings.node.ae_title, settings.delivery.timeout_s
     sender = Senders(
-        dimse=StoreSender(ae_title=ae_title, timeout_s=timeout_s), web=StowSender(timeout_s=timeout_s)
+        dimse=StoreSender(
+            ae_title=ae_title, timeout_s=timeout_s, keep_s=settings.delivery.keep_association_s
+        ),
+        web=StowSender(timeout_s=timeout_s),
     )
     prover = QueryProver(ae_title=ae_title, timeout_s=timeout_s)
     reporter = SafekeepingReporter(ae_title=ae_title, timeout_s=timeout_s)
@@ -173,14 +217,15 @@ def _open_worker(settings: Settings, number: int, bell: Bell) -> tuple[Rounds, D
     def measure_job(key: str) -> float | None:
         segment = segments.writer(MADE, utc_now())
         try:
-            return measure(
-                key,
-                ledger=jobs,
-                pipeline=pipeline,
-                segment=segment,
-                destinations_for=settings.destinations_for,
-                now=utc_now,
-            )
+            with under_way.job(key):
+                return measure(
+                    key,
+                    ledger=jobs,
+                    pipeline=pipeline,
+                    segment=segment,
+                    destinations_for=settings.destinations_for,
+                    now=utc_now,
+                )
         finally:
             segment.close()
 

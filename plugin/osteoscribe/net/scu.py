@@ -1,15 +1,14 @@
-"""Send report objects by C-STORE: one association for a batch, contexts from the objects."""
+"""Send report objects by C-STORE: contexts from the objects, an association kept for the next batch."""
 
 from __future__ import annotations
 
 import logging
 import socket
+import threading
+import time
 from collections.abc import Iterator, Sequence
-from io import BytesIO
 from typing import Any
 
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.filereader import read_dataset
 from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
@@ -18,6 +17,7 @@ from pynetdicom.events import Event
 from osteoscribe.app.ports import EncodedObject, StoreReply
 from osteoscribe.app.settings import Destination
 from osteoscribe.errors import PeerError, RefusedError
+from osteoscribe.net.channel import Channel, Silent
 
 LARGEST_PDU = 131072
 IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
@@ -39,7 +39,7 @@ _REASONS = {
 
 
 class StoreSender:
-    """Sends by C-STORE (`app.ports.Sender`).
+    """Sends by C-STORE (`app.ports.Sender`) over an association that is kept open for what follows soon.
 
     Parameters
     ----------
@@ -47,11 +47,17 @@ class StoreSender:
         How this node calls itself.
     timeout_s
         Patience with a silent destination.
+    keep_s
+        How long an association stays open after its last object; 0 ends it with each batch.
     """
 
-    def __init__(self, *, ae_title: str, timeout_s: float) -> None:
+    def __init__(self, *, ae_title: str, timeout_s: float, keep_s: float = 0.0) -> None:
         self._ae_title = ae_title
         self._timeout_s = timeout_s
+        self._keep_s = keep_s
+        self._kept: dict[Destination, tuple[Channel, float]] = {}
+        self._lock = threading.Lock()
+        self._closer: threading.Thread | None = None
 
     def send(self, destination: Destination, objects: Sequence[EncodedObject]) -> Iterator[StoreReply]:
         """Send the objects over one association; one reply for each, given as they come.
@@ -63,22 +69,46 @@ class StoreSender:
         RefusedError
             ``peer.rejected-permanently``: a person must act.
         """
+        replied = 0
+        kept = self._take_kept(destination, objects)
+        if kept is not None:
+            try:
+                for reply in self._send(kept, destination, objects):
+                    replied += 1
+                    yield reply
+            except PeerError as error:
+                if error.code != "peer.aborted":
+                    raise
+                # The peer may have ended what was idle. The same UIDs again: what it has it says it has.
+        if replied < len(objects):
+            left = objects[replied:]
+            yield from self._send(self._open(destination, left), destination, left)
+
+    def close(self) -> None:
+        """Release what is kept open."""
+        with self._lock:
+            kept, self._kept = list(self._kept.values()), {}
+        for channel, _ in kept:
+            channel.release()
+
+    def _open(self, destination: Destination, objects: Sequence[EncodedObject]) -> Channel:
         contexts = tuple(dict.fromkeys(_context_for(one) for one in objects))
         association = associate(destination, contexts, ae_title=self._ae_title, timeout_s=self._timeout_s)
+        return Channel(association, str(destination), self._timeout_s)
+
+    def _send(
+        self, channel: Channel, destination: Destination, objects: Sequence[EncodedObject]
+    ) -> Iterator[StoreReply]:
         try:
             for one in objects:
-                yield self._store(association, destination, one)
+                yield self._store(channel, destination, one)
         except BaseException:
-            association.abort()
+            channel.abort()
             raise
-        association.release()
+        self._keep(destination, channel)
 
-    def _store(self, association: Association, peer: Destination, one: EncodedObject) -> StoreReply:
-        ds = _decode(one)
-        try:
-            status = association.send_c_store(ds)
-        except ValueError:
-            # No accepted presentation context, which the library reports with this type only.
+    def _store(self, channel: Channel, peer: Destination, one: EncodedObject) -> StoreReply:
+        if not channel.accepts(one.sop_class_uid):
             return StoreReply(
                 sop_instance_uid=one.sop_instance_uid,
                 status=None,
@@ -86,16 +116,53 @@ class StoreSender:
                 message=f"found SOP Class {one.sop_class_uid} not accepted by {peer}, expected a "
                 "presentation context for it; enable it there, then run osteoscribe jobs retry",
             )
-        except RuntimeError as error:
-            raise PeerError(
-                "peer.aborted", f"found the association aborted by {peer}; tried again"
-            ) from error
-        if "Status" not in status:
+        try:
+            return StoreReply(sop_instance_uid=one.sop_instance_uid, status=channel.store(one))
+        except Silent:
             raise PeerError(
                 "peer.silent",
                 f"found no answer of {peer} to a C-STORE within {self._timeout_s:g} s; tried again",
-            )
-        return StoreReply(sop_instance_uid=one.sop_instance_uid, status=int(status.Status))
+            ) from None
+
+    def _take_kept(self, destination: Destination, objects: Sequence[EncodedObject]) -> Channel | None:
+        """Take the association that is kept to a destination, if it serves for these objects."""
+        with self._lock:
+            channel, _ = self._kept.pop(destination, (None, 0.0))
+        if channel is None:
+            return None
+        if channel.is_usable and all(channel.accepts(one.sop_class_uid) for one in objects):
+            return channel
+        channel.release()
+        return None
+
+    def _keep(self, destination: Destination, channel: Channel) -> None:
+        if not self._keep_s:
+            channel.release()
+            return
+        with self._lock:
+            former, _ = self._kept.pop(destination, (None, 0.0))
+            self._kept[destination] = (channel, time.monotonic() + self._keep_s)
+            if self._closer is None:
+                self._closer = threading.Thread(target=self._close_idle, name="associations", daemon=True)
+                self._closer.start()
+        if former is not None:
+            former.release()
+
+    def _close_idle(self) -> None:
+        """Release associations whose time is over, until none is left."""
+        while True:
+            with self._lock:
+                now = time.monotonic()
+                over = [name for name, (_, until) in self._kept.items() if until <= now]
+                channels = [self._kept.pop(name)[0] for name in over]
+                next_s = min((until - now for _, until in self._kept.values()), default=None)
+                if next_s is None:
+                    self._closer = None
+            for channel in channels:
+                channel.release()
+            if next_s is None:
+                return
+            time.sleep(next_s)
 
 
 def associate(
@@ -158,14 +225,6 @@ def _context_for(one: EncodedObject) -> tuple[str, tuple[str, ...]]:
     own = one.transfer_syntax_uid
     others = () if UID(own).is_encapsulated else (EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN)
     return one.sop_class_uid, tuple(dict.fromkeys((own, *others)))
-
-
-def _decode(one: EncodedObject) -> Dataset:
-    syntax = UID(one.transfer_syntax_uid)
-    ds = read_dataset(BytesIO(one.encoded), syntax.is_implicit_VR, syntax.is_little_endian)
-    ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = syntax
-    return ds
 
 
 def _unreachable(peer: Destination) -> PeerError:

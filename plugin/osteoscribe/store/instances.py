@@ -25,6 +25,8 @@ from osteoscribe.store.schema import (
 )
 from osteoscribe.store.segments import node_of
 
+_NEWEST = sa.select(sa.func.max(INSTANCES.c.id))
+
 
 class InstanceTable:
     """Received instances. Safe to share between threads.
@@ -72,7 +74,9 @@ class InstanceTable:
         StoreError
             ``store.locked``: the database could not be written in time.
         """
-        with self._lock, self._engine.begin() as connection:
+        # What a power cut takes back here is recorded again from the segments.
+        unsynced = self._engine.execution_options(unsynced=True)
+        with self._lock, unsynced.begin() as connection:
             for is_mark, some in itertools.groupby(stored, lambda one: one.is_mark):
                 if is_mark:
                     for one in some:
@@ -110,7 +114,7 @@ class InstanceTable:
     def newest_id(self) -> int:
         """Return the id of the newest instance; 0 where there is none."""
         with self._reads.begin() as connection:
-            return connection.execute(sa.select(sa.func.max(INSTANCES.c.id))).scalar_one() or 0
+            return connection.execute(_NEWEST).scalar_one() or 0
 
 
 def _insert_new(connection: sa.Connection) -> Any:

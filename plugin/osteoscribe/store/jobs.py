@@ -29,6 +29,7 @@ from osteoscribe.store.outbox import Outbox, delivery_of, settle
 from osteoscribe.store.removed import ct_removed_at, removed_marks
 from osteoscribe.store.schema import (
     COMMITMENTS,
+    DEATHS,
     DELIVERIES,
     INSTANCES,
     JOB_MARKS,
@@ -41,8 +42,40 @@ from osteoscribe.store.schema import (
 )
 from osteoscribe.store.series import SeriesTable
 
+MOST_DEATHS = 4
+"""A job during whose measuring the worker ended so often is left alone; an end from outside hits another."""
+
 DUE_AT_A_TIME = 20
 """Due deliveries of one destination that are looked at: an archive that was away for days has thousands."""
+
+# Statements of the way from a mark to its report are made once: making them costs more than running them.
+_READY = (
+    sa.select(JOBS.c.key, JOBS.c.run).where(JOBS.c.state == "ready").order_by(JOBS.c.planned_us, JOBS.c.key)
+)
+_STATE = sa.select(JOBS.c.state).where(JOBS.c.key == sa.bindparam("key"))
+_DELIVERY = sa.select(*DELIVERIES.c).where(
+    DELIVERIES.c.job_key == sa.bindparam("key"), DELIVERIES.c.destination == sa.bindparam("destination")
+)
+_PLACED = (
+    sa.select(
+        *DELIVERIES.c,
+        sa.func.row_number()
+        .over(partition_by=DELIVERIES.c.destination, order_by=(JOBS.c.measured_us, DELIVERIES.c.job_key))
+        .label("place"),
+    )
+    .join(JOBS, JOBS.c.key == DELIVERIES.c.job_key)
+    .where(DELIVERIES.c.state.in_(("queued", "waiting")), JOBS.c.state != "ready")
+    .subquery()
+)
+_DUE = (
+    sa.select(_PLACED)
+    .where(_PLACED.c.place <= DUE_AT_A_TIME)
+    .order_by(_PLACED.c.place, _PLACED.c.destination)
+)
+_TO_ASK = sa.select(*DELIVERIES.c).where(
+    DELIVERIES.c.state == "stored", DELIVERIES.c.due_us <= sa.bindparam("now_us")
+)
+_OBJECTS = sa.select(*REPORTS.c).where(REPORTS.c.job_key == sa.bindparam("key")).order_by(REPORTS.c.id)
 
 
 class JobTable(Outbox):
@@ -60,15 +93,13 @@ class JobTable(Outbox):
 
     def ready(self) -> tuple[tuple[str, int], ...]:
         """Jobs that wait to be measured, oldest first: key and number of the run."""
-        query = sa.select(JOBS.c.key, JOBS.c.run).where(JOBS.c.state == "ready")
         with self._reads.begin() as connection:
-            rows = connection.execute(query.order_by(JOBS.c.planned_us, JOBS.c.key))
-            return tuple((key, run) for key, run in rows)
+            return tuple((key, run) for key, run in connection.execute(_READY))
 
     def state(self, key: str) -> str:
         """State of a job; empty where there is none of that key."""
         with self._reads.begin() as connection:
-            return connection.execute(sa.select(JOBS.c.state).where(JOBS.c.key == key)).scalar() or ""
+            return connection.execute(_STATE, {"key": key}).scalar() or ""
 
     def request(self, key: str) -> JobRequest:
         """Everything a job is made from."""
@@ -153,27 +184,38 @@ class JobTable(Outbox):
                 .values(state="failed", finished_us=to_us(now), problems=_problems_json([problem]))
             )
 
+    def note_death(self, key: str, now: datetime) -> None:
+        """Record that a worker ended while it measured a job; park the job that did so too often.
+
+        A worker that was ended together with its node, or to be started again, is none of these.
+        """
+        with self._engine.begin() as connection:
+            run = connection.execute(sa.select(JOBS.c.run).where(JOBS.c.key == key)).scalar()
+            if run is None:
+                return
+            one = (DEATHS.c.job_key == key, DEATHS.c.run == run)
+            count = connection.execute(sa.select(DEATHS.c.count).where(*one)).scalar()
+            if count is None:
+                connection.execute(DEATHS.insert().values(job_key=key, run=run, count=1))
+            else:
+                connection.execute(DEATHS.update().where(*one).values(count=count + 1))
+        if (count or 0) + 1 >= MOST_DEATHS:
+            message = (
+                f"found that measuring this job ended its process {MOST_DEATHS} times; report it, then run "
+                f"osteoscribe jobs retry {key[:12]}"
+            )
+            self.fail(key, Problem(code="job.ends-its-process", message=message), now)
+
     def due_deliveries(self) -> tuple[Delivery, ...]:
         """Deliveries that are not at an end, in the order of their jobs; a few of each destination."""
-        order = (JOBS.c.measured_us, DELIVERIES.c.job_key)
-        place = sa.func.row_number().over(partition_by=DELIVERIES.c.destination, order_by=order)
-        due = (
-            sa.select(*DELIVERIES.c, place.label("place"))
-            .join(JOBS, JOBS.c.key == DELIVERIES.c.job_key)
-            .where(DELIVERIES.c.state.in_(("queued", "waiting")), JOBS.c.state != "ready")
-            .subquery()
-        )
-        query = sa.select(due).where(due.c.place <= DUE_AT_A_TIME).order_by(due.c.place, due.c.destination)
         with self._reads.begin() as connection:
-            return tuple(delivery_of(row) for row in connection.execute(query).mappings())
+            return tuple(delivery_of(row) for row in connection.execute(_DUE).mappings())
 
     def delivery(self, key: str, destination: str) -> Delivery:
         """One delivery."""
-        query = sa.select(*DELIVERIES.c).where(
-            DELIVERIES.c.job_key == key, DELIVERIES.c.destination == destination
-        )
         with self._reads.begin() as connection:
-            return delivery_of(connection.execute(query).mappings().one())
+            rows = connection.execute(_DELIVERY, {"key": key, "destination": destination})
+            return delivery_of(rows.mappings().one())
 
     def update_delivery(self, delivery: Delivery, now: datetime, was: Delivery | None = None) -> None:
         """Record how far a delivery is; ends its job with the last one.
@@ -218,11 +260,9 @@ class JobTable(Outbox):
 
     def due_commitments(self, now: datetime) -> tuple[Delivery, ...]:
         """Stored deliveries whose commitment is to be asked for now."""
-        query = sa.select(*DELIVERIES.c).where(
-            DELIVERIES.c.state == "stored", DELIVERIES.c.due_us <= to_us(now)
-        )
         with self._reads.begin() as connection:
-            return tuple(delivery_of(row) for row in connection.execute(query).mappings())
+            rows = connection.execute(_TO_ASK, {"now_us": to_us(now)})
+            return tuple(delivery_of(row) for row in rows.mappings())
 
     def begin_commitment(
         self, transaction_uid: str, delivery: Delivery, objects: Sequence[StoredObject], now: datetime
@@ -253,9 +293,9 @@ class JobTable(Outbox):
 
     def objects(self, key: str) -> tuple[StoredObject, ...]:
         """Return the report objects of a job, in the order of their making."""
-        query = sa.select(*REPORTS.c).where(REPORTS.c.job_key == key).order_by(REPORTS.c.id)
         with self._reads.begin() as connection:
-            return tuple(_stored_object(row) for row in connection.execute(query).mappings())
+            rows = connection.execute(_OBJECTS, {"key": key})
+            return tuple(_stored_object(row) for row in rows.mappings())
 
     def forms(self, key: str) -> frozenset[Form]:
         """In which forms a job's reports were asked for."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -33,6 +34,76 @@ _T = TypeVar("_T")
 CURRENT = ("open", "planned", "incomplete")
 
 
+def _listed(name: str) -> sa.BindParameter[Any]:
+    return sa.bindparam(name, expanding=True)
+
+
+# Statements are made once: making them costs more than running them.
+_MARK = sa.select(*INSTANCES.c).join(MARKS, MARKS.c.instance_id == INSTANCES.c.id).order_by(INSTANCES.c.id)
+_OPEN_MARKS = _MARK.where(MARKS.c.state == "open")
+_MARKS_ON = _MARK.where(
+    MARKS.c.state.in_(CURRENT),
+    MARKS.c.instance_id.in_(
+        sa.select(MARK_SERIES.c.instance_id).where(MARK_SERIES.c.series_instance_uid.in_(_listed("series")))
+    ),
+)
+_CT_SERIES_OF = (
+    sa.select(INSTANCES.c.sop_instance_uid, INSTANCES.c.series_instance_uid)
+    .where(
+        INSTANCES.c.sop_instance_uid.in_(_listed("uids")),
+        INSTANCES.c.sop_class_uid.in_(CT_SOP_CLASSES),
+    )
+    .order_by(INSTANCES.c.id)
+)
+_PRESENT = sa.select(INSTANCES.c.sop_instance_uid).where(INSTANCES.c.sop_instance_uid.in_(_listed("uids")))
+_LINKS = sa.select(MARK_SERIES.c.instance_id, MARK_SERIES.c.series_instance_uid).where(
+    MARK_SERIES.c.instance_id.in_(_listed("ids"))
+)
+_NEW_LINK = MARK_SERIES.insert()
+_KNOWN = sa.select(JOBS.c.key).where(JOBS.c.key == sa.bindparam("key"))
+_PLANNED = (
+    MARKS.update()
+    .where(MARKS.c.instance_id.in_(_listed("ids")), MARKS.c.state.in_(CURRENT))
+    .values(state=sa.bindparam("new_state"))
+)
+_NO_LONGER_AWAITED = AWAITED.delete().where(AWAITED.c.instance_id.in_(_listed("ids")))
+_LAST_RECEIVED = sa.select(sa.func.max(INSTANCES.c.received_us)).where(
+    INSTANCES.c.series_instance_uid.in_(_listed("series"))
+)
+_CAME_SINCE = (
+    sa.select(INSTANCES.c.segment, MARKS.c.instance_id.is_not(None), SEGMENTS.c.closed)
+    .distinct()
+    .join(SEGMENTS, SEGMENTS.c.name == INSTANCES.c.segment)
+    .outerjoin(MARKS, MARKS.c.instance_id == INSTANCES.c.id)
+    .where(
+        INSTANCES.c.received_us > sa.bindparam("since_us"),
+        sa.or_(INSTANCES.c.series_instance_uid.in_(_listed("series")), INSTANCES.c.id.in_(_listed("marks"))),
+    )
+)
+_BUSY = (
+    sa.select(JOBS.c.key)
+    .join(JOB_SERIES, JOB_SERIES.c.job_key == JOBS.c.key)
+    .where(JOBS.c.state == "ready", JOB_SERIES.c.series_instance_uid.in_(_listed("series")))
+)
+_CAME = sa.select(AWAITED.c.instance_id).join(
+    INSTANCES, INSTANCES.c.sop_instance_uid == AWAITED.c.sop_instance_uid
+)
+_MARK_INSTANCE, _CT_INSTANCE = INSTANCES.alias("mark"), INSTANCES.alias("ct")
+_LATE_CT = (
+    sa.select(MARKS.c.instance_id)
+    .join(_MARK_INSTANCE, _MARK_INSTANCE.c.id == MARKS.c.instance_id)
+    .join(_CT_INSTANCE, _CT_INSTANCE.c.study_instance_uid == _MARK_INSTANCE.c.study_instance_uid)
+    .where(
+        MARKS.c.state == "incomplete",
+        MARKS.c.instance_id.not_in(sa.select(MARK_SERIES.c.instance_id)),
+        MARKS.c.instance_id.not_in(sa.select(AWAITED.c.instance_id)),
+        _CT_INSTANCE.c.sop_class_uid.in_(CT_SOP_CLASSES),
+    )
+    .distinct()
+)
+"""Incomplete marks that had no CT series at all, and whose study has CT now."""
+
+
 class PlanTable:
     """What planning asks of the ledger (`app.plan.PlanLedger`).
 
@@ -45,14 +116,30 @@ class PlanTable:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._reads = engine.execution_options(reads=True)
+        self._shared: sa.Connection | None = None
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Read everything in the block in one transaction; for one thread."""
+        with self._reads.begin() as connection:
+            self._shared = connection
+            try:
+                yield
+            finally:
+                self._shared = None
+
+    @contextmanager
+    def _reader(self) -> Iterator[sa.Connection]:
+        if self._shared is not None:
+            yield self._shared
+        else:
+            with self._reads.begin() as connection:
+                yield connection
 
     def reopen(self) -> int:
         """Open the incomplete marks again whose images have come since; returns how many."""
-        with self._reads.begin() as connection:
-            came = sa.select(AWAITED.c.instance_id).join(
-                INSTANCES, INSTANCES.c.sop_instance_uid == AWAITED.c.sop_instance_uid
-            )
-            marks = sorted({row[0] for query in (came, _with_late_ct()) for row in connection.execute(query)})
+        with self._reader() as connection:
+            marks = sorted({row[0] for query in (_CAME, _LATE_CT) for row in connection.execute(query)})
         if marks:
             with self._engine.begin() as connection:
                 for chunk in _chunks(marks):
@@ -66,39 +153,32 @@ class PlanTable:
 
     def open_marks(self) -> tuple[MarkObject, ...]:
         """Mark objects that stand in no job yet."""
-        with self._reads.begin() as connection:
-            query = _mark_query().where(MARKS.c.state == "open").order_by(INSTANCES.c.id)
-            return tuple(_mark_object(row) for row in connection.execute(query).mappings())
+        with self._reader() as connection:
+            return tuple(_mark_object(row) for row in connection.execute(_OPEN_MARKS).mappings())
 
     def ct_series_of(self, sop_instance_uids: Sequence[str]) -> Mapping[str, str]:
         """CT Series Instance UID of each of these instances that is there as CT."""
         found: dict[str, str] = {}
-        with self._reads.begin() as connection:
+        with self._reader() as connection:
             for chunk in _chunks(sorted(set(sop_instance_uids))):
-                query = (
-                    sa.select(INSTANCES.c.sop_instance_uid, INSTANCES.c.series_instance_uid)
-                    .where(
-                        INSTANCES.c.sop_instance_uid.in_(chunk), INSTANCES.c.sop_class_uid.in_(CT_SOP_CLASSES)
-                    )
-                    .order_by(INSTANCES.c.id)
+                found.update(
+                    (uid, series) for uid, series in connection.execute(_CT_SERIES_OF, {"uids": chunk})
                 )
-                found.update((row[0], row[1]) for row in connection.execute(query))
         return found
 
     def present(self, sop_instance_uids: Sequence[str]) -> frozenset[str]:
         """Those of these instances that are there, CT or not."""
         found: set[str] = set()
-        with self._reads.begin() as connection:
+        with self._reader() as connection:
             for chunk in _chunks(sorted(set(sop_instance_uids))):
-                query = sa.select(INSTANCES.c.sop_instance_uid).where(INSTANCES.c.sop_instance_uid.in_(chunk))
-                found.update(connection.execute(query).scalars())
+                found.update(connection.execute(_PRESENT, {"uids": chunk}).scalars())
         return frozenset(found)
 
     def fitting_ct_series(self, mark: MarkObject) -> tuple[str, ...]:
         """CT series that a mark object may mean whose images are not named or not there."""
         ct = INSTANCES.c.sop_class_uid.in_(CT_SOP_CLASSES)
         query = sa.select(INSTANCES.c.series_instance_uid).distinct().where(ct)
-        with self._reads.begin() as connection:
+        with self._reader() as connection:
             if mark.series_instance_uid is not None:
                 named = query.where(INSTANCES.c.series_instance_uid == mark.series_instance_uid)
                 found = connection.execute(named).scalars().all()
@@ -112,47 +192,25 @@ class PlanTable:
                     return tuple(sorted(found))
             return tuple(sorted(connection.execute(in_study).scalars()))
 
-    def link(self, instance_id: int, series: Sequence[str]) -> None:
-        """Record the CT series of a mark object."""
-        new = sorted(set(series) - self.linked_series([instance_id]))
-        if new:
-            with self._engine.begin() as connection:
-                known = connection.execute(
-                    sa.select(MARK_SERIES.c.series_instance_uid).where(
-                        MARK_SERIES.c.instance_id == instance_id
-                    )
-                ).scalars()
-                for uid in sorted(set(new) - set(known)):
-                    connection.execute(
-                        MARK_SERIES.insert().values(instance_id=instance_id, series_instance_uid=uid)
-                    )
+    def links(self, instance_ids: Sequence[int]) -> Mapping[int, frozenset[str]]:
+        """CT series that each of these mark objects is linked to."""
+        found: dict[int, set[str]] = {instance_id: set() for instance_id in instance_ids}
+        with self._reader() as connection:
+            for chunk in _chunks(instance_ids):
+                for instance_id, uid in connection.execute(_LINKS, {"ids": chunk}):
+                    found[instance_id].add(uid)
+        return {instance_id: frozenset(series) for instance_id, series in found.items()}
 
     def marks_on(self, series: Sequence[str]) -> tuple[MarkObject, ...]:
         """All current mark objects that are linked to any of these series."""
-        with self._reads.begin() as connection:
-            linked = sa.select(MARK_SERIES.c.instance_id).where(MARK_SERIES.c.series_instance_uid.in_(series))
-            query = (
-                _mark_query()
-                .where(MARKS.c.state.in_(CURRENT), MARKS.c.instance_id.in_(linked))
-                .order_by(INSTANCES.c.id)
-            )
-            return tuple(_mark_object(row) for row in connection.execute(query).mappings())
-
-    def linked_series(self, instance_ids: Sequence[int]) -> frozenset[str]:
-        """CT series that these mark objects are linked to."""
-        with self._reads.begin() as connection:
-            query = sa.select(MARK_SERIES.c.series_instance_uid).where(
-                MARK_SERIES.c.instance_id.in_(instance_ids)
-            )
-            return frozenset(connection.execute(query).scalars())
+        with self._reader() as connection:
+            rows = connection.execute(_MARKS_ON, {"series": list(series)})
+            return tuple(_mark_object(row) for row in rows.mappings())
 
     def last_received(self, series: Sequence[str]) -> datetime | None:
         """When the last instance of these CT series came."""
-        with self._reads.begin() as connection:
-            query = sa.select(sa.func.max(INSTANCES.c.received_us)).where(
-                INSTANCES.c.series_instance_uid.in_(series)
-            )
-            last = connection.execute(query).scalar_one()
+        with self._reader() as connection:
+            last = connection.execute(_LAST_RECEIVED, {"series": list(series)}).scalar_one()
             return None if last is None else from_us(last)
 
     def has_settled(self, series: Sequence[str], marks: Sequence[int], since: datetime) -> bool:
@@ -160,61 +218,63 @@ class PlanTable:
 
         Objects that come one by one over an association each are about to be followed by more.
         """
-        query = (
-            sa.select(INSTANCES.c.segment, MARKS.c.instance_id.is_not(None), SEGMENTS.c.closed)
-            .distinct()
-            .join(SEGMENTS, SEGMENTS.c.name == INSTANCES.c.segment)
-            .outerjoin(MARKS, MARKS.c.instance_id == INSTANCES.c.id)
-            .where(
-                INSTANCES.c.received_us > to_us(since),
-                sa.or_(INSTANCES.c.series_instance_uid.in_(series), INSTANCES.c.id.in_(marks)),
-            )
-        )
-        with self._reads.begin() as connection:
-            rows = connection.execute(query).all()
+        values = {"series": list(series), "marks": list(marks), "since_us": to_us(since)}
+        with self._reader() as connection:
+            rows = connection.execute(_CAME_SINCE, values).all()
         kinds = [is_mark for _, is_mark, _ in rows]
         return all(closed for _, _, closed in rows) and max(map(kinds.count, (True, False))) <= 1
 
-    def busy(self, series: Sequence[str]) -> bool:
-        """Whether an earlier job of any of these series is not measured yet."""
-        with self._reads.begin() as connection:
-            return _is_busy(connection, series)
+    def record(
+        self, links: Mapping[int, frozenset[str]], jobs: Sequence[PlannedJob], now: datetime
+    ) -> tuple[str, ...]:
+        """Link mark objects to CT series, record the jobs and take their marks off the open ones.
 
-    def add_job(self, job: PlannedJob, now: datetime) -> bool:
-        """Record the job and take its marks off the open ones.
-
-        False where it was there already, or where another worker has just planned one of its series: the
-        next round looks again.
+        Gives the keys of the new jobs: not those that were there already, nor those of a series of which an
+        earlier job is not measured yet; what another worker has just planned, the next round looks at again.
         """
-        with self._engine.begin() as connection:
-            known = connection.execute(sa.select(JOBS.c.key).where(JOBS.c.key == job.key)).first()
-            if known is None and _is_busy(connection, job.series):
-                return False
-            if known is None:
-                _insert_job(connection, job, now)
-            for mark in job.marks:
-                missing = job.missing.get(mark.instance_id, ())
-                incomplete = bool(missing) or not job.series
-                connection.execute(
-                    MARKS.update()
-                    .where(MARKS.c.instance_id == mark.instance_id, MARKS.c.state.in_(CURRENT))
-                    .values(state="incomplete" if incomplete else "planned")
-                )
-                connection.execute(AWAITED.delete().where(AWAITED.c.instance_id == mark.instance_id))
-                for uid in missing:
-                    connection.execute(
-                        AWAITED.insert().values(instance_id=mark.instance_id, sop_instance_uid=uid)
-                    )
-            return known is None
+        # After a power cut it would be planned again from what was received.
+        with self._engine.execution_options(unsynced=True).begin() as connection:
+            _insert_links(connection, links)
+            return tuple(job.key for job in jobs if _add_job(connection, job, now))
+
+
+def _insert_links(connection: sa.Connection, links: Mapping[int, frozenset[str]]) -> None:
+    known: set[tuple[int, str]] = set()
+    for chunk in _chunks(sorted(links)):
+        known.update((one, uid) for one, uid in connection.execute(_LINKS, {"ids": chunk}))
+    new = {(one, uid) for one, series in links.items() for uid in series} - known
+    if new:
+        rows = [{"instance_id": one, "series_instance_uid": uid} for one, uid in sorted(new)]
+        connection.execute(_NEW_LINK, rows)
+
+
+def _add_job(connection: sa.Connection, job: PlannedJob, now: datetime) -> bool:
+    known = connection.execute(_KNOWN, {"key": job.key}).first()
+    if known is None and _is_busy(connection, job.series):
+        return False
+    if known is None:
+        _insert_job(connection, job, now)
+    for state, is_incomplete in (("planned", False), ("incomplete", True)):
+        ids = [
+            mark.instance_id
+            for mark in job.marks
+            if bool(job.missing.get(mark.instance_id) or not job.series) is is_incomplete
+        ]
+        for chunk in _chunks(ids):
+            connection.execute(_PLANNED, {"new_state": state, "ids": chunk})
+            connection.execute(_NO_LONGER_AWAITED, {"ids": chunk})
+    awaited = [
+        {"instance_id": mark.instance_id, "sop_instance_uid": uid}
+        for mark in job.marks
+        for uid in job.missing.get(mark.instance_id, ())
+    ]
+    if awaited:
+        connection.execute(AWAITED.insert(), awaited)
+    return known is None
 
 
 def _is_busy(connection: sa.Connection, series: Sequence[str]) -> bool:
-    query = (
-        sa.select(JOBS.c.key)
-        .join(JOB_SERIES, JOB_SERIES.c.job_key == JOBS.c.key)
-        .where(JOBS.c.state == "ready", JOB_SERIES.c.series_instance_uid.in_(series))
-    )
-    return connection.execute(query).first() is not None
+    return connection.execute(_BUSY, {"series": list(series)}).first() is not None
 
 
 def _insert_job(connection: sa.Connection, job: PlannedJob, now: datetime) -> None:
@@ -231,32 +291,13 @@ def _insert_job(connection: sa.Connection, job: PlannedJob, now: datetime) -> No
             problems=json.dumps([]),
         )
     )
-    for mark in job.marks:
-        connection.execute(JOB_MARKS.insert().values(job_key=job.key, instance_id=mark.instance_id))
-    for uid in job.series:
-        connection.execute(JOB_SERIES.insert().values(job_key=job.key, series_instance_uid=uid))
-
-
-def _with_late_ct() -> sa.Select[tuple[int]]:
-    """Incomplete marks that had no CT series at all, and whose study has CT now."""
-    mark, ct = INSTANCES.alias("mark"), INSTANCES.alias("ct")
-    linked = sa.select(MARK_SERIES.c.instance_id)
-    return (
-        sa.select(MARKS.c.instance_id)
-        .join(mark, mark.c.id == MARKS.c.instance_id)
-        .join(ct, ct.c.study_instance_uid == mark.c.study_instance_uid)
-        .where(
-            MARKS.c.state == "incomplete",
-            MARKS.c.instance_id.not_in(linked),
-            MARKS.c.instance_id.not_in(sa.select(AWAITED.c.instance_id)),
-            ct.c.sop_class_uid.in_(CT_SOP_CLASSES),
-        )
-        .distinct()
+    connection.execute(
+        JOB_MARKS.insert(), [{"job_key": job.key, "instance_id": mark.instance_id} for mark in job.marks]
     )
-
-
-def _mark_query() -> sa.Select[tuple[object, ...]]:
-    return sa.select(*INSTANCES.c).join(MARKS, MARKS.c.instance_id == INSTANCES.c.id)
+    if job.series:
+        connection.execute(
+            JOB_SERIES.insert(), [{"job_key": job.key, "series_instance_uid": uid} for uid in job.series]
+        )
 
 
 def _mark_object(row: sa.RowMapping) -> MarkObject:

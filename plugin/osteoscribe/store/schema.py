@@ -137,6 +137,15 @@ JOBS = sa.Table(
 """One job: mark objects with the CT series they refer to. Instances above `through_id` came too late.
 `forms` are the pairs of profile and role that it was asked for, `wanted` those that are to come."""
 
+DEATHS = sa.Table(
+    "deaths",
+    METADATA,
+    sa.Column("job_key", sa.String(64), primary_key=True),
+    sa.Column("run", sa.Integer, primary_key=True),
+    sa.Column("count", sa.Integer, nullable=False),
+)
+"""How often a worker ended by itself while it measured a job; its node went on."""
+
 JOB_MARKS = sa.Table(
     "job_marks",
     METADATA,
@@ -312,6 +321,9 @@ def open_database(url: str) -> sa.Engine:
     SetupError
         ``store.newer-schema``: a newer release wrote it. ``store.unusable``: it cannot be opened.
 
+    Connections with the execution option ``reads`` write nothing; commits of those with ``unsynced`` survive
+    every kill, but a power cut only together with a later commit: for what is made again from what is there.
+
     Whatever is asked of it later raises `StoreError` ``store.locked`` where the database does not answer:
     locked for long, its disk full, its server away.
     """
@@ -372,8 +384,16 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
 
     @sa.event.listens_for(engine, "begin")
     def _on_begin(connection: sa.Connection) -> None:
-        reads = connection.get_execution_options().get("reads", False)
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+        options = connection.get_execution_options()
+        if options.get("reads", False):
+            connection.exec_driver_sql("BEGIN")
+            return
+        # In this journal mode an unsynced commit keeps its place: the next synced one takes it along.
+        wanted = "NORMAL" if options.get("unsynced", False) else "FULL"
+        if connection.info.setdefault("synchronous", "FULL") != wanted:
+            connection.exec_driver_sql(f"PRAGMA synchronous={wanted}")
+            connection.info["synchronous"] = wanted
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _write_one_at_a_time(engine: sa.Engine) -> None:
@@ -381,8 +401,11 @@ def _write_one_at_a_time(engine: sa.Engine) -> None:
 
     @sa.event.listens_for(engine, "begin")
     def _on_begin(connection: sa.Connection) -> None:
-        if not connection.get_execution_options().get("reads", False):
+        options = connection.get_execution_options()
+        if not options.get("reads", False):
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})")
+            if options.get("unsynced", False):
+                connection.exec_driver_sql("SET LOCAL synchronous_commit TO OFF")
 
 
 _HEADER = tuple(one.name for one in dataclasses.fields(InstanceHeader))

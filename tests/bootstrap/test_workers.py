@@ -1,0 +1,85 @@
+"""Worker processes: what ends them is told apart."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from osteoscribe.app.settings import Settings
+from osteoscribe.bootstrap.node import WorkerProcess
+from osteoscribe.bootstrap.worker import UnderWay
+from osteoscribe.store.jobs import MOST_DEATHS
+from osteoscribe.store.status import StatusView
+from tests.fakes.dicom import ct_slice, ct_uid, mark_object
+from tests.fakes.ledger import START, FilledLedger
+from tests.fakes.processes import wait_until
+
+KEY = "a" * 64
+
+
+def killed_by_a_job(_settings: Settings, _number: int, _control: Connection, under_way: UnderWay) -> None:
+    with under_way.job(KEY):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def killed_after_a_job(_settings: Settings, _number: int, _control: Connection, under_way: UnderWay) -> None:
+    with under_way.job(KEY):
+        pass
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def waiting_in_a_job(_settings: Settings, _number: int, control: Connection, under_way: UnderWay) -> None:
+    with under_way.job(KEY):
+        control.poll(60)
+        os._exit(0)
+
+
+def deaths_of(run: object, end: bool = False) -> list[str]:
+    deaths: list[str] = []
+    worker = WorkerProcess(Settings(), 0, deaths.append, run)  # type: ignore[arg-type]
+    if end:
+        time.sleep(1.0)
+        worker.ask_to_stop()
+    worker.join(20.0)
+    worker.revive()
+    return deaths
+
+
+@pytest.mark.slow
+def test_a_job_that_ends_its_worker_is_named() -> None:
+    assert deaths_of(killed_by_a_job) == [KEY]
+
+
+@pytest.mark.slow
+def test_a_worker_that_measures_nothing_or_is_asked_to_end_blames_no_job() -> None:
+    assert deaths_of(killed_after_a_job) == []
+    assert deaths_of(waiting_in_a_job, end=True) == []
+
+
+@pytest.mark.slow
+def test_a_wake_reaches_the_worker_and_never_waits_for_it() -> None:
+    worker = WorkerProcess(Settings(), 0, run=waiting_in_a_job)
+    for _ in range(100_000):
+        worker.wake()
+    wait_until(lambda: not worker._process.is_alive(), "the end of the worker")
+    worker.wake()
+
+
+def test_a_job_that_ended_its_worker_too_often_is_left_alone_until_a_person_retries(tmp_path: Path) -> None:
+    ledger = FilledLedger(tmp_path)
+    ledger.receive(0, ct_slice(1), mark_object(1, [ct_uid(1)]))
+    (key,) = ledger.plan(1)
+    for _ in range(MOST_DEATHS - 1):
+        ledger.jobs.note_death(key, START)
+    assert ledger.jobs.state(key) == "ready"
+    ledger.jobs.note_death(key, START)
+    assert ledger.jobs.state(key) == "failed"
+    (shown,) = StatusView(ledger.engine).jobs()
+    assert [one["code"] for one in shown["problems"]] == ["job.ends-its-process"]
+    ledger.jobs.note_death("unknown", START)
+    ledger.engine.dispose()

@@ -9,7 +9,6 @@ input of the simulation in `day.py`.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import statistics
 import sys
@@ -24,6 +23,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from osteoscribe.app.ports import Envelope, Stored
+from osteoscribe.core.digest import new_digest
 from osteoscribe.core.series import BlobRef
 from osteoscribe.readers.headers import read_header
 from osteoscribe.store.instances import InstanceTable
@@ -146,7 +146,7 @@ def _writer_s_an_instance(url: str, series: Series, batches: int) -> float:
                 Stored(
                     header=replace(header, sop_instance_uid=uid),
                     blob=BlobRef(segment="received/20260101/1-1-1.seg", offset=number, length=1),
-                    sha256=hashlib.sha256(uid.encode()).hexdigest(),
+                    digest=new_digest(uid.encode()).hexdigest(),
                     envelope=envelope,
                     is_mark=False,
                 )

@@ -45,7 +45,7 @@ def stored_series(folder: Path, slices: int) -> list[StoredInstance]:
             file.write(encoded)
             blob = BlobRef(segment=str(path), offset=offset, length=len(encoded))
             header = read_header(memoryview(encoded), transfer_syntax_uid=EXPLICIT)
-            instances.append(StoredInstance(header=header, blob=blob, sha256=""))
+            instances.append(StoredInstance(header=header, blob=blob, digest=""))
             offset += len(encoded)
     return instances
 

@@ -69,6 +69,7 @@ class NodeProcess:
             *(sys.executable, "-m", "osteoscribe", "serve", "--config", str(self._config)),
             *("--data", str(self.folder / "data"), "--port", str(self._asked_port), *self._arguments),
         ]
+        began = time.monotonic()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command,
@@ -84,6 +85,7 @@ class NodeProcess:
             self.kill()
         assert found, f"no listening line but {line!r}: {self.log.read_text()}"
         self.port = int(found[1])
+        self.start_s = time.monotonic() - began
 
     def kill(self) -> None:
         """Kill -9 of everything it runs."""

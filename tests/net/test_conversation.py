@@ -17,8 +17,7 @@ from pynetdicom import AE
 
 from osteoscribe.app.ports import Envelope
 from osteoscribe.net.command import StoreRequest, read_store_request
-from osteoscribe.net.receive import (
-    HOOKS,
+from osteoscribe.net.conversation import (
     LARGEST_OTHER,
     LONGEST_COMMAND,
     TRANSITIONS,
@@ -27,6 +26,7 @@ from osteoscribe.net.receive import (
     ProtocolViolation,
     State,
 )
+from osteoscribe.net.receive import HOOKS
 from tests.fakes.dicom import CT, EXPLICIT
 from tests.fakes.dimse import (
     ECHO,

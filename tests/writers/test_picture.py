@@ -7,7 +7,7 @@ import pytest
 
 from osteoscribe.core.geometry import Grid
 from osteoscribe.writers.lettering import REPLACEMENT, drawable, font, shorten, wrap
-from osteoscribe.writers.picture import Panel, render
+from osteoscribe.writers.picture import BAND, Panel, render
 from osteoscribe.writers.view import Edges, View, edges_of
 
 AXIAL = Edges(left="R", right="L", top="A", bottom="P")
@@ -78,6 +78,17 @@ def test_one_lesion_has_its_outline_in_the_middle_of_the_close_view() -> None:
 def test_several_lesions_make_a_sheet(count: int) -> None:
     picture = render([panel(label=f"Lesion {i}") for i in range(count)])
     assert min(picture.size) >= 1024
+
+
+def test_a_sentence_that_all_lesions_share_stands_once_in_a_band_below_them() -> None:
+    shared = np.asarray(render([panel(label=f"Lesion {i}") for i in range(4)]))
+    own = np.asarray(render([panel(label=f"Lesion {i}", phrase=f"{PHRASE} {i}") for i in range(4)]))
+    assert (band_rows(shared) > 0, band_rows(own)) == (True, 0)
+    assert shared.shape[0] < own.shape[0], "less paper than the sentence under each"
+
+
+def band_rows(picture: np.ndarray) -> int:
+    return int((picture[:, 2] == BAND).all(axis=1).sum())
 
 
 def test_the_same_panel_gives_the_same_picture() -> None:

@@ -7,12 +7,15 @@ read the difference as a radiologist would.
 from __future__ import annotations
 
 import os
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
+import pydicom
 import pytest
 from pydicom import Dataset
 
-from osteoscribe.errors import SetupError
+from osteoscribe.errors import InputError, SetupError
 from osteoscribe.writers.companion import build_companion
 from osteoscribe.writers.document import encode
 from osteoscribe.writers.gate import check
@@ -71,10 +74,52 @@ def test_the_tree_of_a_profile_is_the_golden_one(name):
     assert path.read_text(encoding="utf-8").splitlines() == lines
 
 
-def test_ohif_takes_the_first_region_as_its_own_and_lesions_keep_their_names_elsewhere():
-    made = build_sr(REPORT, SERIES[0], EVIDENCE, PROFILES["ohif"])
+def test_ohif_takes_the_regions_as_its_own_and_the_names_of_the_lesions_stay():
+    findings = [
+        finding_for(SERIES),
+        finding_for(SERIES, number=2, kind="seg", k=2),
+        finding_for(SERIES, number=3, kind="caliper", k=0),
+        finding_for(SERIES, number=4, kind="point"),
+    ]
+    report = report_for(SERIES, findings)
+    evidence = evidence_for(SERIES, *(finding.lesion.mark.source for finding in findings))
+    made = build_sr(report, SERIES[0], evidence, PROFILES["ohif"])
+    check(encode(made), report, SERIES[0], evidence, PROFILES["ohif"])
     names = [children(group, "112039")[0].TextValue for group in groups(made)]
-    assert names == ["Cornerstone3DTools@^0.1.0:PlanarFreehandROI", "Lesion 2", "Lesion 2"]
+    tools = "Cornerstone3DTools@^0.1.0"
+    assert names == [
+        f"{tools}:PlanarFreehandROI:Lesion 1",
+        f"{tools}:PlanarFreehandROI:Lesion 2",
+        "Lesion 2",
+        f"{tools}:Bidirectional:Lesion 3",
+        "Lesion 4",
+    ]
+
+
+def test_the_area_that_ohif_takes_over_is_that_of_the_outline():
+    """The first number of the group carries the outline; the corners are 0.5 mm pixels apart."""
+    made = build_sr(REPORT, SERIES[0], EVIDENCE, PROFILES["ohif"])
+    first = next(item for item in children(groups(made)[0]) if item.ValueType == "NUM")
+    assert (first.ConceptNameCodeSequence[0].CodeMeaning, first.RelationshipType) == ("Area", "CONTAINS")
+    (drawn,) = children(first)
+    (region,) = children(groups(made)[0], "111030")
+    assert list(drawn.GraphicData) == list(region.GraphicData)
+    x, y = np.reshape(drawn.GraphicData, (-1, 2)).T
+    mm2 = abs(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1])) / 2 * float(np.prod(SERIES[0].PixelSpacing))
+    assert float(first.MeasuredValueSequence[0].NumericValue) == pytest.approx(mm2, abs=0.001)
+
+
+@pytest.mark.parametrize("change", ["area", "outline"])
+def test_the_gate_sees_an_area_that_is_not_that_of_the_outline(change):
+    made = build_sr(REPORT, SERIES[0], EVIDENCE, PROFILES["ohif"])
+    made = pydicom.dcmread(BytesIO(encode(made)))
+    first = next(item for item in children(groups(made)[0]) if item.ValueType == "NUM")
+    if change == "area":
+        first.MeasuredValueSequence[0].NumericValue = "17.5"
+    else:
+        children(first)[0].GraphicData[2] += 1
+    with pytest.raises(InputError, match=r"gate\.(number|geometry)"):
+        check(encode(made), REPORT, SERIES[0], EVIDENCE, PROFILES["ohif"])
 
 
 def test_every_profile_has_objects_of_its_own():

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from osteoscribe.app.past import case_lines
-from osteoscribe.app.settings import Settings
-from osteoscribe.errors import SetupError
+from osteoscribe.app.settings import Destination, Settings, parse_destination
+from osteoscribe.errors import PeerError, SetupError
 from osteoscribe.store.export import export_files
 from osteoscribe.store.export import export_quarantined as write_quarantined
 from osteoscribe.store.folder import DataFolder, FolderLock, open_folder
@@ -18,7 +18,10 @@ from osteoscribe.store.identity import NODE_ID
 from osteoscribe.store.operations import JobActions
 from osteoscribe.store.places import open_segments
 from osteoscribe.store.schema import Database, open_database
-from osteoscribe.store.status import StatusView
+from osteoscribe.store.status import JobFilter, StatusView
+from osteoscribe.writers.document import BASIC_TEXT_SR
+from osteoscribe.writers.key_image import SECONDARY_CAPTURE
+from osteoscribe.writers.profiles import PROFILES, STANDARD
 
 
 def status(settings: Settings) -> dict[str, Any]:
@@ -33,9 +36,12 @@ def status(settings: Settings) -> dict[str, Any]:
     }
 
 
-def list_jobs(settings: Settings) -> list[dict[str, Any]]:
-    """List the jobs of a node, the newest first."""
-    return StatusView(open_database(existing_folder(settings).ledger_url)).jobs()
+def list_jobs(
+    settings: Settings, *, state: str = "", destination: str = "", code: str = "", most: int = 1000
+) -> list[dict[str, Any]]:
+    """List the jobs of a node, the newest first; the words choose which (`store.status.JobFilter`)."""
+    view = StatusView(open_database(existing_folder(settings).ledger_url))
+    return view.jobs(JobFilter(state=state, destination=destination, code=code, most=most))
 
 
 def show_job(settings: Settings, start: str) -> dict[str, Any]:
@@ -49,6 +55,57 @@ def act_on_job(settings: Settings, action: str, start: str) -> tuple[str, str]:
     actions = _actions(settings, open_database(existing_folder(settings).ledger_url))
     key = actions.find(start)
     return key, getattr(actions, action)(key, datetime.now(UTC))
+
+
+def retry_parked(settings: Settings, destination: str) -> list[tuple[str, str]]:
+    """Deliver again what is parked for a destination, the oldest first; each key with what is done."""
+    actions = _actions(settings, open_database(existing_folder(settings).ledger_url))
+    return [(key, actions.retry(key, datetime.now(UTC))) for key in actions.parked_for(destination)]
+
+
+def echo_destinations(settings: Settings, name: str) -> list[dict[str, Any]]:
+    """Try a destination of the settings or an ``AE@HOST:PORT``; none named: all, peers too.
+
+    Raises
+    ------
+    SetupError
+        ``delivery.unknown-destination``, ``settings.wrong-value``.
+    """
+    if "@" in name:
+        chosen = [parse_destination(name)]
+    elif name:
+        chosen = [settings.destination_named(name)]
+    else:
+        places = (*settings.destination, *(peer.as_destination() for peer in settings.peer))
+        chosen = [settings.destination_named(one) for one in dict.fromkeys(place.name for place in places)]
+    return [_echo(settings, one) for one in chosen]
+
+
+def _echo(settings: Settings, destination: Destination) -> dict[str, Any]:
+    from osteoscribe.net.echo import echo
+
+    reports = {}
+    for profile, role in sorted(destination.forms, key=lambda form: form[1] != "sr"):
+        known = PROFILES.get(profile, STANDARD)
+        if role == "sr" and known.measurement_report:
+            reports["measurement reports"] = known.sop_class_uid
+        elif role in ("text", "notice"):
+            reports["text reports"] = BASIC_TEXT_SR
+        elif role == "key-image":
+            reports["key images"] = SECONDARY_CAPTURE
+    shown: dict[str, Any] = {
+        "name": destination.name,
+        "address": destination.address,
+        "code": "",
+        "message": "",
+    }
+    try:
+        answer = echo(
+            destination, reports, ae_title=settings.node.ae_title, timeout_s=settings.delivery.timeout_s
+        )
+    except (PeerError, SetupError) as error:
+        return {**shown, "code": error.code, "message": error.message, "is_usable": False}
+    return {**shown, **answer, "is_usable": not set(answer["refuses"]) & set(reports)}
 
 
 def past_cases(settings: Settings) -> Iterator[str]:

@@ -16,7 +16,9 @@ List the jobs of a node, show one, or act on one. A job is a marked CT series.
   retry KEY      measure a failed job again, or try its parked deliveries again
   resend KEY     send its reports again, to all destinations that the settings name now
   cancel KEY     take it back, as far as it is not done
-KEY is the beginning of a job's key, six characters or more."""
+  retry --destination NAME   try everything again that is parked for a destination
+--state, --destination and --code choose what list shows. A destination that rests after a failed try is tried
+again at the end of its pause. KEY is the beginning of a job's key, six characters or more."""
 
 ACTIONS = ("retry", "resend", "cancel")
 
@@ -31,6 +33,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("action", nargs="?", default="list", choices=("list", "show", *ACTIONS))
     parser.add_argument("key", nargs="?", metavar="KEY", help="beginning of the job's key")
+    parser.add_argument("--state", default="", help="list: of the job or of one of its deliveries")
+    parser.add_argument("--destination", default="", metavar="NAME", help="list, retry: where reports go")
+    parser.add_argument("--code", default="", help="list: of a problem or of a delivery")
+    parser.add_argument("--most", type=int, default=1000, metavar="N", help="list: how many (1000)")
     add_store_options(parser)
     parser.set_defaults(run=run)
 
@@ -40,11 +46,22 @@ def run(options: argparse.Namespace) -> int:
     from osteoscribe.bootstrap import operate
 
     settings = store_settings(options)
+    if options.action == "retry" and options.destination and not options.key:
+        again = operate.retry_parked(settings, options.destination)
+        document = [{"key": key, "done": what} for key, what in again]
+        _print(document, options.json, lambda: [f"{key[:12]} {what}" for key, what in again] or ["no jobs"])
+        return 0
     if options.action != "list" and not options.key:
         print(f"osteoscribe jobs {options.action}: name the job by its KEY", file=sys.stderr)
         return 2
     if options.action == "list":
-        jobs = operate.list_jobs(settings)
+        jobs = operate.list_jobs(
+            settings,
+            state=options.state,
+            destination=options.destination,
+            code=options.code,
+            most=options.most,
+        )
         _print(jobs, options.json, lambda: [_line(one) for one in jobs] or ["no jobs"])
     elif options.action == "show":
         job = operate.show_job(settings, options.key)
@@ -84,4 +101,7 @@ def _lines(job: dict[str, Any]) -> list[str]:
     for one in job["deliveries"]:
         lines.append(f"delivery      {one['destination']} {one['state']}, failed tries {one['tries']}")
         lines += [f"  {one['code']}: {one['message']}"] if one["code"] else []
+        if "proved_at" in one:
+            proved = f"proved by query at {one['proved_at']}" if one["proved_at"] else "not proved yet"
+            lines.append(f"  {proved}, looks {one['looks']}")
     return lines

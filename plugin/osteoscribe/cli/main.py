@@ -11,7 +11,7 @@ from importlib import import_module
 from osteoscribe import __version__
 from osteoscribe.errors import OsteoscribeError, SetupError
 
-COMMANDS = ("demo", "process", "serve", "status", "jobs", "store", "rules", "reference")
+COMMANDS = ("demo", "process", "serve", "status", "jobs", "echo", "store", "rules", "reference")
 """Modules of this package that each add a command, in the order of the help text."""
 
 USAGE_OR_SETTINGS = 2

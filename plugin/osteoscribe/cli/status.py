@@ -7,6 +7,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from osteoscribe.app.settings import Settings, load_settings
 
@@ -49,8 +50,20 @@ def run(options: argparse.Namespace) -> int:
     else:
         for name, value in found.items():
             shown = " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value
-            if isinstance(value, list):
+            if name == "destinations":
+                shown = "".join(_destination(one) for one in value)
+            elif isinstance(value, list):
                 shown = " ".join(f"{one['name']} (workers={one['workers']})" for one in value)
             print(f"{name.replace('_', ' '):<16} {shown if shown != '' else 'none'}")
     needs_a_person = {"failed", "parked"} & {*found["jobs"], *found["deliveries"]}
     return 1 if needs_a_person else 0
+
+
+def _destination(one: dict[str, Any]) -> str:
+    """One line for a destination: how it stands, and what waits for it."""
+    line = f"\n  {one['name']:<24} {one['state']:<9} waiting {one['waiting']}  parked {one['parked']}"
+    if one["oldest_waiting_since"]:
+        line += f"  oldest since {one['oldest_waiting_since']}"
+    if one["code"]:
+        line += f"  {one['code']}, failed tries {one['failed_tries']}"
+    return line + (f", next try {one['next_try_at']}" if one["next_try_at"] else "")

@@ -114,6 +114,7 @@ SOURCE_SERIES_FOR_SEGMENTATION = _dcm("121232", "Source series for segmentation"
 LONG_AXIS = _sct("103339001", "Long Axis")  # CID 7470
 SHORT_AXIS = _sct("103340004", "Short Axis")  # CID 7470
 MAXIMUM_3D_DIAMETER = _own("MAX-3D-DIAMETER", "Maximum 3D diameter of the mark")
+AREA = _sct("42798000", "Area")  # CID 7471
 VOLUME = _sct("118565006", "Volume")  # CID 7472
 MEASUREMENT_METHOD = _sct("370129005", "Measurement Method")
 SUM_OF_SEGMENTED_VOXELS = _dcm("126030", "Sum of segmented voxel method for volume")  # CID 7474
@@ -126,6 +127,7 @@ VOXEL_COUNT = _own("VOXEL-COUNT", "Number of voxels in the mark")
 
 # Units: UCUM
 MILLIMETRE = Code("mm", "UCUM", "mm")
+SQUARE_MILLIMETRE = Code("mm2", "UCUM", "square millimeter")
 CUBIC_MILLIMETRE = Code("mm3", "UCUM", "cubic millimeter")
 HOUNSFIELD_UNIT = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
 NO_UNITS = Code("1", "UCUM", "no units")

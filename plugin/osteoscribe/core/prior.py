@@ -98,12 +98,19 @@ def centroid_lps_mm(region: Region) -> tuple[float, float, float]:
     tuple[float, float, float]
         LPS mm.
     """
-    voxels = np.argwhere(region.mask)
-    if len(voxels):
-        points = voxels + np.asarray(region.offset)
+    if region.mask.any():
+        # The middle of many points is that of their indices: no point of each voxel has to be made.
+        by_slice = np.count_nonzero(region.mask, axis=(1, 2))
+        by_pixel = region.mask.sum(axis=0)
+        k, r, c = region.offset
+        grid, count = region.grid, by_slice.sum()
+        row = r + by_pixel.sum(axis=1) @ np.arange(by_pixel.shape[0]) / count
+        column = c + by_pixel.sum(axis=0) @ np.arange(by_pixel.shape[1]) / count
+        origin = by_slice @ grid.origins_lps_mm[k : k + len(by_slice)] / count
+        x, y, z = origin + row * grid.row_step_lps_mm + column * grid.column_step_lps_mm
     else:
         points = np.vstack([np.insert(line.points_rc, 0, line.k, axis=1) for line in region.outlines])
-    x, y, z = region.grid.to_patient(points).mean(axis=0)
+        x, y, z = region.grid.to_patient(points).mean(axis=0)
     return (float(x), float(y), float(z))
 
 

@@ -89,6 +89,25 @@ class Region:
         return (slice(k, k + n), slice(r, r + rows), slice(c, c + columns))
 
 
+def area_mm2(outline: Outline, grid: Grid) -> float:
+    """Area inside a closed outline on a slice of a grid.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> axial = Grid(
+    ...     shape=(1, 4, 4), origins_lps_mm=np.zeros((1, 3)), row_step_lps_mm=np.array([0, 0.5, 0]),
+    ...     column_step_lps_mm=np.array([0.5, 0, 0]), slice_step_lps_mm=np.array([0, 0, 1.0]),
+    ... )
+    >>> area_mm2(Outline(k=0, points_rc=np.array([[0, 0], [0, 2], [2, 2], [2, 0]])), axial)
+    1.0
+    """
+    points = np.asarray(outline.points_rc, dtype=np.float64)
+    rows, columns = (points - points.mean(axis=0)).T
+    pixels = abs(rows @ np.roll(columns, -1) - columns @ np.roll(rows, -1)) / 2
+    return float(pixels * np.linalg.norm(np.cross(grid.row_step_lps_mm, grid.column_step_lps_mm)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Placement:
     """A mark as it is measured, and as it lies on the CT.

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import ThreadedAssociationServer
 
 from osteoscribe.app.settings import NodeSettings, PeerSettings
@@ -90,6 +91,20 @@ class GuardedReceive:
         LOGGER.warning("%s pdu_bytes=%d message_bytes=%d: connection closed", code, length, self.received)
         self._connection.shutdown(socket.SHUT_RDWR)
         raise ConnectionAbortedError(code)
+
+
+class SharedContext(PresentationContext):
+    """A supported context that all associations share: the library's copy for each takes 3 ms."""
+
+    @classmethod
+    def of(cls, context: PresentationContext) -> SharedContext:
+        """Share a context; nothing changes it any more."""
+        shared = cls()
+        vars(shared).update(vars(context))
+        return shared
+
+    def __deepcopy__(self, memo: object) -> SharedContext:
+        return self
 
 
 class GuardedServer(ThreadedAssociationServer):

@@ -2,7 +2,7 @@
 
 pynetdicom negotiates, releases, aborts, and answers every message that is not a plain C-STORE request. In
 between, `FastProvider` reads P-DATA itself: whole PDUs in one buffer, their payload straight to the store, a
-ready-made answer. Which fragment of a message may follow which is `TRANSITIONS`; docs/decisions/080 explains.
+ready-made answer (docs/decisions/080).
 
 This module alone relies on names that pynetdicom keeps to itself: `HOOKS`. A test compares them.
 """
@@ -16,15 +16,14 @@ import ssl
 import struct
 import time
 from collections.abc import Callable, Mapping
-from enum import IntEnum
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
 
 from osteoscribe.app.ports import Envelope
-from osteoscribe.net.command import StoreRequest, encode_answer, has_data_set, read_store_request
+from osteoscribe.net.conversation import Conversation, ProtocolViolation, State, Storing
 from osteoscribe.net.guard import LARGEST_PDU, GuardedReceive
 
 HOOKS: Mapping[str, tuple[str, ...]] = {
@@ -48,195 +47,11 @@ INVALID_PDU, CONNECTION_CLOSED = "Evt19", "Evt17"
 BUFFER_LENGTH = 3 * LARGEST_PDU
 """Room for a whole PDU behind one that is being read."""
 
-LONGEST_COMMAND = 1 << 16
-"""Bytes of a command set; a C-STORE request has some 250."""
-LARGEST_OTHER = 1 << 24
-"""Bytes of the data set of any other message, which is held in memory."""
-
 _P_DATA = 0x04
 _PDU_HEAD = struct.Struct(">BxL")
-_PDV_HEAD = struct.Struct(">LBB")
 _STEP_S = 0.005
 """How long the socket is waited for while the association's own thread has something to do."""
 _LONGEST_WAIT_S = 60.0
-
-
-class Fragment(IntEnum):
-    """What a presentation data value is: the two bits of its control header (PS3.8 E.2)."""
-
-    DATA = 0
-    COMMAND = 1
-    LAST_DATA = 2
-    LAST_COMMAND = 3
-
-
-class State(IntEnum):
-    """What the next fragment of an association can belong to."""
-
-    IDLE = 0
-    """No message has begun."""
-    COMMAND = 1
-    """A command that is not whole yet."""
-    STORING = 2
-    """The data set of a C-STORE."""
-    OTHER = 3
-    """The data set of a message that pynetdicom answers."""
-
-
-_FRAGMENTS = tuple(Fragment)
-
-TRANSITIONS: Mapping[tuple[State, Fragment], str] = {
-    (State.IDLE, Fragment.COMMAND): "_collect",
-    (State.IDLE, Fragment.LAST_COMMAND): "_dispatch",
-    (State.COMMAND, Fragment.COMMAND): "_collect",
-    (State.COMMAND, Fragment.LAST_COMMAND): "_dispatch",
-    (State.STORING, Fragment.DATA): "_store",
-    (State.STORING, Fragment.LAST_DATA): "_store_last",
-    (State.OTHER, Fragment.DATA): "_hand_over",
-    (State.OTHER, Fragment.LAST_DATA): "_hand_over_last",
-}
-"""What is done with a fragment; where nothing stands here, the association is aborted."""
-
-
-class ProtocolViolation(Exception):  # noqa: N818  the name of the standard's own event would say less
-    """What was received is no DICOM conversation: the association is aborted (PS3.8 AA-8)."""
-
-
-class Storing(Protocol):
-    """One C-STORE under way."""
-
-    def write(self, pieces: list[memoryview]) -> None:
-        """Take the next pieces of the data set; their memory is used again afterwards."""
-        ...
-
-    def finish(self, envelope: Envelope) -> int:
-        """Store the instance; returns the status to answer."""
-        ...
-
-
-class Upper(Protocol):
-    """What a conversation needs of the association around it."""
-
-    def begin(self) -> Storing:
-        """Begin a C-STORE."""
-        ...
-
-    def envelope(self, **announced: str) -> Envelope:
-        """Describe an instance whose last byte has just come."""
-        ...
-
-    def transfer_syntax(self, context_id: int) -> str | None:
-        """Transfer syntax of a presentation context that was accepted for storage; None for any other."""
-        ...
-
-    def answer(self, pdu: bytes) -> None:
-        """Send a P-DATA-TF PDU."""
-        ...
-
-    def hand_over(self, context_id: int, value: bytes) -> None:
-        """Give pynetdicom a fragment, control header in front."""
-        ...
-
-
-class Conversation:
-    """The messages of one association, fragment by fragment.
-
-    Parameters
-    ----------
-    upper
-        The association around it.
-    """
-
-    def __init__(self, upper: Upper) -> None:
-        self.state = State.IDLE
-        self._upper = upper
-        self._context_id = 0
-        self._command = bytearray()
-        self._other_length = 0
-        self._request = StoreRequest()
-        self._transfer_syntax = ""
-        self._storing: Storing | None = None
-        self._pieces: list[memoryview] = []
-
-    def take(self, variable_field: memoryview) -> None:
-        """Take what a P-DATA-TF PDU holds: presentation data values, one behind the other (PS3.8 9.3.5).
-
-        Pieces of a data set are kept until `flush`.
-
-        Raises
-        ------
-        ProtocolViolation
-            A length that leads out of the PDU, or a fragment that cannot come here.
-        """
-        position, end = 0, len(variable_field)
-        while position < end:
-            if end - position < _PDV_HEAD.size:
-                raise ProtocolViolation("a value that is not whole")
-            length, context_id, control = _PDV_HEAD.unpack_from(variable_field, position)
-            start, position = position + _PDV_HEAD.size, position + 4 + length
-            if length < 2 or position > end:
-                raise ProtocolViolation("a length that leads out of its PDU")
-            action = TRANSITIONS.get((self.state, _FRAGMENTS[control & 3]))
-            if action is None or (self.state is not State.IDLE and context_id != self._context_id):
-                raise ProtocolViolation("a fragment that cannot come here")
-            self._context_id = context_id
-            getattr(self, action)(variable_field[start:position])
-
-    def flush(self) -> None:
-        """Write the pieces of a data set that were taken: their memory is used again."""
-        if self._pieces and self._storing is not None:
-            self._storing.write(self._pieces)
-        self._pieces.clear()
-
-    def _collect(self, payload: memoryview) -> None:
-        if len(self._command) + len(payload) > LONGEST_COMMAND:
-            raise ProtocolViolation("a command set that does not end")
-        self._command += payload
-        self.state = State.COMMAND
-
-    def _dispatch(self, payload: memoryview) -> None:
-        """A whole command: a C-STORE is received here, everything else by pynetdicom."""
-        self._collect(payload)
-        command = bytes(self._command)
-        self._command.clear()
-        syntax = self._upper.transfer_syntax(self._context_id)
-        request = read_store_request(command) if syntax is not None else None
-        if request is not None and syntax is not None:
-            self._request, self._transfer_syntax = request, syntax
-            self._storing = self._upper.begin()
-            self.state = State.STORING
-        else:
-            self._other_length = 0
-            self._upper.hand_over(self._context_id, bytes([Fragment.LAST_COMMAND]) + command)
-            self.state = State.OTHER if has_data_set(command) else State.IDLE
-
-    def _store(self, payload: memoryview) -> None:
-        self._pieces.append(payload)
-
-    def _store_last(self, payload: memoryview) -> None:
-        self._pieces.append(payload)
-        self.flush()
-        storing, self._storing = cast(Storing, self._storing), None
-        self.state = State.IDLE
-        request = self._request
-        status = storing.finish(
-            self._upper.envelope(
-                sop_class_uid=request.sop_class_uid,
-                sop_instance_uid=request.sop_instance_uid,
-                transfer_syntax_uid=self._transfer_syntax,
-            )
-        )
-        self._upper.answer(encode_answer(self._context_id, request, status))
-
-    def _hand_over(self, payload: memoryview, control: int = Fragment.DATA) -> None:
-        self._other_length += len(payload)
-        if self._other_length > LARGEST_OTHER:
-            raise ProtocolViolation("a message that is no C-STORE and does not end")
-        self._upper.hand_over(self._context_id, bytes([control]) + bytes(payload))
-
-    def _hand_over_last(self, payload: memoryview) -> None:
-        self._hand_over(payload, Fragment.LAST_DATA)
-        self.state = State.IDLE
 
 
 class ReadAhead(GuardedReceive):
@@ -456,7 +271,7 @@ class FastProvider(DULServiceProvider):
         if self._wire.buffered:
             self._read_pdu_data()
             return True
-        if self.state_machine.current_state != CLOSING:
+        if self.state_machine.current_state != CLOSING and not self.event_queue.queue:
             self._wait(_STEP_S)
         return super()._is_transport_event()
 

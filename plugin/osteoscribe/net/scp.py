@@ -26,6 +26,7 @@ from osteoscribe.net.guard import (
     LARGEST_PDU,
     GuardedReceive,
     GuardedServer,
+    SharedContext,
     address_check,
     calling_aes,
     connection_limit,
@@ -146,7 +147,12 @@ class Listener:
         try:
             server = cast(
                 GuardedServer,
-                self._ae.make_server(address, evt_handlers=handlers, server_class=GuardedServer),
+                self._ae.make_server(
+                    address,
+                    contexts=[SharedContext.of(one) for one in self._ae.supported_contexts],
+                    evt_handlers=handlers,
+                    server_class=GuardedServer,
+                ),
             )
         except OSError as error:
             raise SetupError(

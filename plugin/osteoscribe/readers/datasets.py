@@ -10,7 +10,7 @@ import gc
 import logging
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 
@@ -23,7 +23,7 @@ from pydicom.filereader import read_dataset as parse
 from pydicom.uid import UID
 
 from osteoscribe.errors import InputError
-from osteoscribe.readers.elements import Encoded, Encoding, Kind, encoding_of, walk
+from osteoscribe.readers.elements import PIXEL_DATA, Encoded, Encoding, Kind, encoding_of, walk
 from osteoscribe.readers.frame_groups import PER_FRAME, EncodedFrames
 from osteoscribe.readers.values import DEFLATED_SYNTAXES, inflate
 
@@ -115,10 +115,8 @@ def _inflated(encoded: Encoded, transfer_syntax_uid: str, max_bytes: int) -> byt
 
 def _parse(data: bytes, encoding: Encoding, transfer_syntax_uid: str) -> Dataset:
     """Parse elements after a bounded check of their structure."""
-    frames = _frames_in(data, encoding)
-    if frames is not None:
-        encoded_frames = EncodedFrames(element=data[frames], encoding=encoding)
-        data = data[: frames.start] + data[frames.stop :]
+    apart = list(_read_apart(data, encoding))
+    data = b"".join(data[i:j] for i, j in _around([where for where, _ in apart], len(data)))
     character_set = _check(data, encoding)
     with _quietly():
         try:
@@ -128,8 +126,8 @@ def _parse(data: bytes, encoding: Encoding, transfer_syntax_uid: str) -> Dataset
                 "instance.malformed", f"the data set cannot be parsed ({type(error).__name__})"
             ) from None
         _convert(ds)
-    if frames is not None:
-        ds[PER_FRAME] = DataElement(PER_FRAME, "OB", encoded_frames, already_converted=True)
+    for _, element in apart:
+        ds[element.tag] = element
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = UID(transfer_syntax_uid)
     return ds
@@ -149,27 +147,42 @@ def _quietly() -> Iterator[None]:
             gc.enable()
 
 
-def _frames_in(data: bytes, encoding: Encoding) -> slice | None:
-    """Where the groups of frames stand, the header of their element included; None where there are none."""
+def _read_apart(data: bytes, encoding: Encoding) -> Iterator[tuple[slice, DataElement]]:
+    """What pydicom takes long for, and where it stands: groups of frames, native pixels."""
     depth = begin = 0
     for event in walk(data, encoding, descend=frozenset(), jump_over=frozenset({PER_FRAME})):
-        here = event.tag == PER_FRAME
+        at_frames = event.tag == PER_FRAME and event.kind is not Kind.PIXELS
         if event.kind is Kind.SEQUENCE:
-            begin = event.start if here and not depth else begin
+            begin = event.start if at_frames and not depth else begin
             depth += 1
         elif event.kind is Kind.SEQUENCE_END:
             depth -= 1
-            if here and not depth:
-                return slice(_header_of_frames(data, begin, encoding), event.stop)
-        elif event.kind is Kind.ELEMENT and here and event.vr == b"SQ" and not depth:
-            return slice(_header_of_frames(data, event.start, encoding), event.stop)
-    return None
+        if depth:
+            continue
+        if at_frames and (event.kind is Kind.SEQUENCE_END or event.vr == b"SQ"):
+            start = begin if event.kind is Kind.SEQUENCE_END else event.start
+            where = slice(_header_at(data, PER_FRAME, start, encoding), event.stop)
+            frames = EncodedFrames(element=data[where], encoding=encoding)
+            yield where, DataElement(PER_FRAME, "OB", frames, already_converted=True)
+        elif event.kind is Kind.PIXELS and event.tag == PIXEL_DATA and 0 <= event.stop <= len(data):
+            where = slice(_header_at(data, PIXEL_DATA, event.start, encoding), event.stop)
+            pixels, vr = data[event.start : event.stop], "OW" if encoding.implicit else event.vr.decode()
+            yield where, DataElement(PIXEL_DATA, vr, pixels, already_converted=True)
 
 
-def _header_of_frames(data: bytes, start: int, encoding: Encoding) -> int:
-    """Where the element of the frames begins, whose value begins at `start`; see PS3.5 section 7.1."""
-    tag = struct.pack(f"{'<' if encoding.little else '>'}HH", PER_FRAME >> 16, PER_FRAME & 0xFFFF)
-    return start - (12 if data[start - 12 : start - 8] == tag else 8)
+def _header_at(data: bytes, tag: int, start: int, encoding: Encoding) -> int:
+    """Where an element begins whose value begins at `start`; see PS3.5 section 7.1."""
+    encoded = struct.pack(f"{'<' if encoding.little else '>'}HH", tag >> 16, tag & 0xFFFF)
+    return start - (12 if data[start - 12 : start - 8] == encoded else 8)
+
+
+def _around(apart: Iterable[slice], length: int) -> Iterator[tuple[int, int]]:
+    """What is left between some parts."""
+    begin = 0
+    for part in apart:
+        yield begin, part.start
+        begin = part.stop
+    yield begin, length
 
 
 def _check(data: bytes, encoding: Encoding) -> str:

@@ -58,6 +58,11 @@ class Kind(IntEnum):
     """Pixel data of the data set itself; the value's `stop` is not checked, or -1 where undefined."""
 
 
+# Enum members are slow to look up.
+_ITEM, _ITEM_END, _SEQUENCE, _SEQUENCE_END = Kind.ITEM, Kind.ITEM_END, Kind.SEQUENCE, Kind.SEQUENCE_END
+_PIXELS_EVENT = Kind.PIXELS
+
+
 class Event(NamedTuple):
     """One event: its value lies at [start, stop) of the buffer; `vr` is the dictionary's where implicit."""
 
@@ -167,6 +172,7 @@ class _Walk:
         "_implicit",
         "_jump_over",
         "_length",
+        "_limit",
         "_open",
         "_position",
         "_stop_at_pixels",
@@ -190,10 +196,8 @@ class _Walk:
         self._stop_at_pixels = stop_at_pixels
         self._open: list[_Open] = []
         self._position = 0
-
-    @property
-    def _limit(self) -> int:
-        return self._open[-1].limit if self._open else len(self._data)
+        self._limit = len(data)
+        """End of the innermost container."""
 
     def events(self) -> Iterator[Event]:
         """Walk, one event after the other."""
@@ -218,10 +222,10 @@ class _Walk:
             event = self._next()
             if event is not None:
                 yield event
-                if event.kind is Kind.PIXELS and self._stop_at_pixels:
+                if event.kind is _PIXELS_EVENT and self._stop_at_pixels:
                     return
             position, limit = self._position, self._limit
-            plain = not self._implicit and (not stack or stack[-1].kind is Kind.ITEM)
+            plain = not self._implicit and (not stack or stack[-1].kind is _ITEM)
         raise InputError(
             "instance.too-many-elements",
             f"the data set has more than {MAX_ELEMENTS} elements; expected an image or a mark object",
@@ -234,7 +238,7 @@ class _Walk:
         group, element, vr, short = self._head(self._data, self._position)
         if group == 0xFFFE:
             return self._item(group << 16 | element)
-        if self._open and self._open[-1].kind is not Kind.ITEM:
+        if self._open and self._open[-1].kind is not _ITEM:
             raise malformed(self._position, "an element where an item was expected")
         return self._element(group << 16 | element, vr, short)
 
@@ -243,7 +247,7 @@ class _Walk:
         length = self._length(self._data, self._position + 4)[0]
         inside = self._open[-1] if self._open else None
         start = self._position + 8
-        if tag == ITEM and inside is not None and inside.kind is not Kind.ITEM:
+        if tag == ITEM and inside is not None and inside.kind is not _ITEM:
             end = -1 if length == UNDEFINED else start + length
             if end > inside.limit:
                 raise self._too_long("an item is longer than its sequence")
@@ -253,14 +257,13 @@ class _Walk:
                 self._position = end
                 return None
             self._position = start
-            self._open.append(
-                _Open(Kind.ITEM, inside.tag, end, inside.limit if end < 0 else end, self._implicit)
-            )
-            return Event(Kind.ITEM, inside.tag, b"", start, end)
+            self._limit = inside.limit if end < 0 else end
+            self._open.append(_Open(_ITEM, inside.tag, end, self._limit, self._implicit))
+            return Event(_ITEM, inside.tag, b"", start, end)
         if length or tag == ITEM:
             raise malformed(self._position, "an item outside a sequence")
         self._position = start
-        expected = ITEM_DELIMITER if inside is not None and inside.kind is Kind.ITEM else SEQUENCE_DELIMITER
+        expected = ITEM_DELIMITER if inside is not None and inside.kind is _ITEM else SEQUENCE_DELIMITER
         if inside is not None and inside.end < 0 and tag == expected:
             return self._close()
         return None  # a stray delimiter without length, as several writers leave behind
@@ -308,19 +311,20 @@ class _Walk:
                 "instance.nested-too-deep",
                 f"sequences lie more than {MAX_DEPTH} deep; expected an image or a mark object",
             )
-        limit = self._limit if stop < 0 else stop
-        self._open.append(_Open(Kind.SEQUENCE, tag, stop, limit, self._implicit))
+        self._limit = self._limit if stop < 0 else stop
+        self._open.append(_Open(_SEQUENCE, tag, stop, self._limit, self._implicit))
         # the items of a sequence of unknown VR and undefined length are implicit (PS3.5 6.2.2)
         self._implicit = self._implicit or vr == b"UN"
         self._position = start
-        return Event(Kind.SEQUENCE, tag, vr, start, stop)
+        return Event(_SEQUENCE, tag, vr, start, stop)
 
     def _close(self) -> Event:
         closed = self._open.pop()
         self._implicit = closed.implicit
+        self._limit = self._open[-1].limit if self._open else len(self._data)
         if closed.kind is Kind.ELEMENT:
             return Event(Kind.ELEMENT, closed.tag, b"OB", self._position, self._position)
-        kind = Kind.ITEM_END if closed.kind is Kind.ITEM else Kind.SEQUENCE_END
+        kind = _ITEM_END if closed.kind is _ITEM else _SEQUENCE_END
         return Event(kind, closed.tag, b"", self._position, self._position)
 
     def _too_long(self, why: str) -> InputError:

@@ -8,8 +8,18 @@ from collections import Counter
 import sqlalchemy as sa
 
 from osteoscribe.store.folder import DataFolder
+from osteoscribe.store.reach import destinations_at_a_glance, ends
 from osteoscribe.store.removed import removed_counts
-from osteoscribe.store.schema import DELIVERIES, INSTANCES, JOBS, MARKS, QUARANTINE, REPORTS
+from osteoscribe.store.schema import (
+    DELIVERIES,
+    INSTANCES,
+    JOBS,
+    MARKS,
+    PROOFS,
+    QUARANTINE,
+    QUESTIONS,
+    REPORTS,
+)
 
 _BUCKETS_S = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 86400)
 
@@ -23,6 +33,7 @@ def metrics_text(engine: sa.Engine, folder: DataFolder) -> str:
             *_gauge("jobs", "Jobs by state", _by_state(connection, JOBS)),
             *_gauge("quarantined", "Objects that are never sent", {"": _count(connection, QUARANTINE)}),
             *_gauge("deliveries", "Deliveries by state", _by_state(connection, DELIVERIES)),
+            *_destinations(connection),
             *_gauge("findings", "Findings by rule", _findings(connection)),
             *_gauge("problems", "Stated problems by code", _problems(connection)),
             *_delivered(connection),
@@ -46,6 +57,37 @@ def _count(connection: sa.Connection, table: sa.Table) -> int:
 def _by_state(connection: sa.Connection, table: sa.Table) -> dict[str, int]:
     query = sa.select(table.c.state, sa.func.count()).group_by(table.c.state)
     return {f'{{state="{state}"}}': count for state, count in connection.execute(query)}
+
+
+def _destinations(connection: sa.Connection) -> list[str]:
+    """What waits for each destination, since when, and whether it is reached."""
+    seen = destinations_at_a_glance(connection)
+
+    def by_name(name: str, help_text: str, key: str) -> list[str]:
+        return _gauge(name, help_text, {f'{{destination="{one["name"]}"}}': one[key] for one in seen})
+
+    for one in seen:
+        one["reached"] = int(one["state"] in ("reachable", "untried"))
+    return [
+        *by_name("destination_waiting", "Deliveries that wait for a destination", "waiting"),
+        *by_name("destination_parked", "Deliveries that a person must look at", "parked"),
+        *by_name("destination_failed_tries", "Failed tries in a row to reach it", "failed_tries"),
+        *by_name("destination_up", "1 unless it rests after a failed try, or refuses us", "reached"),
+        *_gauge("proofs", "Proofs by query by how they stand", _proofs(connection)),
+        *_gauge("safekeeping", "Questions for storage commitment", _questions(connection)),
+    ]
+
+
+def _proofs(connection: sa.Connection) -> dict[str, int]:
+    return _labelled(ends(connection, PROOFS, PROOFS.c.proved_us.is_not(None), "proved"))
+
+
+def _questions(connection: sa.Connection) -> dict[str, int]:
+    return _labelled(ends(connection, QUESTIONS, QUESTIONS.c.code == "", "answered"))
+
+
+def _labelled(counts: dict[str, int]) -> dict[str, int]:
+    return {f'{{state="{state}"}}': count for state, count in counts.items()}
 
 
 def _findings(connection: sa.Connection) -> dict[str, int]:

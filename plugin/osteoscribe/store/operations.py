@@ -77,6 +77,17 @@ class JobActions:
                 return "measured again"
             return self._queue(connection, key, now, ("parked", "waiting", "cancelled"))
 
+    def parked_for(self, destination: str) -> tuple[str, ...]:
+        """Keys of the jobs whose delivery to a destination is parked, the oldest first."""
+        query = (
+            sa.select(JOBS.c.key)
+            .join(DELIVERIES, DELIVERIES.c.job_key == JOBS.c.key)
+            .where(DELIVERIES.c.destination == destination, DELIVERIES.c.state == "parked")
+            .order_by(JOBS.c.measured_us, JOBS.c.key)
+        )
+        with self._engine.execution_options(reads=True).begin() as connection:
+            return tuple(connection.execute(query).scalars())
+
     def resend(self, key: str, now: datetime) -> str:
         """Send the reports of a job again, to all its destinations; returns what is done.
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from osteoscribe.app.past import ReportedCases
+from osteoscribe.store.reach import destinations_at_a_glance, ends
 from osteoscribe.store.removed import removed_counts
 from osteoscribe.store.schema import (
     DELIVERIES,
@@ -21,6 +23,28 @@ from osteoscribe.store.schema import (
     REPORTS,
     from_us,
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """Which jobs are listed.
+
+    Parameters
+    ----------
+    state
+        Of the job, or of one of its deliveries; empty: any.
+    destination
+        Where a delivery of it goes; empty: anywhere or nowhere.
+    code
+        Of one of its problems or deliveries; empty: any or none.
+    most
+        How many are listed.
+    """
+
+    state: str = ""
+    destination: str = ""
+    code: str = ""
+    most: int = 1000
 
 
 class StatusView:
@@ -52,8 +76,9 @@ class StatusView:
                 "quarantined": _count(connection, QUARANTINE),
                 "jobs": _by_state(connection, JOBS),
                 "deliveries": _by_state(connection, DELIVERIES),
-                "proofs": _ends(connection, PROOFS, PROOFS.c.proved_us.is_not(None), "proved"),
-                "safekeeping": _ends(connection, QUESTIONS, QUESTIONS.c.code == "", "answered"),
+                "proofs": ends(connection, PROOFS, PROOFS.c.proved_us.is_not(None), "proved"),
+                "safekeeping": ends(connection, QUESTIONS, QUESTIONS.c.code == "", "answered"),
+                "destinations": destinations_at_a_glance(connection),
                 "marks_by_state": _by_state(connection, MARKS),
                 "removed": removed_counts(connection),
                 "nodes": [
@@ -62,9 +87,11 @@ class StatusView:
                 ],
             }
 
-    def jobs(self, limit: int = 1000) -> list[dict[str, Any]]:
+    def jobs(self, wanted: JobFilter | None = None) -> list[dict[str, Any]]:
         """List jobs, the newest first."""
-        query = sa.select(*JOBS.c).order_by(JOBS.c.planned_us.desc(), JOBS.c.key).limit(limit)
+        wanted = wanted or JobFilter()
+        query = sa.select(*JOBS.c).where(*_conditions(wanted))
+        query = query.order_by(JOBS.c.planned_us.desc(), JOBS.c.key).limit(wanted.most)
         with self._reads.begin() as connection:
             rows = list(connection.execute(query).mappings())
             return [_job(connection, row) for row in rows]
@@ -92,6 +119,22 @@ class StatusView:
         return tuple(reversed(newest.values()))
 
 
+def _conditions(wanted: JobFilter) -> list[sa.ColumnElement[bool]]:
+    def has_delivery(*conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+        return sa.exists().where(DELIVERIES.c.job_key == JOBS.c.key, *conditions)
+
+    at = [DELIVERIES.c.destination == wanted.destination] if wanted.destination else []
+    conditions = [has_delivery(*at)] if at else []
+    if wanted.state:
+        of_delivery = has_delivery(DELIVERIES.c.state == wanted.state, *at)
+        conditions.append(of_delivery if at else sa.or_(JOBS.c.state == wanted.state, of_delivery))
+    if wanted.code:
+        of_delivery = has_delivery(DELIVERIES.c.code == wanted.code, *at)
+        in_problems = JOBS.c.problems.contains(json.dumps(wanted.code), autoescape=True)
+        conditions.append(of_delivery if at else sa.or_(in_problems, of_delivery))
+    return conditions
+
+
 def _count(connection: sa.Connection, table: sa.Table) -> int:
     return int(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
 
@@ -99,15 +142,6 @@ def _count(connection: sa.Connection, table: sa.Table) -> int:
 def _by_state(connection: sa.Connection, table: sa.Table) -> dict[str, int]:
     query = sa.select(table.c.state, sa.func.count()).group_by(table.c.state).order_by(table.c.state)
     return {row[0]: row[1] for row in connection.execute(query)}
-
-
-def _ends(
-    connection: sa.Connection, table: sa.Table, is_good: sa.ColumnElement[bool], good: str
-) -> dict[str, int]:
-    """How many are open (have a due time), and how those ended that are not."""
-    state = sa.case((table.c.due_us.is_not(None), "open"), (is_good, good), else_="parked")
-    query = sa.select(state, sa.func.count()).select_from(table).group_by(state)
-    return dict(sorted((str(name), int(count)) for name, count in connection.execute(query)))
 
 
 def _job(connection: sa.Connection, row: sa.RowMapping) -> dict[str, Any]:

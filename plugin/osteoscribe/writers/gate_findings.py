@@ -14,8 +14,8 @@ from osteoscribe.core.region import Outline, RegionKind
 from osteoscribe.core.report import Finding, Lesion, Report
 from osteoscribe.core.size import Size
 from osteoscribe.writers.profiles import Profile
-from osteoscribe.writers.sr import side_of, site_of
-from osteoscribe.writers.tree import ContentItem, children, fail, only, text_of
+from osteoscribe.writers.sr import has_closed_outline, side_of, site_of
+from osteoscribe.writers.tree import ContentItem, children, fail, failure, only, text_of
 
 GEOMETRY_TOLERANCE_MM = 0.01
 NUMBER_TOLERANCE = 0.0006
@@ -37,7 +37,7 @@ def check_findings(root: ContentItem, report: Report, profile: Profile) -> None:
         own = of_lesion[finding.lesion.tracking_uid]
         for group in own:
             _check_identity(group, finding)
-        _check_numbers(own, finding.lesion)
+        _check_numbers(own, finding.lesion, profile)
         _check_evaluations(own[0], finding, profile)
         _check_geometry(own[0], finding.lesion)
         _check_segment(own, finding.lesion)
@@ -81,9 +81,24 @@ def _expected_numbers(lesion: Lesion) -> dict[str, tuple[float, Code]]:
     return {name: (value, unit) for name, (value, unit) in numbers.items() if value is not None}
 
 
-def _check_numbers(groups: Sequence[ContentItem], lesion: Lesion) -> None:
+def _expected_area(item: ContentItem, lesion: Lesion) -> tuple[float, Code]:
+    """The area inside the recorded outline, which must be what the written one is inferred from."""
+    drawn = [child for child in item.children if child.value_type == "SCOORD"]
+    outline, grid = lesion.outline, lesion.placement.on_ct.grid
+    if outline is None or len(drawn) != 1:
+        raise failure("gate.geometry", "an area is not inferred from the recorded outline")
+    _check_line(drawn[0], outline, lesion, closed=True)
+    points = np.asarray(outline.points_rc, dtype=np.float64)
+    corners = grid.to_patient(np.hstack([np.full((len(points), 1), float(outline.k)), points]))
+    fan = corners[1:] - corners[0]
+    return float(np.linalg.norm(np.cross(fan[:-1], fan[1:]).sum(axis=0))) / 2, codes.SQUARE_MILLIMETRE
+
+
+def _check_numbers(groups: Sequence[ContentItem], lesion: Lesion, profile: Profile) -> None:
     expected = _expected_numbers(lesion)
     items = [item for group in groups for item in group.children if item.value_type == "NUM"]
+    if profile.tools and has_closed_outline(lesion):
+        expected[codes.AREA.value] = _expected_area(only(groups[0], codes.AREA), lesion)
     if sorted(_concept(item) for item in items) != sorted(expected):
         fail("gate.number", f"{len(items)} numbers are written, {len(expected)} were measured")
     for item in items:

@@ -198,12 +198,16 @@ def _single(panel: Panel) -> Image.Image:
 
 
 def _sheet(panels: Sequence[Panel]) -> Image.Image:
+    """Two lesions a row, each with its sentence; one that they share stands once, below them all."""
     width, height = SHEET_VIEW_PX
     typeface = font(25, bold=True)
-    texts = [_wrapped(panel.phrase, typeface, width) for panel in panels]
+    is_shared = len({panel.phrase for panel in panels}) == 1
+    texts = [[] if is_shared else _wrapped(panel.phrase, typeface, width) for panel in panels]
+    shared = _wrapped(panels[0].phrase, font(34, bold=True), WIDTH_PX - 2 * MARGIN_PX) if is_shared else []
+    band = 40 + 44 * len(shared) if shared else 0
     rows = [range(i, min(i + 2, len(panels))) for i in range(0, len(panels), 2)]
     heights = [60 + height + 12 + 33 * max(len(texts[i]) for i in row) + 30 for row in rows]
-    picture = _page(max(1024, 24 + sum(heights) + 56))
+    picture = _page(max(1024, 24 + sum(heights) + band + 56))
     pen = ImageDraw.Draw(picture)
     y = 20
     for row, row_height in zip(rows, heights, strict=True):
@@ -215,7 +219,10 @@ def _sheet(panels: Sequence[Panel]) -> Image.Image:
             for line, text in enumerate(texts[i]):
                 pen.text((x, y + 52 + height + 10 + 33 * line), text, font=typeface, fill=PAPER)
         y += row_height
-    _bottom_line(pen, picture)
+    if shared:
+        _phrase(picture, picture.height - band - 56, shared)
+    else:
+        _bottom_line(pen, picture)
     return picture
 
 

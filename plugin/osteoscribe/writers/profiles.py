@@ -11,8 +11,8 @@ from osteoscribe.core.codes import Code
 from osteoscribe.errors import SetupError
 from osteoscribe.writers.document import COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR
 
-OHIF_TRACKING_IDENTIFIER = "Cornerstone3DTools@^0.1.0:PlanarFreehandROI"
-"""The Tracking Identifier by which OHIF takes a region as one of its own, to edit it."""
+OHIF_TOOLS = "Cornerstone3DTools@^0.1.0"
+"""How a Tracking Identifier begins by which OHIF takes a measurement as one of its own, to edit it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +27,9 @@ class Profile:
         Of the measurement report: the same tree is legal in both SOP classes.
     phrase_code, recommendation_code
         Concept names of the suggestion's texts; standard ones for a dictation system that maps them.
-    tracking_identifier
-        Instead of the lesion's name, or empty.
+    tools
+        Begin of the Tracking Identifier of what a viewer is to edit: its drawing tool and the lesion's name
+        follow. Such an outline carries its area, inferred from it. Empty: the lesion's name alone.
     series_offset
         Added to the series numbers, so that two profiles that meet in one archive do not mix.
     """
@@ -41,7 +42,7 @@ class Profile:
     sop_class_uid: str = COMPREHENSIVE_3D_SR
     phrase_code: Code = codes.PHRASE
     recommendation_code: Code = codes.RECOMMENDATION_TEXT
-    tracking_identifier: str = ""
+    tools: str = ""
     series_offset: int = 0
 
     @property
@@ -57,7 +58,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
         profile.name: profile
         for profile in (
             STANDARD,
-            Profile(name="ohif", tracking_identifier=OHIF_TRACKING_IDENTIFIER, series_offset=10),
+            Profile(name="ohif", tools=OHIF_TOOLS, series_offset=10),
             Profile(name="text-only", measurement_report=False, series_offset=20),
             Profile(name="comprehensive", sop_class_uid=COMPREHENSIVE_SR, series_offset=30),
             Profile(

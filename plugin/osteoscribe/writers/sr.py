@@ -12,7 +12,7 @@ from osteoscribe.core import codes
 from osteoscribe.core.answers import Density
 from osteoscribe.core.codes import Code
 from osteoscribe.core.reference import panel_lines
-from osteoscribe.core.region import Outline, RegionKind
+from osteoscribe.core.region import Outline, RegionKind, area_mm2
 from osteoscribe.core.report import Finding, Lesion, Report
 from osteoscribe.core.size import NotMeasurable, Size
 from osteoscribe.writers import content, uids, wording
@@ -164,10 +164,11 @@ def _imaging_measurements(report: Report, profile: Profile) -> Item:
     items = _algorithm(report)
     # The template has room for one person over all; several stand with their own lesions.
     is_person_told = has_one_observer(report)
-    for number, finding in enumerate(report.findings):
+    for finding in report.findings:
         observer = "" if is_person_told else observer_of(finding.lesion)
-        identifier = profile.tracking_identifier if number == 0 else ""
-        identity = _identity(finding, identifier or finding.lesion.name)
+        tool = _tool(finding.lesion) if profile.tools else ""
+        prefix = f"{profile.tools}:{tool}:" if tool else ""
+        identity = _identity(finding, prefix + finding.lesion.name)
         planar = [*identity, *(_person(observer) if observer else ())]
         items += _groups(finding, profile, planar, report)
     return content.container(codes.IMAGING_MEASUREMENTS, items)
@@ -198,6 +199,7 @@ def _groups(finding: Finding, profile: Profile, identity: list[Item], report: Re
     volume = [*_volume(lesion), *_intensity(lesion)]
     planar = [
         *identity,
+        *(_area(lesion) if profile.tools else ()),
         *_axes(lesion),
         *([] if segment is not None and volume else volume),
         *_evaluations(finding, profile),
@@ -242,6 +244,26 @@ def _identity(finding: Finding, identifier: str) -> list[Item]:
         content.code(codes.FINDING, codes.SCLEROTIC_LESION if is_sclerotic else codes.LESION),
         content.code(codes.FINDING_SITE, site_of(lesion), sides, relationship=content.HAS_CONCEPT_MOD),
     ]
+
+
+def _tool(lesion: Lesion) -> str:
+    """The tool of OHIF's that draws such a mark, or an empty string."""
+    if has_closed_outline(lesion):
+        return "PlanarFreehandROI"
+    return ("", "Length", "Bidirectional")[min(len(_caliper_lines(lesion)), 2)]
+
+
+def _area(lesion: Lesion) -> list[Item]:
+    """The area of the outline, and the outline as what it is inferred from (TID 300).
+
+    OHIF edits a region only where the first number of its group carries it, and takes that number as area.
+    """
+    if lesion.outline is None or not has_closed_outline(lesion):
+        return []
+    points = image_coordinates(lesion.outline, closed=True)
+    drawn = content.coordinates(None, "POLYLINE", points, lesion.image, relationship=content.INFERRED_FROM)
+    area = content.decimal_string(area_mm2(lesion.outline, lesion.placement.on_ct.grid))
+    return [content.number(codes.AREA, area, codes.SQUARE_MILLIMETRE, [drawn])]
 
 
 def _axes(lesion: Lesion) -> list[Item]:
@@ -353,6 +375,11 @@ def _evaluations(finding: Finding, profile: Profile) -> list[Item]:
 def has_image_region(lesion: Lesion) -> bool:
     """Whether a lesion has an outline or a point of its own; a caliper's lines stand at its axes."""
     return lesion.outline is not None and lesion.placement.on_ct.kind is not RegionKind.CALIPER
+
+
+def has_closed_outline(lesion: Lesion) -> bool:
+    """Whether the region of a lesion has an area."""
+    return has_image_region(lesion) and lesion.placement.on_ct.kind is not RegionKind.POINT
 
 
 def _region(lesion: Lesion) -> list[Item]:

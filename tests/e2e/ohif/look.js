@@ -74,8 +74,17 @@ function seen() {
       }
     }
     await page.waitForTimeout(1500);
+    const own_name = description.replace(/\W+/g, '-');
     result.series[description] = await page.evaluate(seen);
-    await page.screenshot({ path: `${folder}/${description.replace(/\W+/g, '-')}.png` });
+    await page.screenshot({ path: `${folder}/${own_name}.png` });
+    // "Do you want to continue tracking measurements for this study?"
+    const yes = page.locator('[data-cy="viewport-grid"]').getByText('Yes', { exact: true });
+    if (await yes.count()) {
+      await yes.first().click();
+      await page.waitForTimeout(6000);
+      result.series[description].taken = await page.evaluate(seen);
+      await page.screenshot({ path: `${folder}/${own_name}-taken.png` });
+    }
   }
   result.errors = [...new Set(errors)];
   await browser.close();

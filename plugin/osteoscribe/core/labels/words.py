@@ -107,6 +107,8 @@ class WordPattern:
     def within(self, words: Words) -> bool:
         """Whether the words hold this pattern."""
         size = len(self.parts)
+        if size == 1:  # nearly every pattern, asked of every word of every label
+            return any(map(self.parts[0].match, words))
         return any(
             all(part.match(word) for part, word in zip(self.parts, words[at : at + size], strict=True))
             for at in range(len(words) - size + 1)

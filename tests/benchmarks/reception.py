@@ -1,0 +1,395 @@
+"""Receiving a series of 512 x 512 CT slices: ``osteoscribe serve`` as shipped beside other listeners.
+
+The floor ("raw") is the same bytes over a loopback socket into files, not synced; storescp (+B) and Orthanc
+sync nothing either, ours is on disk before each success. Every run has fresh listeners on fresh folders of
+one file system, a warm-up of a few slices, and DCMTK's storescu as sender; the listeners take turns in each
+round. Processor time is that of the listener and all its processes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom import Dataset, dcmread
+
+from osteoscribe.core.digest import new_digest
+from osteoscribe.readers.part10 import split_part10
+from osteoscribe.store.segments import RECEIVED, SegmentStore
+from tests.benchmarks.listeners import Running, has, listener, memory_mb, processor_s, senders, tree
+from tests.benchmarks.page import Goal
+from tests.fakes.dicom import CT, EXPLICIT, ct_slice, encode
+from tests.fakes.dimse import raw_association, store_message
+from tests.faults.kill import SAMPLES
+from tests.faults.peers import KeepingSender, study_under_other_uids
+
+NAMES = ("raw", "storescp", "ours", "orthanc", "stock")
+SLOW = {"orthanc", "stock"}
+"""Measured in fewer rounds; no goal hangs on them."""
+WARM_UP = 3
+ALLOWED = {1: 1.3, 4: 1.5, 8: 1.5}
+
+
+def run(short: bool) -> dict[str, Any]:
+    """Everything on receiving; short: 40 slices, one round."""
+    slices, rounds = (40, 1) if short else (500, 5)
+    with tempfile.TemporaryDirectory(prefix="reception") as folder:
+        work = Path(folder)
+        make_series(work / "series", slices)
+        result: dict[str, Any] = {"slices": slices, "rounds": rounds}
+        result["series"] = {
+            str(count): series(work, count, rounds, names=NAMES[:3] if short else NAMES)
+            for count in ((1,) if short else ALLOWED)
+        }
+        few = work / "few"
+        few.mkdir()
+        for path in sorted((work / "series").iterdir())[: 20 if short else 100]:
+            os.link(path, few / path.name)
+        result["nagle"] = series(
+            work, 1, 1 if short else 3, names=("raw", "storescp", "ours"), source=few, nodelay=False
+        )
+        result["busy"] = busy(work, rounds=1 if short else 3, studies=3 if short else 12)
+        result["one_object"] = one_object(work, ("storescp", "ours"), repeats=5 if short else 25)
+        result["node"] = node(work, large_series=100 if short else 2000)
+    return result
+
+
+def make_series(folder: Path, count: int) -> None:
+    """Slices of 0.5 MB that differ in UID, number, position and pixels."""
+    folder.mkdir()
+    random = np.random.default_rng(1)
+    for number in range(1, count + 1):
+        ds = large_slice(number, random)
+        ds.save_as(folder / f"{number:05d}.dcm", enforce_file_format=True)
+
+
+def large_slice(number: int, random: np.random.Generator) -> Dataset:
+    ds = ct_slice(number)
+    ds.Rows = ds.Columns = 512
+    ds.PixelData = random.integers(0, 4096, (512, 512), dtype="<u2").tobytes()
+    return ds
+
+
+def parts_of(source: Path, work: Path, count: int) -> tuple[list[Path], Path]:
+    """Folders with a share of the series for each association, and one for the warm-up."""
+    files = sorted(source.iterdir())
+    target = Path(tempfile.mkdtemp(dir=work))
+    parts = []
+    for number in range(count):
+        parts.append(target / f"part{number}")
+        parts[-1].mkdir()
+        for path in files[WARM_UP:][number::count]:
+            os.link(path, parts[-1] / path.name)
+    warm = target / "warm"
+    warm.mkdir()
+    for path in files[:WARM_UP]:
+        os.link(path, warm / path.name)
+    return parts, warm
+
+
+def series(
+    work: Path,
+    associations: int,
+    rounds: int,
+    *,
+    names: Sequence[str] = NAMES,
+    source: Path | None = None,
+    nodelay: bool = True,
+) -> dict[str, Any]:
+    """Wall and processor seconds of each listener, medians over the rounds."""
+    parts, warm = parts_of(source or work / "series", work, associations)
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in names if has(name)}
+    for turn in range(rounds):
+        for name, runs in found.items():
+            if name not in SLOW or turn < 2:
+                runs.append(one_run(work, name, parts, warm, nodelay=nodelay))
+    shutil.rmtree(parts[0].parent)
+    return {name: _medians(runs) for name, runs in found.items()}
+
+
+def _medians(runs: Sequence[dict[str, float]]) -> dict[str, float]:
+    middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+    return {
+        **middle,
+        "least_wall_s": min(run["wall_s"] for run in runs),
+        "most_wall_s": max(run["wall_s"] for run in runs),
+    }
+
+
+def one_run(work: Path, name: str, parts: Sequence[Path], warm: Path, *, nodelay: bool) -> dict[str, float]:
+    folder = work / f"{name}-run"
+    environment = {key: value for key, value in os.environ.items() if key != "TCP_NODELAY"}
+    environment |= {"TCP_NODELAY": "1"} if nodelay else {}
+    os.environ.pop("TCP_NODELAY", None)
+    os.environ.update({"TCP_NODELAY": "1"} if nodelay else {})
+    try:
+        with listener(name, folder, len(parts)) as running:
+            measured = send(name, running, parts, warm, environment)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return measured
+
+
+def send(
+    name: str, running: Running, parts: Sequence[Path], warm: Path, environment: dict[str, str]
+) -> dict[str, float]:
+    for command in senders(name, running.port, [warm]):
+        subprocess.run(command, check=True, env=environment, timeout=60)
+    before = processor_s(tree(running.pid))
+    start = time.perf_counter()
+    processes = [subprocess.Popen(one, env=environment) for one in senders(name, running.port, parts)]
+    guard = threading.Timer(60, lambda: [one.kill() for one in processes])
+    guard.start()
+    statuses = [process.wait() for process in processes]
+    wall_s = time.perf_counter() - start
+    guard.cancel()
+    time.sleep(0.05)
+    pids = tree(running.pid)
+    if any(statuses):
+        raise RuntimeError(f"a sender to {name} ended with {statuses}")
+    return {
+        "wall_s": wall_s,
+        "cpu_s": processor_s(pids) - before,
+        "peak_mb": max(memory_mb(pid, "VmHWM") for pid in pids),
+    }
+
+
+def busy(work: Path, rounds: int, studies: int) -> dict[str, float]:
+    """The same series while a worker measures, beside the same node at rest."""
+    idle, loaded, pending = [], [], []
+    parts, warm = parts_of(work / "series", work, 1)
+    environment = {**os.environ, "TCP_NODELAY": "1"}
+    for turn in range(rounds):
+        for under_load, times in ((False, idle), (True, loaded)):
+            folder = work / "busy-run"
+            with listener("ours", folder, 1) as running:
+                if under_load:
+                    for number in range(studies):
+                        study = study_under_other_uids(SAMPLES, 100 * turn + number)
+                        assert KeepingSender().send(running.port, study)
+                    time.sleep(0.5)
+                times.append(send("ours", running, parts, warm, environment)["wall_s"])
+                if under_load and running.node is not None:
+                    jobs = running.node.status()["jobs"]
+                    pending.append(sum(jobs.values()) - jobs.get("done", 0))
+            shutil.rmtree(folder, ignore_errors=True)
+    return {
+        "idle_s": statistics.median(idle),
+        "busy_s": statistics.median(loaded),
+        "jobs_left": float(min(pending)),
+    }
+
+
+def one_object(work: Path, names: Sequence[str], repeats: int) -> dict[str, float]:
+    """Milliseconds of an association with one small object, from connecting to its release; medians."""
+    found = {}
+    for name in names:
+        if not has(name):
+            continue
+        folder, times = work / f"{name}-one", []
+        os.environ["TCP_NODELAY"] = "1"
+        with listener(name, folder, 1) as running:
+            for number in range(repeats + 3):
+                ds = ct_slice(number + 1)
+                message = store_message(1, CT, ds.SOPInstanceUID, encode(ds))
+                start = time.perf_counter()
+                with raw_association(running.port, [(CT, EXPLICIT)]) as association:
+                    association.send(*message)
+                    assert association.answer()[2] == 0
+                    association.release()
+                times.append(time.perf_counter() - start)
+        shutil.rmtree(folder, ignore_errors=True)
+        found[name] = 1e3 * statistics.median(times[3:])
+    return found
+
+
+def node(work: Path, large_series: int) -> dict[str, Any]:
+    """Start, memory, idle processor time, a large series on eight associations, and what came out of it."""
+    folder, found = work / "node-run", dict[str, Any]()
+    with listener("ours", folder, 8) as running:
+        assert running.node is not None
+        found["start_s"] = running.node.start_s
+        found["idle_mb"] = memory_mb(running.pid)
+        found["worker_idle_mb"] = max(memory_mb(pid) for pid in tree(running.pid) if pid != running.pid)
+        found["idle_percent"] = _idle_percent(running)
+        ds = dcmread(next((work / "series").iterdir()))
+        with ThreadPoolExecutor(8) as pool:
+            shares = [range(10_000 + share, 10_000 + large_series, 8) for share in range(8)]
+            sent = set().union(*pool.map(lambda share: _send_share(running.port, ds, share), shares))
+        found["peak_mb"] = memory_mb(running.pid, "VmHWM")
+        with raw_associations(running.port, 8):
+            found["associations_idle_percent"] = _idle_percent(running)
+        segments = SegmentStore(folder / "data" / "segments")
+        stored = [one.digest for name in segments.lengths(RECEIVED) for one in segments.scan(name)]
+        found["stored"] = len(stored)
+        assert running.node.run("store", "export", str(work / "out")) == 0
+    exported = [split_and_digest(path) for path in (work / "out").rglob("*.dcm")]
+    found["identical"] = len(sent.intersection(exported))
+    found["sent"] = len(sent)
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(work / "out", ignore_errors=True)
+    return found
+
+
+def split_and_digest(path: Path) -> str:
+    content = path.read_bytes()
+    return new_digest(content[split_part10(content).dataset_offset :]).hexdigest()
+
+
+def raw_associations(port: int, count: int) -> ExitStack:
+    """Open associations that send nothing."""
+    stack = ExitStack()
+    for _ in range(count):
+        stack.enter_context(raw_association(port))
+    return stack
+
+
+def _idle_percent(running: Running) -> float:
+    """Processor time of listener and workers in per cent of a core, over three seconds."""
+    before = processor_s(tree(running.pid))
+    time.sleep(3)
+    return 100 * (processor_s(tree(running.pid)) - before) / 3
+
+
+def _send_share(port: int, ds: Dataset, numbers: range) -> set[str]:
+    """Send copies of a slice under other UIDs; the digests of their data sets."""
+    own = Dataset(ds)
+    sent = set()
+    with raw_association(port, timeout_s=60) as association:
+        for number in numbers:
+            own.SOPInstanceUID, own.InstanceNumber = f"1.2.3.{number}", number
+            encoded = encode(own)
+            association.send(*store_message(1, CT, f"1.2.3.{number}", encoded, size=131066))
+            assert association.answer()[2] == 0
+            sent.add(new_digest(encoded).hexdigest())
+        association.release()
+    return sent
+
+
+def tables(result: dict[str, Any]) -> str:
+    """Tables of a result, in Markdown."""
+    slices, rounds = result["slices"], result["rounds"]
+    lines = [
+        f"{slices} slices of 0.5 MB, {rounds} rounds (Orthanc and pynetdicom's path at most 2); wall time "
+        "as a multiple of raw, in brackets lowest to highest; processor time as a multiple of storescp's.",
+        "",
+        "| listener | " + " | ".join(f"{n} assoc.: wall | CPU" for n in result["series"]) + " | peak MB |",
+        "|---|" + "---|---|" * len(result["series"]) + "---|",
+    ]
+    for name in NAMES:
+        cells = [_cells(one, name) for one in result["series"].values() if name in one]
+        if cells:
+            peak = max(one[name]["peak_mb"] for one in result["series"].values())
+            lines.append(f"| {_LABELS[name]} | " + " | ".join(cells) + f" | {peak:.0f} |")
+    nagle, one, own = result["nagle"], result["one_object"], result["node"]
+    lines += ["", "| besides | |", "|---|---|"]
+    for name in ("storescp", "ours"):
+        if name in nagle:
+            ratio = _ratio(nagle, name)
+            lines.append(f"| {_LABELS[name]}, sender with Nagle's algorithm, x raw | {ratio:.2f} |")
+    at_rest, left = _load(result), result["busy"]["jobs_left"]
+    lines += [
+        f"| while a worker measures, x the same node at rest (jobs left: {left:.0f}) | {at_rest:.2f} |",
+        "| one association, one small object, ms | "
+        + ", ".join(f"{_LABELS[name]} {ms:.1f}" for name, ms in one.items())
+        + " |",
+        f"| start to listening, s | {own['start_s']:.2f} |",
+        f"| memory at rest, MB: listener, a worker | {own['idle_mb']:.0f}, {own['worker_idle_mb']:.0f} |",
+        f"| idle processor time, listener and workers, % of a core | {own['idle_percent']:.2f} |",
+        f"| the same with 8 open associations | {own['associations_idle_percent']:.2f} |",
+        f"| listener's peak, {own['sent']} slices on 8 associations, MB | {own['peak_mb']:.0f} |",
+        f"| of these byte-identical in `osteoscribe store export` | {own['identical']} of {own['sent']} |",
+    ]
+    return "\n".join(lines)
+
+
+_LABELS = {
+    "raw": "raw",
+    "storescp": "DCMTK storescp +B",
+    "ours": "**osteoscribe serve**",
+    "orthanc": "Orthanc",
+    "stock": "osteoscribe serve, `fast_receive = false`",
+}
+
+
+def _ratio(found: dict[str, Any], name: str, key: str = "wall_s", to: str = "raw") -> float:
+    return float(found[name][key] / max(found[to][key], 0.01))
+
+
+def _load(result: dict[str, Any]) -> float:
+    return float(result["busy"]["busy_s"] / result["busy"]["idle_s"])
+
+
+def _cells(found: dict[str, Any], name: str) -> str:
+    raw = found["raw"]["wall_s"]
+    span = f"{found[name]['least_wall_s'] / raw:.2f}..{found[name]['most_wall_s'] / raw:.2f}"
+    cpu = f"{_ratio(found, name, 'cpu_s', 'storescp'):.1f}" if "storescp" in found else "-"
+    return f"{_ratio(found, name):.2f} ({span}) | {cpu}"
+
+
+def goals(result: dict[str, Any]) -> list[Goal]:
+    """Goals 1 and 6 of the issue on speed."""
+    by_count = {int(count): found for count, found in result["series"].items()}
+    wall = {count: _ratio(found, "ours") for count, found in by_count.items()}
+    own, nagle = result["node"], _ratio(result["nagle"], "ours")
+    found = [
+        _goal("1", "reception, x raw: 1.3 with one association, 1.5 with 4 and 8", wall, ALLOWED),
+        Goal(number="1", goal="senders with Nagle, 1.5 x raw", measured=f"{nagle:.2f}", met=nagle <= 1.5),
+    ]
+    if all("storescp" in one for one in by_count.values()):
+        cpu = {count: _ratio(one, "ours", "cpu_s", "storescp") for count, one in by_count.items()}
+        found.append(_goal("1", "processor time, 1.5 x storescp's", cpu, dict.fromkeys(cpu, 1.5)))
+    load = _load(result)
+    one = result["one_object"]
+    small = one["ours"] / one["storescp"] if "storescp" in one else None
+    return [
+        *found,
+        Goal(
+            number="1", goal="while workers measure, 1.5 x at rest", measured=f"{load:.2f}", met=load <= 1.5
+        ),
+        Goal(
+            number="1",
+            goal="one small object, 6 x storescp",
+            measured="-" if small is None else f"{small:.1f}",
+            met=None if small is None else small <= 6,
+        ),
+        Goal(
+            number="1",
+            goal="every stored data set byte-identical",
+            measured=f"{own['identical']} of {own['sent']}",
+            met=own["identical"] == own["sent"] == own["stored"],
+        ),
+        Goal(number="6", goal="listening in 2 s", measured=f"{own['start_s']:.2f} s", met=own["start_s"] < 2),
+        Goal(
+            number="6",
+            goal="idle CPU 1 %",
+            measured=f"{own['idle_percent']:.2f}",
+            met=own["idle_percent"] < 1,
+        ),
+        Goal(
+            number="6",
+            goal="listener's memory: 200 MB at rest, 300 MB with 8 associations",
+            measured=f"{own['idle_mb']:.0f}, {own['peak_mb']:.0f} MB",
+            met=own["idle_mb"] < 200 and own["peak_mb"] < 300,
+        ),
+    ]
+
+
+def _goal(number: str, goal: str, measured: dict[int, float], allowed: dict[int, float]) -> Goal:
+    return Goal(
+        number=number,
+        goal=goal,
+        measured=", ".join(f"{ratio:.2f} ({count})" for count, ratio in measured.items()),
+        met=all(ratio <= allowed[count] for count, ratio in measured.items()),
+    )

@@ -30,6 +30,7 @@ from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.schema import open_database
 from tests.benchmarks import day
 from tests.benchmarks.marked_series import CT, SEG, Series, encoded_marks, lesions, make_series, renamed
+from tests.benchmarks.page import Goal
 from tests.benchmarks.peers import EXPLICIT, Archive, Sending
 from tests.fakes.processes import NodeProcess, running_node
 from tests.faults.processes import worker_pids
@@ -231,6 +232,18 @@ def tables(result: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines) + "\n" + day.tables(result["days"])
+
+
+def goals(result: dict[str, Any]) -> list[Goal]:
+    """Goal 8: days simulated from what was measured here; docs/scale.md says what follows."""
+    return [
+        Goal(
+            number="8",
+            goal="a hospital's, a region's and a vendor's day, from measured costs",
+            measured=f"{len(result['days'])} of 3 simulated ([scale](scale.md))",
+            met=len(result["days"]) == 3,
+        )
+    ]
 
 
 def plots(result: dict[str, Any], folder: Path) -> None:

@@ -11,6 +11,7 @@ from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import InputError, WrongClassError
 from osteoscribe.readers.headers import InstanceHeader, read_header
 from osteoscribe.readers.marks import MARK_SOP_CLASSES
+from osteoscribe.readers.repeated import HeaderReader
 
 HEAD_LENGTH = 1 << 16
 """Bytes of a data set that are kept in memory; the pixels of nearly every image begin within them."""
@@ -38,6 +39,8 @@ class Incoming:
         Where it is recorded.
     check_room
         Raises StoreError where nothing more can be stored.
+    headers
+        Reads the headers of the association's instances.
 
     Raises
     ------
@@ -46,11 +49,17 @@ class Incoming:
     """
 
     def __init__(
-        self, record: OpenRecord, ledger: InstanceLedger, *, check_room: Callable[[], None] = lambda: None
+        self,
+        record: OpenRecord,
+        ledger: InstanceLedger,
+        *,
+        check_room: Callable[[], None] = lambda: None,
+        headers: HeaderReader | None = None,
     ) -> None:
         self._record = record
         self._ledger = ledger
         self._check_room = check_room
+        self._headers = headers or HeaderReader()
         self._digest = new_digest()
         self._head = bytearray()
         self._room_known_to = ROOM_CHECKED_EVERY
@@ -109,12 +118,13 @@ class Incoming:
 
     def _header(self, transfer_syntax_uid: str) -> InstanceHeader:
         """Read the header from the beginning that is in memory, else from all that was written."""
-        if self._record.length > len(self._head):
-            try:
-                return read_header(bytes(self._head), transfer_syntax_uid=transfer_syntax_uid, whole=False)
-            except InputError:
-                return read_header(self._record.content(), transfer_syntax_uid=transfer_syntax_uid)
-        return read_header(bytes(self._head), transfer_syntax_uid=transfer_syntax_uid)
+        head, whole = bytes(self._head), self._record.length <= len(self._head)
+        try:
+            return self._headers.read(head, transfer_syntax_uid=transfer_syntax_uid, whole=whole)
+        except InputError:
+            if whole:
+                raise
+            return read_header(self._record.content(), transfer_syntax_uid=transfer_syntax_uid)
 
 
 def recover(encoded: bytes, record: StoredRecord) -> Stored:

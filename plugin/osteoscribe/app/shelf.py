@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from operator import attrgetter
 
 from pydicom import Dataset
 
@@ -18,7 +19,7 @@ from osteoscribe.readers.datasets import read_context
 from osteoscribe.readers.headers import InstanceHeader, StoredInstance
 from osteoscribe.writers.document import EvidenceRef, hierarchy
 
-KEPT_SERIES = 4
+KEPT_SERIES = 12
 """Series of which everything worked out is kept for the next mark on them."""
 
 
@@ -186,7 +187,7 @@ class SeriesShelf:
 def shelve(ct: Sequence[StoredInstance], other_images: Sequence[StoredInstance]) -> SeriesShelf:
     """CT instances by series, in an order that does not depend on the order of arrival."""
     grouped: dict[str, list[StoredInstance]] = defaultdict(list)
-    for instance in sorted(ct, key=lambda one: one.header.sop_instance_uid):
+    for instance in sorted(ct, key=attrgetter("header.sop_instance_uid")):
         grouped[instance.header.series_instance_uid].append(instance)
     return SeriesShelf(
         series={uid: ct_series(tuple(members)) for uid, members in sorted(grouped.items())},

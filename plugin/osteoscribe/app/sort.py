@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from osteoscribe.app.gather import MarkObject
 from osteoscribe.app.shelf import SeriesShelf, shelve
@@ -35,7 +36,7 @@ def sort_instances(
     ct: list[StoredInstance] = []
     images: list[StoredInstance] = []
     marks: list[StoredInstance] = []
-    for instance in sorted(instances, key=lambda one: one.header.sop_instance_uid):
+    for instance in sorted(instances, key=attrgetter("header.sop_instance_uid")):
         header = instance.header
         if header.sop_class_uid in CT_SOP_CLASSES:
             ct.append(instance)

@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -32,6 +33,9 @@ from osteoscribe.store.recovery import every_node, recover_instances
 from osteoscribe.store.schema import open_database
 
 LOGGER = logging.getLogger(__name__)
+
+SWITCH_S = 0.0005
+"""How long a thread of the listener may compute while another waits for its turn."""
 
 STOP_PATIENCE_S = 4.0
 """How long open associations may take to end by themselves when the node stops."""
@@ -89,6 +93,8 @@ def serve(read_settings: Callable[[], Settings], on_listening: Callable[[Setting
     SetupError
         The folder is in use, the port is taken, or a setting, rule table or label file cannot be used.
     """
+    # A thread that computes (rows, headers) would else hold up every read and answer by 5 ms.
+    sys.setswitchinterval(SWITCH_S)
     stop, reload = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())

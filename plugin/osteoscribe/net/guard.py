@@ -103,7 +103,7 @@ class SharedContext(PresentationContext):
         vars(shared).update(vars(context))
         return shared
 
-    def __deepcopy__(self, memo: object) -> SharedContext:
+    def __deepcopy__(self, _memo: object) -> SharedContext:
         return self
 
 

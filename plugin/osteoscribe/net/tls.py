@@ -7,7 +7,7 @@ import ssl
 from osteoscribe.app.settings import NodeSettings
 from osteoscribe.errors import SetupError
 
-CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:!aNULL"
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM"
 """For TLS 1.2; those of TLS 1.3 are all good."""
 
 

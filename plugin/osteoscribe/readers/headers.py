@@ -151,7 +151,7 @@ GroupKey = tuple[int, int]
 
 
 @dataclass(slots=True)
-class _Found:
+class Found:
     """Where the wanted values of a data set lie."""
 
     spans: dict[int, Span] = field(default_factory=dict)
@@ -208,8 +208,12 @@ def read_header(encoded: Encoded, *, transfer_syntax_uid: str, whole: bool = Tru
 
 
 def _header(data: Encoded, transfer_syntax_uid: str, whole: bool) -> InstanceHeader:
+    return header_of(data, transfer_syntax_uid, find(data, transfer_syntax_uid), whole=whole)
+
+
+def header_of(data: Encoded, transfer_syntax_uid: str, found: Found, *, whole: bool) -> InstanceHeader:
+    """Make the header from the values that a walk has found; as `read_header`, of a data set as it is."""
     encoding = encoding_of(transfer_syntax_uid, data)
-    found = _find(data, transfer_syntax_uid)
     if not whole and found.pixels is None:
         raise InputError("instance.truncated", "the data set ends before its pixel data; expected more of it")
     values = Values(data, encoding.little, found.spans)
@@ -231,7 +235,7 @@ def _header(data: Encoded, transfer_syntax_uid: str, whole: bool) -> InstanceHea
         rows=values.unsigned(0x00280010),
         columns=values.unsigned(0x00280011),
         number_of_frames=values.integer(0x00280008),
-        image_position_patient=_three(values.decimals(0x00200032, 3)),
+        image_position_patient=three(values.decimals(0x00200032, 3)),
         image_orientation_patient=_six(values.decimals(0x00200037, 6)),
         pixel_spacing=_two(values.decimals(0x00280030, 2)),
         slice_thickness_mm=_positive(values.decimal(0x00180050)),
@@ -256,9 +260,9 @@ def _header(data: Encoded, transfer_syntax_uid: str, whole: bool) -> InstanceHea
     )
 
 
-def _find(data: Encoded, transfer_syntax_uid: str) -> _Found:
+def find(data: Encoded, transfer_syntax_uid: str) -> Found:
     """Walk once over the data set and note where the wanted values lie."""
-    found = _Found()
+    found = Found()
     spans, path = found.spans, list[int]()
     element_kind = Kind.ELEMENT  # enum members are slow to look up
     encoding = encoding_of(transfer_syntax_uid, data)
@@ -296,13 +300,13 @@ def _class_of(data: Encoded, encoding: Encoding) -> str:
     return ""
 
 
-def _pixel_data_offset(found: _Found, transfer_syntax_uid: str) -> int | None:
+def _pixel_data_offset(found: Found, transfer_syntax_uid: str) -> int | None:
     if found.pixels is None or found.pixels[1] < 0 or transfer_syntax_uid not in NATIVE_SYNTAXES:
         return None
     return found.pixels[0]
 
 
-def _planes(data: Encoded, little: bool, found: _Found) -> tuple[FramePlane, ...]:
+def _planes(data: Encoded, little: bool, found: Found) -> tuple[FramePlane, ...]:
     """Give the plane of each frame; none at all where a frame has no plane of its own."""
     planes = []
     for frame in found.frames:
@@ -320,7 +324,7 @@ def _group_values(
 
 
 def _plane(values: Values) -> FramePlane | None:
-    position = _three(values.decimals(_PLANE_POSITION[1], 3))
+    position = three(values.decimals(_PLANE_POSITION[1], 3))
     orientation = _six(values.decimals(_PLANE_ORIENTATION[1], 6))
     spacing = _two(values.decimals(_PIXEL_SPACING[1], 2))
     slope, intercept = values.decimal(_SLOPE[1]), values.decimal(_INTERCEPT[1])
@@ -347,7 +351,7 @@ class _Acquired(NamedTuple):
     contrast: bool | None
 
     @classmethod
-    def of(cls, values: Values, found: _Found) -> _Acquired:
+    def of(cls, values: Values, found: Found) -> _Acquired:
         """Take it from the data set, or from the functional groups of a multi-frame image."""
         first = found.frames[0] if found.frames else {}
         group = _group_values(values.data, values.little, found.shared, first)
@@ -374,7 +378,8 @@ def _two(values: Sequence[float] | None) -> tuple[float, float] | None:
     return (values[0], values[1]) if values is not None else None
 
 
-def _three(values: Sequence[float] | None) -> tuple[float, float, float] | None:
+def three(values: Sequence[float] | None) -> tuple[float, float, float] | None:
+    """Give three values as they are typed."""
     return (values[0], values[1], values[2]) if values is not None else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from osteoscribe.app.intake import Incoming
+from osteoscribe.readers.repeated import HeaderReader
 from osteoscribe.store.folder import DataFolder
 from osteoscribe.store.places import Segments
 from osteoscribe.store.recorder import Recorder
@@ -32,6 +33,7 @@ class AssociationReception:
         self._folder = folder
         self._recorder = recorder
         self._segment = segments.writer(RECEIVED, opened_at)
+        self._headers = HeaderReader()
         self._incoming: Incoming | None = None
 
     def begin(self) -> Incoming:
@@ -43,7 +45,10 @@ class AssociationReception:
             ``store.reserve-reached``.
         """
         self._incoming = Incoming(
-            self._segment.begin(), self._recorder, check_room=self._folder.check_reserve
+            self._segment.begin(),
+            self._recorder,
+            check_room=self._folder.check_reserve,
+            headers=self._headers,
         )
         return self._incoming
 

@@ -116,6 +116,7 @@ class Recorder:
             with self._changed:
                 waiting, self._waiting = self._waiting, []
                 ended, self._ended = self._ended, []
+                self._changed.notify()
                 urgent, self._urgent = self._urgent, False
             if not waiting and not ended:
                 return
@@ -151,7 +152,7 @@ class Recorder:
         """Record until nothing waits."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._urgent, LONGEST_WAIT_S)
+                self._changed.wait_for(lambda: self._urgent or not self._waiting, LONGEST_WAIT_S)
             try:
                 self.flush()
             except StoreError as error:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
+from operator import attrgetter
 
 from pydicom import Dataset
 from pydicom.charset import convert_encodings
@@ -30,9 +32,12 @@ IMPLEMENTATION_VERSION_NAME = "OSTEOSCRIBE"
 CHARACTER_SET = "ISO_IR 192"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EvidenceRef:
-    """An instance that a report is based on, with the series and study it belongs to."""
+    """An instance that a report is based on, with the series and study it belongs to.
+
+    It is equal to itself alone: what was made of a series is found again by its very references.
+    """
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -83,7 +88,7 @@ def new_document(
     _cite_evidence(ds, evidence)
     if report.predecessor is not None and kind.names_predecessor:
         predecessor = hierarchy((_as_evidence(report.predecessor),))
-        ds.update(raw_elements(PredecessorDocumentsSequence=predecessor))
+        ds.update(raw_elements(PredecessorDocumentsSequence=[*predecessor.values()]))
     return ds
 
 
@@ -203,40 +208,44 @@ def _requests(ds: Dataset, context: Dataset) -> list[Dataset]:
 
 
 def _cite_evidence(ds: Dataset, evidence: Sequence[EvidenceRef]) -> None:
-    own_study = str(ds.StudyInstanceUID)
-    current = [ref for ref in evidence if ref.study_instance_uid == own_study]
-    other = [ref for ref in evidence if ref.study_instance_uid != own_study]
-    for keyword, refs in (
-        ("CurrentRequestedProcedureEvidenceSequence", current),
-        ("PertinentOtherEvidenceSequence", other),
-    ):
-        if refs:
-            ds.update(raw_elements(**{keyword: hierarchy(refs)}))
+    studies = dict(hierarchy(tuple(evidence)))
+    current = studies.pop(str(ds.StudyInstanceUID), None)
+    if current is not None:
+        ds.update(raw_elements(CurrentRequestedProcedureEvidenceSequence=[current]))
+    if studies:
+        ds.update(raw_elements(PertinentOtherEvidenceSequence=[*studies.values()]))
 
 
-def hierarchy(refs: Iterable[EvidenceRef]) -> list[Item]:
-    """Hierarchical SOP Instance Reference Macro (PS3.3 table C.17-3); each instance once, in order."""
-    studies: dict[str, dict[str, dict[str, str]]] = {}
-    for ref in refs:
-        series = studies.setdefault(ref.study_instance_uid, {}).setdefault(ref.series_instance_uid, {})
-        series.setdefault(ref.sop_instance_uid, ref.sop_class_uid)
-    return [
-        item(
-            ReferencedSeriesSequence=[
-                _series(uid, tuple(sops.items())) for uid, sops in series_by_uid.items()
-            ],
+@lru_cache(maxsize=8)
+def hierarchy(refs: tuple[EvidenceRef, ...]) -> Mapping[str, Item]:
+    """Items of the Hierarchical SOP Instance Reference Macro (PS3.3 table C.17-3) by study.
+
+    Each instance is named once, all in the order of the references.
+    """
+    studies: dict[str, dict[str, list[EvidenceRef]]] = {}
+    for (study_uid, series_uid), some in groupby(refs, _STUDY_AND_SERIES):
+        studies.setdefault(study_uid, {}).setdefault(series_uid, []).extend(some)
+    return {
+        study_uid: item(
+            ReferencedSeriesSequence=[_series(uid, tuple(some)) for uid, some in series.items()],
             StudyInstanceUID=study_uid,
         )
-        for study_uid, series_by_uid in studies.items()
-    ]
+        for study_uid, series in studies.items()
+    }
+
+
+_STUDY_AND_SERIES = attrgetter("study_instance_uid", "series_instance_uid")
 
 
 @lru_cache(maxsize=16)
-def _series(series_instance_uid: str, sops: tuple[tuple[str, str], ...]) -> Item:
+def _series(series_instance_uid: str, refs: tuple[EvidenceRef, ...]) -> Item:
     """One series; kept, for every document of every mark on a CT series cites it whole."""
+    classes: dict[str, str] = {}
+    for ref in refs:
+        classes.setdefault(ref.sop_instance_uid, ref.sop_class_uid)
     references = [
         _reference_class(sop_class_uid) + element("ReferencedSOPInstanceUID", sop_instance_uid)
-        for sop_instance_uid, sop_class_uid in sops
+        for sop_instance_uid, sop_class_uid in classes.items()
     ]
     return item(ReferencedSOPSequence=references, SeriesInstanceUID=series_instance_uid)
 

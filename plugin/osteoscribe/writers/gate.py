@@ -11,6 +11,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from io import BytesIO
+from operator import attrgetter
 
 import pydicom
 from pydicom import Dataset
@@ -271,12 +272,17 @@ def _check_references(ds: Dataset, root: ContentItem, evidence: Sequence[Evidenc
         for study in items_of(_encoded(ds, keyword)):
             for series in items_of(elements_of(study)["ReferencedSeriesSequence"]):
                 cited |= _cited(series)
-    if cited != {(ref.sop_instance_uid, ref.sop_class_uid) for ref in evidence}:
+    if cited != _stated(tuple(evidence)):
         fail("gate.reference", "the evidence is not what the report was made from")
     for _, item in pairs(root):
         for sop in item.references:
             if _named(sop) not in cited:
                 fail("gate.reference", "an image is referred to that is not in the evidence")
+
+
+@lru_cache(maxsize=8)
+def _stated(evidence: tuple[EvidenceRef, ...]) -> frozenset[tuple[str, str]]:
+    return frozenset(map(attrgetter("sop_instance_uid", "sop_class_uid"), evidence))
 
 
 @lru_cache(maxsize=16)

@@ -33,7 +33,7 @@ from tests.benchmarks.page import Goal, Measured, conditions, goals_table, put
 PROJECT = Path(__file__).parents[2]
 LIMITS_S = {
     "reception": (260, 60),
-    "latency": (260, 60),
+    "latency": (260, 90),
     "marks": (90, 40),
     "series_length": (120, 40),
     "measuring": (150, 60),

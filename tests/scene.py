@@ -18,7 +18,17 @@ from osteoscribe.app.practice import Practice
 from osteoscribe.app.write import Written
 from osteoscribe.core import codes
 from osteoscribe.core.codes import Code
-from tests.builders_marks import FRAME_OF_REFERENCE, SERIES, contour, image_uid, rtstruct
+from tests.builders_marks import (
+    FRAME_OF_REFERENCE,
+    GSPS,
+    SERIES,
+    contour,
+    image_uid,
+    item,
+    mark_object,
+    reference,
+    rtstruct,
+)
 from tests.shelf import Shelf
 
 BENIGN = "BI typical, no ca, asymp, solitary, no prior, no agg, no risk"
@@ -68,6 +78,37 @@ def outlined(*lesions: tuple[str, float]) -> Dataset:
             for (label, mm), at in zip(lesions, places, strict=True)
         )
     )
+
+
+def bare_state(image: int) -> Dataset:
+    """A presentation state of one image that draws nothing yet."""
+    series = item(SeriesInstanceUID=SERIES, ReferencedImageSequence=[reference(image)])
+    return mark_object(GSPS, ReferencedSeriesSequence=[series])
+
+
+def drawn_state(
+    image: int, label: str, kind: str, points: Sequence[Sequence[float]], **more: object
+) -> Dataset:
+    """A presentation state with one graphic on an image, its points in pixels, and a label at the first."""
+    graphic = item(
+        GraphicAnnotationUnits="PIXEL",
+        GraphicDimensions=2,
+        NumberOfGraphicPoints=len(points),
+        GraphicData=[float(x) for point in points for x in point],
+        GraphicType=kind,
+        **more,
+    )
+    words = item(UnformattedTextValue=label, AnchorPoint=list(points[0]), AnchorPointAnnotationUnits="PIXEL")
+    ds = bare_state(image)
+    ds.GraphicAnnotationSequence = [
+        item(
+            ReferencedImageSequence=[reference(image)],
+            GraphicLayer="MEASURE",
+            GraphicObjectSequence=[graphic],
+            TextObjectSequence=[words],
+        )
+    ]
+    return ds
 
 
 def process(

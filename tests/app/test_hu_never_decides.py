@@ -24,20 +24,15 @@ from osteoscribe.writers.document import encode
 from tests.builders_marks import (
     AREA,
     FRAME_OF_REFERENCE,
-    GSPS,
     LENGTH,
     LONG_AXIS,
-    SERIES,
     SHORT_AXIS,
     coded,
     content,
     contour,
     group,
     image_item,
-    item,
-    mark_object,
     num,
-    reference,
     region,
     report,
     rtstruct,
@@ -48,7 +43,7 @@ from tests.builders_marks import (
     segment,
     tracking,
 )
-from tests.scene import document, items, on, process, scrambled
+from tests.scene import bare_state, document, drawn_state, items, on, process, scrambled
 
 LABEL = "BI typ, no ca, asymp"
 SLICE = 12
@@ -120,28 +115,8 @@ class Drawn:
             **(more if kind == "FRACTIONAL" else {}),
         )
 
-    def state(self, kind: str, points: Sequence[Sequence[float]], **more: object) -> Dataset:
-        graphic = item(
-            GraphicAnnotationUnits="PIXEL",
-            GraphicDimensions=2,
-            NumberOfGraphicPoints=len(points),
-            GraphicData=[float(x) for point in points for x in point],
-            GraphicType=kind,
-            **more,
-        )
-        words = item(
-            UnformattedTextValue=LABEL, AnchorPoint=list(points[0]), AnchorPointAnnotationUnits="PIXEL"
-        )
-        ds = _bare_state()
-        ds.GraphicAnnotationSequence = [
-            item(
-                ReferencedImageSequence=[reference(SLICE)],
-                GraphicLayer="MEASURE",
-                GraphicObjectSequence=[graphic],
-                TextObjectSequence=[words],
-            )
-        ]
-        return ds
+    def state(self, kind: str, points: Sequence[Sequence[float]]) -> Dataset:
+        return drawn_state(SLICE, LABEL, kind, points)
 
     def weasis(self) -> Dataset:
         """A presentation state that holds the outline in Weasis' private model only."""
@@ -149,7 +124,7 @@ class Drawn:
         xml = (
             f"<presentation><graphics><polygon><label>{LABEL}</label><pts>{points}</pts></polygon></graphics>"
         )
-        ds = _bare_state()
+        ds = bare_state(SLICE)
         block = ds.private_block(0x7107, "weasis/model/xml/2.5", create=True)
         block.add_new(0x01, "OB", gzip.compress(f"{xml}</presentation>".encode(), mtime=0))
         return ds
@@ -161,16 +136,11 @@ class Drawn:
         <origin>{column} {row} 0.5</origin><axis_x>1 0 0</axis_x><axis_y>0 1 0</axis_y>
         </coordinate_system><label>{LABEL}</label>
         <geometry><radius_x>{radii[0]}</radius_x><radius_y>{radii[1]}</radius_y></geometry></ellipse></annotations>"""
-        ds = _bare_state()
+        ds = bare_state(SLICE)
         image = ds.ReferencedSeriesSequence[0].ReferencedImageSequence[0]
         packed = len(xml).to_bytes(4, "big") + zlib.compress(xml.encode())
         image.private_block(0x71, "Visage", create=True).add_new(0x62, "OB", packed)
         return ds
-
-
-def _bare_state() -> Dataset:
-    series = item(SeriesInstanceUID=SERIES, ReferencedImageSequence=[reference(SLICE)])
-    return mark_object(GSPS, ReferencedSeriesSequence=[series])
 
 
 def of_dialects(ct: Sequence[Dataset]) -> dict[str, Dataset]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -19,11 +20,13 @@ from osteoscribe.app.ports import EncodedObject, StoreReply
 from osteoscribe.app.settings import Destination
 from osteoscribe.app.work import measure
 from osteoscribe.core.delivery import Patience
-from osteoscribe.errors import BusyError, PeerError, RefusedError
+from osteoscribe.core.series import BlobRef
+from osteoscribe.errors import BusyError, PeerError, RefusedError, StoreError
 from osteoscribe.net.scu import StoreSender
 from osteoscribe.store.segments import MADE
 from tests.fakes.dicom import COMPREHENSIVE_SR, EXPLICIT, ROOT, ct_slice, ct_uid, mark_object
 from tests.fakes.ledger import START, FilledLedger, one_report
+from tests.fakes.processes import wait_until
 
 PATIENCE = Patience(first_pause_s=5, longest_pause_s=600, give_up_after_s=7 * 86400, refusals=3)
 
@@ -96,6 +99,7 @@ class Archive:
         self.destination = Destination(name=ae_title, ae_title=ae_title, host="127.0.0.1", port=self.port)
         self.knocks = 0
         self.associations: list[list[str]] = []
+        self.releases = 0
         self._thread = threading.Thread(target=self._slam, daemon=True)
         self._thread.start()
 
@@ -123,6 +127,7 @@ class Archive:
         handlers: list[Any] = [
             (evt.EVT_ACCEPTED, lambda _event: self.associations.append([])),
             (evt.EVT_C_STORE, self._on_store),
+            (evt.EVT_RELEASED, self._on_release),
         ]
         ae.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
         try:
@@ -130,9 +135,23 @@ class Archive:
         finally:
             ae.shutdown()
 
+    def _on_release(self, _event: evt.Event) -> None:
+        self.releases += 1
+
     def _on_store(self, event: evt.Event) -> int:
         self.associations[-1].append(str(event.request.AffectedSOPInstanceUID))
         return 0x0000
+
+
+# A connection that is closed at once is left to reference counting by the library.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_batch_ends_with_a_release(hospital: Callable[..., Hospital]) -> None:
+    archive = Archive("PACS")
+    one = hospital([archive.destination], 3)
+    with archive.opened():
+        one.run(StoreSender(ae_title="OSTEOSCRIBE", timeout_s=5), one.now)
+        wait_until(lambda: archive.releases == 1, "the release")
+    assert [len(batch) for batch in archive.associations] == [3]
 
 
 def due_tries(seconds: float) -> int:
@@ -146,14 +165,17 @@ def due_tries(seconds: float) -> int:
 @pytest.fixture
 def hospital(tmp_path: Path) -> Iterator[Callable[..., Hospital]]:
     made: list[Hospital] = []
+    # In memory where there is such a place: what a disk takes to sync 500 studies is not the point here.
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as folder:
 
-    def make(destinations: Sequence[Destination], jobs: int) -> Hospital:
-        made.append(Hospital(tmp_path, destinations, jobs))
-        return made[-1]
+        def make(destinations: Sequence[Destination], jobs: int) -> Hospital:
+            made.append(Hospital(Path(folder), destinations, jobs))
+            return made[-1]
 
-    yield make
-    for one in made:
-        one.ledger.engine.dispose()
+        yield make
+        for one in made:
+            one.ledger.engine.dispose()
 
 
 @pytest.mark.slow
@@ -276,6 +298,25 @@ def test_a_fault_of_ours_parks_only_the_report_it_is_about(hospital: Callable[..
     parked = one.ledger.jobs.delivery(one.keys[1], "pacs")
     assert parked.code == "delivery.bug"
     assert "Canary" not in parked.message
+
+
+def test_a_report_that_cannot_be_read_holds_nobody_up(hospital: Callable[..., Hospital]) -> None:
+    one = hospital([PACS], 3)
+    (lost,) = one.ledger.jobs.objects(one.keys[0])
+    read = one.ledger.segments.read_bytes
+
+    def read_what_is_there(blob: BlobRef, start: int, stop: int) -> Any:
+        if blob == lost.blob:
+            raise StoreError("store.unreadable", "found a segment cut short")
+        return read(blob, start, stop)
+
+    one.ledger.segments.read_bytes = read_what_is_there  # type: ignore[method-assign]
+    sender = Scripted(PeerError("peer.unreachable", "found no connection"))
+    assert one.deliver(one.keys[0], "pacs", sender) == 5
+    one.now += timedelta(seconds=5)
+    assert one.deliver(one.keys[0], "pacs", sender) is not None
+    assert one.deliver(one.keys[0], "pacs", sender) is not None
+    assert one.states("pacs") == ["queued", "stored", "stored"]
 
 
 def test_a_report_that_comes_while_a_destination_rests_waits_with_the_others(

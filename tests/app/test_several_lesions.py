@@ -12,16 +12,11 @@ from osteoscribe.app.practice import Practice
 from osteoscribe.app.write import Written
 from osteoscribe.core import codes
 from tests.builders_marks import (
-    GSPS,
     LENGTH,
-    SERIES,
     contour,
     group,
     image_item,
-    item,
-    mark_object,
     num,
-    reference,
     region,
     report,
     rtstruct,
@@ -32,7 +27,7 @@ from tests.builders_marks import (
     tracking,
 )
 from tests.builders_report import ct_series
-from tests.scene import document, ellipse, items, on, process, said, texts
+from tests.scene import document, drawn_state, ellipse, items, on, process, said, texts
 
 BI = "BI typical, no ca"
 
@@ -60,26 +55,7 @@ def calipered(label: str, mm: float, at: tuple[float, float]) -> Dataset:
 
 def annotated(label: str, mm: float, at: tuple[float, float]) -> Dataset:
     points = [[x / 0.7 + 0.5 for x in point[:2]] for point in ellipse(mm, at=at)]
-    drawn = item(
-        GraphicAnnotationUnits="PIXEL",
-        GraphicDimensions=2,
-        NumberOfGraphicPoints=len(points) + 1,
-        GraphicData=[x for point in [*points, points[0]] for x in point],
-        GraphicType="POLYLINE",
-    )
-    words = item(UnformattedTextValue=label, AnchorPoint=points[0], AnchorPointAnnotationUnits="PIXEL")
-    return mark_object(
-        GSPS,
-        ReferencedSeriesSequence=[item(SeriesInstanceUID=SERIES, ReferencedImageSequence=[reference(2)])],
-        GraphicAnnotationSequence=[
-            item(
-                ReferencedImageSequence=[reference(2)],
-                GraphicLayer="MEASURE",
-                GraphicObjectSequence=[drawn],
-                TextObjectSequence=[words],
-            )
-        ],
-    )
+    return drawn_state(2, label, "POLYLINE", [*points, points[0]])
 
 
 FORMS = (segmented, contoured, reported, calipered, annotated)

@@ -170,9 +170,9 @@ def _by_pydicom(index: SeriesIndex, box: Box, folder: Path) -> np.ndarray:
 def run(short: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         lengths = (50, 100) if short else SLICES
-        length = by_length(Path(folder), lengths, 3 if short else 15)
+        length = by_length(Path(folder), lengths, 3 if short else 9)
         chosen = list(SYNTAXES)[: 1 if short else None]
-        compressed = decoding(Path(folder), 40 if short else 100, 2 if short else 7, chosen)
+        compressed = decoding(Path(folder), 40 if short else 100, 2 if short else 5, chosen)
     return {"length": length, "compressed": compressed, "compressed_slices": 40 if short else 100}
 
 

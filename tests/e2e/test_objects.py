@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
 
+from osteoscribe.core.digest import new_digest
 from osteoscribe.readers.headers import split_part10
 from tests.conftest import Program
 from tests.fakes.processes import QUICK, free_port, running_node, storescp_archive, wait_until
@@ -26,7 +26,7 @@ def own_s3() -> Iterator[S3Server]:
 
 def data_set_digests(folder: Path) -> set[str]:
     contents = [path.read_bytes() for path in folder.rglob("*.dcm")]
-    return {hashlib.sha256(one[split_part10(one).dataset_offset :]).hexdigest() for one in contents}
+    return {new_digest(one[split_part10(one).dataset_offset :]).hexdigest() for one in contents}
 
 
 def test_a_study_goes_through_although_the_object_store_falls_silent_and_the_node_is_killed(

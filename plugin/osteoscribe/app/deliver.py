@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from osteoscribe.app.bugs import trace_of
 from osteoscribe.app.desk import WARNED, Desk, is_given_up, objects_for, park_bug, parked, postponed
 from osteoscribe.app.ports import (
     Delivery,
@@ -105,7 +106,9 @@ def _loaded(desk: Desk, read: ReadBytes, *, most: int) -> list[_Load]:
     """What goes next; what cannot be sent now is dealt with on the way."""
     batch: list[_Load] = []
     size = 0
-    for delivery in desk.ledger.waiting(desk.name, most):
+    for delivery in desk.ledger.waiting(desk.name, MOST_JOBS):
+        if len(batch) == most:
+            break
         try:
             load = _load(desk, delivery, read)
         except StoreError as error:
@@ -192,11 +195,15 @@ def _push(desk: Desk, batch: Sequence[_Load], sender: Sender) -> float:
             _record(desk, load, parked(load.delivery, error.code, error.message))
         return _note(desk, pauses, error)
     except PeerError as error:
-        return _rest(desk, left[0], error)
+        if left:
+            return _rest(desk, left[0], error)
     except Exception as error:  # noqa: BLE001  a bug parks one delivery and leaves the others alone
-        if len(batch) > 1:
+        if not left:
+            LOGGER.error("delivered, then destination=%s bug=%s", desk.name, trace_of(error))
+        elif len(batch) > 1:
             return _push(desk, left[:1], sender)
-        park_bug(desk, left[0].delivery, error)
+        else:
+            park_bug(desk, left[0].delivery, error)
     return _note(desk, pauses)
 
 
@@ -211,6 +218,9 @@ def _replies(
         if len(of_job) < len(load.objects):
             raise AssertionError("a sender gives one reply for each object")
         yield of_job
+    # A sender takes its leave after the last reply: some archives take an abort for an incomplete study.
+    for _ in replies:
+        raise AssertionError("a sender gives one reply for each object")
 
 
 def _record(desk: Desk, load: _Load, after: Delivery) -> None:

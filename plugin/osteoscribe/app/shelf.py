@@ -19,7 +19,7 @@ from osteoscribe.readers.datasets import read_context
 from osteoscribe.readers.headers import InstanceHeader, StoredInstance
 from osteoscribe.writers.document import EvidenceRef, hierarchy
 
-KEPT_SERIES = 4
+KEPT_SERIES = 12
 """Series of which everything worked out is kept for the next mark on them."""
 
 

@@ -264,9 +264,20 @@ def _examinations(
     return [(key[0], grouped[key]) for key in sorted(grouped)]
 
 
-def _thinnest_first(one: LesionRecord) -> tuple[float, str, tuple[float, float, float]]:
-    """Sort key: a lesion marked on two series of an examination is taken from the thinner slices."""
-    return (one.slice_thickness_mm or np.inf, one.tracking_uid, one.centroid_lps_mm)
+def _thinnest_first(one: LesionRecord) -> tuple[object, ...]:
+    """Sort key: a lesion marked on two series of an examination is taken from the thinner slices.
+
+    The rest of the key is there so that the order in which the records come decides nothing.
+    """
+    return (
+        one.slice_thickness_mm or np.inf,
+        one.tracking_uid,
+        one.centroid_lps_mm,
+        one.long_axis_mm or 0.0,
+        one.frame_of_reference_uid or "",
+        one.series_instance_uid,
+        one.name,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -151,6 +151,8 @@ class DurableEngine:
             "serializer": JsonSerializer(),
             "log_level": "ERROR",
             "enable_otlp": False,
+            # Messages between workflows are not used here.
+            "notification_listener_polling_interval_sec": 60.0,
         }
         if database_url.startswith("sqlite"):
             config["db_engine_kwargs"] = {"connect_args": {"factory": _Connection}}

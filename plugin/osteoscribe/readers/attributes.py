@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.sr._snomed_dict import mapping as snomed_mapping
@@ -30,6 +31,7 @@ UNREADABLE = (
     OSError,
     AssertionError,
     struct.error,
+    BytesLengthException,
 )
 """What pydicom raises, as seen by fuzzing, when the bytes of an element do not mean what its VR says."""
 

@@ -15,7 +15,7 @@ from osteoscribe.core.answers import Age, Answer, Answers, Conflict, Provenance,
 from osteoscribe.core.codes import LATERALITIES, Code
 from osteoscribe.core.labels.malignancy import MalignancyCodes, Reading
 from osteoscribe.core.labels.merge import merge_answers
-from osteoscribe.readers.attributes import code_of
+from osteoscribe.readers.attributes import UNREADABLE, code_of
 
 ADULT_YEARS = 18
 OLDEST_YEARS = 130
@@ -41,17 +41,6 @@ FREE_TEXT = (
 
 LONGEST_TEXT = 20_000
 """Characters of one free text that are looked at; UT has no limit of its own."""
-
-UNREADABLE = (
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    NotImplementedError,
-    OSError,
-    ArithmeticError,
-)
-"""What pydicom raises where the bytes of an element do not mean what its VR says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,11 +18,11 @@ from pydicom import config
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.errors import BytesLengthException
 from pydicom.filereader import read_dataset as parse
 from pydicom.uid import UID
 
 from osteoscribe.errors import InputError
+from osteoscribe.readers.attributes import UNREADABLE
 from osteoscribe.readers.elements import PIXEL_DATA, Encoded, Encoding, Kind, encoding_of, walk
 from osteoscribe.readers.frame_groups import PER_FRAME, EncodedFrames
 from osteoscribe.readers.values import DEFLATED_SYNTAXES, inflate
@@ -46,11 +46,6 @@ _VALUE_BYTES = {
 }  # fmt: skip
 _BULK = frozenset({b"LT", b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"ST", b"UR", b"UT"})
 _TEXT = frozenset({b"LO", b"LT", b"PN", b"SH", b"ST", b"UC", b"UT"})
-_UNREADABLE = (
-    ValueError, TypeError, LookupError, AttributeError, NotImplementedError, OverflowError, EOFError,
-    OSError, struct.error, BytesLengthException, RecursionError,
-)  # fmt: skip
-"""What pydicom raises over values that are not what their VR says."""
 
 
 def read_dataset(encoded: Encoded, *, transfer_syntax_uid: str, max_bytes: int = MAX_BYTES) -> Dataset:
@@ -121,7 +116,7 @@ def _parse(data: bytes, encoding: Encoding, transfer_syntax_uid: str) -> Dataset
     with _quietly():
         try:
             ds = parse(BytesIO(data), encoding.implicit, encoding.little, parent_encoding=character_set)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise InputError(
                 "instance.malformed", f"the data set cannot be parsed ({type(error).__name__})"
             ) from None
@@ -235,7 +230,7 @@ def _convert(ds: Dataset) -> None:
                     item[tag] = plain
                 elif item[tag].VR == "SQ":
                     waiting.extend(item[tag].value)
-            except _UNREADABLE:
+            except UNREADABLE:
                 del item[tag]
 
 

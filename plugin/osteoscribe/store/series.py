@@ -10,8 +10,8 @@ from osteoscribe.readers.headers import StoredInstance
 from osteoscribe.store.instances import stored_instance
 from osteoscribe.store.schema import INSTANCES
 
-KEPT_SERIES = 8
-"""About 2 kB an image, 4 MB for a series of 2,000."""
+KEPT_SERIES = 12
+"""About 2 kB an image, 4 MB for a series of 2,000; what the shelf works out of it takes as much again."""
 
 Images = tuple[StoredInstance, ...]
 

@@ -81,6 +81,12 @@ _SERIES = (
     .where(JOB_SERIES.c.job_key == sa.bindparam("key"))
     .order_by(JOB_SERIES.c.series_instance_uid)
 )
+_MARKS = (
+    sa.select(*INSTANCES.c)
+    .join(JOB_MARKS, JOB_MARKS.c.instance_id == INSTANCES.c.id)
+    .where(JOB_MARKS.c.job_key == sa.bindparam("key"))
+    .order_by(INSTANCES.c.id)
+)
 _OF_SERIES = REPORTS.c.ct_series_instance_uid == sa.bindparam("series")
 _OLDEST_FIRST = (REPORTS.c.instance_number, REPORTS.c.id)
 _NEWEST_FIRST = tuple(column.desc() for column in _OLDEST_FIRST)
@@ -144,12 +150,7 @@ class JobTable(Outbox):
         with self._reads.begin() as connection:
             job = connection.execute(_JOB, {"key": key}).mappings().one()
             series = list(connection.execute(_SERIES, {"key": key}).scalars())
-            marks = connection.execute(
-                sa.select(*INSTANCES.c)
-                .join(JOB_MARKS, JOB_MARKS.c.instance_id == INSTANCES.c.id)
-                .where(JOB_MARKS.c.job_key == key)
-                .order_by(INSTANCES.c.id)
-            ).mappings()
+            marks = connection.execute(_MARKS, {"key": key}).mappings()
             images = [one for uid in series for one in self.series.images(uid, job["through_id"])]
             return JobRequest(
                 key=key,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -27,31 +28,35 @@ def insert_lesions(
     )
     if connection.execute(known).first() is not None:
         return
-    for number, stored in enumerate(lesions):
-        one, acquisition = stored.record, stored.acquisition
-        x, y, z = one.centroid_lps_mm
-        connection.execute(
-            LESIONS.insert().values(
-                job_key=key,
-                ct_series_instance_uid=ct_series_instance_uid,
-                number=number,
-                patient_key=patient_key,
-                study_instance_uid=one.study_instance_uid,
-                study_date="" if one.study_date is None else one.study_date.isoformat(),
-                tracking_uid=one.tracking_uid,
-                frame_of_reference_uid=one.frame_of_reference_uid,
-                x_mm=x,
-                y_mm=y,
-                z_mm=z,
-                long_axis_mm=one.long_axis_mm,
-                slice_thickness_mm=one.slice_thickness_mm,
-                name=one.name,
-                mean_hu=stored.mean_hu,
-                kvp_kv=acquisition.kvp_kv,
-                convolution_kernel=acquisition.convolution_kernel,
-                contrast=acquisition.contrast,
-            )
-        )
+    if lesions:
+        of_report = {
+            "job_key": key,
+            "ct_series_instance_uid": ct_series_instance_uid,
+            "patient_key": patient_key,
+        }
+        rows = [{**of_report, "number": number, **_row(one)} for number, one in enumerate(lesions)]
+        connection.execute(LESIONS.insert(), rows)
+
+
+def _row(stored: StoredLesion) -> dict[str, Any]:
+    one, acquisition = stored.record, stored.acquisition
+    x, y, z = one.centroid_lps_mm
+    return {
+        "study_instance_uid": one.study_instance_uid,
+        "study_date": "" if one.study_date is None else one.study_date.isoformat(),
+        "tracking_uid": one.tracking_uid,
+        "frame_of_reference_uid": one.frame_of_reference_uid,
+        "x_mm": x,
+        "y_mm": y,
+        "z_mm": z,
+        "long_axis_mm": one.long_axis_mm,
+        "slice_thickness_mm": one.slice_thickness_mm,
+        "name": one.name,
+        "mean_hu": stored.mean_hu,
+        "kvp_kv": acquisition.kvp_kv,
+        "convolution_kernel": acquisition.convolution_kernel,
+        "contrast": acquisition.contrast,
+    }
 
 
 def earlier_lesions(

@@ -13,6 +13,10 @@ from osteoscribe.store.schema import INSTANCES
 KEPT_SERIES = 12
 """About 2 kB an image, 4 MB for a series of 2,000; what the shelf works out of it takes as much again."""
 
+_THERE = sa.select(sa.func.count(), sa.func.max(INSTANCES.c.id)).where(
+    INSTANCES.c.series_instance_uid == sa.bindparam("series"), INSTANCES.c.id <= sa.bindparam("through_id")
+)
+
 Images = tuple[StoredInstance, ...]
 
 
@@ -34,11 +38,9 @@ class SeriesTable:
 
     def images(self, series_instance_uid: str, through_id: int) -> Images:
         """The newest version of each image of a series among the instances up to an id."""
-        there = sa.select(sa.func.count(), sa.func.max(INSTANCES.c.id)).where(
-            INSTANCES.c.series_instance_uid == series_instance_uid, INSTANCES.c.id <= through_id
-        )
+        wanted = {"series": series_instance_uid, "through_id": through_id}
         with self._reads.begin() as connection:
-            count, highest_id = connection.execute(there).one()
+            count, highest_id = connection.execute(_THERE, wanted).one()
         return self._kept(series_instance_uid, count, highest_id) if count else ()
 
     def newest(self, since_id: int | None, most: int) -> tuple[int, tuple[Images, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -109,6 +110,8 @@ def serve(read_settings: Callable[[], Settings], on_listening: Callable[[Setting
         try:
             note_death = _death_noter(folder)
             workers += [WorkerProcess(settings, n, note_death) for n in range(settings.jobs.workers)]
+            # What is imported stays: else the collection that pynetdicom asks for now and then takes 0.1 s.
+            gc.freeze()
             on_listening(settings, listener.start())
             while not stop.wait(0.5):
                 if reload.is_set():

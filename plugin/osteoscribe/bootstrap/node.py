@@ -15,6 +15,8 @@ from contextlib import suppress
 from datetime import datetime
 from multiprocessing.connection import Connection
 
+import pydicom.config
+
 from osteoscribe.app.practice import check_profiles, load_practice
 from osteoscribe.app.settings import Settings
 from osteoscribe.bootstrap.heart import Heart
@@ -96,6 +98,8 @@ def serve(read_settings: Callable[[], Settings], on_listening: Callable[[Setting
     """
     # A thread that computes (rows, headers) would else hold up every read and answer by 5 ms.
     sys.setswitchinterval(SWITCH_S)
+    # pydicom would look at each UID of an association three times, and its warnings quote what was received.
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     stop, reload = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())

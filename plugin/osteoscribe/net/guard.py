@@ -11,7 +11,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import ThreadedAssociationServer
@@ -166,7 +166,7 @@ class GuardedServer(ThreadedAssociationServer):
         """Stop listening."""
         # Wakes the thread that waits for connections.
         with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
+            cast(socket.socket, self.socket).shutdown(socket.SHUT_RDWR)
         socketserver.BaseServer.shutdown(self)
         self.server_close()
 

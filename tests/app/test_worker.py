@@ -147,10 +147,12 @@ def test_a_round_says_when_a_waiting_mark_will_have_waited_enough(bench: Bench) 
     assert bench.wait_s == pytest.approx(0.8)
     bench.ledger.receive(0.5, ct_slice(2))
     bench.run(0.6)
-    assert bench.wait_s == pytest.approx(0.9)
+    assert bench.wait_s == pytest.approx(0.6), "the look at what is to be sent comes first"
+    bench.run(1.2)
+    assert bench.wait_s == pytest.approx(0.3)
     bench.run(1.5)
     assert len(bench.engine.jobs) == 1
-    assert bench.wait_s == 1.0
+    assert bench.wait_s == pytest.approx(0.7)
 
 
 def test_nothing_is_planned_again_where_nothing_has_changed(bench: Bench) -> None:
@@ -180,3 +182,14 @@ def test_a_clock_that_was_set_back_does_not_stop_the_planning(bench: Bench) -> N
     bench.run(0.2)
     bench.run(-864000)
     assert len(bench.engine.jobs) == 1
+
+
+def test_news_bring_nothing_to_be_sent_but_the_look_at_it_is_not_put_off(bench: Bench) -> None:
+    bench.run(2)
+    bench.measure(bench.engine.jobs[0][0])
+    assert bench.run(2.4, has_news=True) == 0
+    assert bench.wait_s == pytest.approx(0.6)
+    assert bench.run(2.9, has_news=True) == 0
+    assert bench.wait_s == pytest.approx(0.1)
+    assert [bench.run(at_s, has_news=True) for at_s in (3.0, 3.1, 4.5)] == [1, 0, 0]
+    assert len(bench.engine.deliveries) == 1

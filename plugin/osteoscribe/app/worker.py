@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol
@@ -125,6 +125,8 @@ class Rounds:
         self._planned_at = datetime.max.replace(tzinfo=UTC)
         self._plan_at: datetime | None = None
         self._plan_not_before = 0.0
+        self._sent_at = datetime.max.replace(tzinfo=UTC)
+        self._sending: set[tuple[str, ...]] = set()
         self._submitted: set[tuple[str, ...]] = set()
 
     def run(self, now: datetime, *, has_news: bool = True, has_progress: bool = True) -> float:
@@ -142,33 +144,44 @@ class Rounds:
         float
             Seconds after which another round has something to do, unless it is woken before.
         """
-        due = self._submit(self._to_send(now)) if has_progress else set()
+        if has_progress:
+            self._send(now)
         self._plan(now, is_woken=has_news or has_progress)
-        due |= self._submit(self._to_measure())
-        if not has_progress:
-            due |= self._submit(self._to_send(now))
-        self._submitted = due
+        self._submitted = self._submit(self._to_do(now), self._submitted)
+        # What was received brings nothing to be sent before it is measured.
+        if not has_progress and not self._sent_at <= now < self._sent_at + LOOK_EVERY:
+            self._send(now)
         self._park_given_up(now)
-        wait = LOOK_EVERY if self._plan_at is None else min(LOOK_EVERY, self._plan_at - now)
+        wait = self._sent_at + LOOK_EVERY - now
+        if self._plan_at is not None:
+            wait = min(wait, self._plan_at - now)
         return max(wait.total_seconds(), 0.0)
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing was due in the last round."""
-        return not self._submitted
+        return not self._submitted and not self._sending
 
-    def _submit(self, due: Iterable[Due]) -> set[tuple[str, ...]]:
+    def _submit(self, due: Iterable[Due], before: Collection[tuple[str, ...]]) -> set[tuple[str, ...]]:
         """Submit what was not submitted before; the names of all."""
         names = set()
         for name, submit in due:
             names.add(name)
-            if name not in self._submitted:
+            if name not in before:
                 submit()
         return names
 
-    def _to_measure(self) -> Iterator[Due]:
+    def _to_do(self, now: datetime) -> Iterator[Due]:
+        """Jobs and answers: what comes of what was received."""
         for key, run in self._jobs.ready():
             yield ("job", key, str(run)), partial(self._engine.submit_job, key, run)
+        for asked in self._questions.due_questions(now):
+            attempt = f"{asked.asked_at.timestamp():.6f}.{asked.tries}"
+            yield self._errand("answer", asked.transaction_uid, asked.calling_ae, attempt)
+
+    def _send(self, now: datetime) -> None:
+        self._sending = self._submit(self._to_send(now), self._sending)
+        self._sent_at = now
 
     def _to_send(self, now: datetime) -> Iterator[Due]:
         for one in self._jobs.due_deliveries():
@@ -179,9 +192,6 @@ class Rounds:
             yield self._errand("commitment", one.job_key, one.destination, question)
         for proof in self._jobs.due_proofs(now):
             yield self._errand("proof", proof.job_key, proof.destination, f"{proof.round}.{proof.looks}")
-        for asked in self._questions.due_questions(now):
-            attempt = f"{asked.asked_at.timestamp():.6f}.{asked.tries}"
-            yield self._errand("answer", asked.transaction_uid, asked.calling_ae, attempt)
 
     def _errand(self, *name: str) -> tuple[tuple[str, ...], Callable[[], None]]:
         return name, partial(self._engine.submit_errand, *name)

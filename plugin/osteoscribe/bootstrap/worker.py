@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import select
@@ -148,6 +149,8 @@ def run_worker(settings: Settings, number: int, control: Connection, under_way: 
         rounds, engine, preparation = _open_worker(settings, number, bell, under_way)
         if number == 0 and settings.node.health_port:
             _open_health(settings)
+        # What the libraries have made stays: a full collection need not walk through it while a mark waits.
+        gc.freeze()
         has_news, has_progress, is_ended = True, True, False
         while not is_ended:
             try:

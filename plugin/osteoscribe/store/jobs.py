@@ -75,6 +75,44 @@ _DUE = (
 _TO_ASK = sa.select(*DELIVERIES.c).where(
     DELIVERIES.c.state == "stored", DELIVERIES.c.due_us <= sa.bindparam("now_us")
 )
+_JOB = sa.select(*JOBS.c).where(JOBS.c.key == sa.bindparam("key"))
+_SERIES = (
+    sa.select(JOB_SERIES.c.series_instance_uid)
+    .where(JOB_SERIES.c.job_key == sa.bindparam("key"))
+    .order_by(JOB_SERIES.c.series_instance_uid)
+)
+_OF_SERIES = REPORTS.c.ct_series_instance_uid == sa.bindparam("series")
+_OLDEST_FIRST = (REPORTS.c.instance_number, REPORTS.c.id)
+_NEWEST_FIRST = tuple(column.desc() for column in _OLDEST_FIRST)
+"""Order of the reports on one CT series."""
+_OWN = sa.select(sa.func.min(REPORTS.c.id), sa.func.min(REPORTS.c.instance_number)).where(
+    _OF_SERIES, REPORTS.c.job_key == sa.bindparam("key")
+)
+_OTHERS = sa.select(*REPORTS.c).where(_OF_SERIES, REPORTS.c.job_key != sa.bindparam("key"))
+_OTHERS = _OTHERS.order_by(*_OLDEST_FIRST)
+_EARLIER = _OTHERS.where(REPORTS.c.id < sa.bindparam("first_id"))
+_OF_PROFILE = sa.and_(_OF_SERIES, REPORTS.c.profile == sa.bindparam("profile"))
+_LAST_SAID = sa.select(REPORTS.c.content_key).where(_OF_PROFILE).order_by(*_NEWEST_FIRST).limit(1)
+_SAYS_THE_SAME = (
+    sa.select(REPORTS.c.job_key)
+    .where(
+        _OF_PROFILE,
+        REPORTS.c.role == sa.bindparam("role"),
+        REPORTS.c.content_key == sa.bindparam("content_key"),
+    )
+    .order_by(*_NEWEST_FIRST)
+    .limit(1)
+)
+_HOLDER = sa.select(REPORTS.c.job_key).where(REPORTS.c.sop_instance_uid == sa.bindparam("uid"))
+_LAST_SAID_ON_SERIES = sa.select(REPORTS.c.content_key).where(_OF_SERIES).order_by(*_NEWEST_FIRST).limit(1)
+_NEW_OBJECT = REPORTS.insert()
+_NEW_DELIVERY = DELIVERIES.insert()
+_RESUMED = (
+    JOBS.update()
+    .where(JOBS.c.key == sa.bindparam("job_key"), JOBS.c.state.in_(("parked", "done")))
+    .values(state="measured", finished_us=None)
+)
+_MEASURED = JOBS.update().where(JOBS.c.key == sa.bindparam("job_key"))
 _OBJECTS = sa.select(*REPORTS.c).where(REPORTS.c.job_key == sa.bindparam("key")).order_by(REPORTS.c.id)
 
 
@@ -104,14 +142,8 @@ class JobTable(Outbox):
     def request(self, key: str) -> JobRequest:
         """Everything a job is made from."""
         with self._reads.begin() as connection:
-            job = connection.execute(sa.select(*JOBS.c).where(JOBS.c.key == key)).mappings().one()
-            series = list(
-                connection.execute(
-                    sa.select(JOB_SERIES.c.series_instance_uid)
-                    .where(JOB_SERIES.c.job_key == key)
-                    .order_by(JOB_SERIES.c.series_instance_uid)
-                ).scalars()
-            )
+            job = connection.execute(_JOB, {"key": key}).mappings().one()
+            series = list(connection.execute(_SERIES, {"key": key}).scalars())
             marks = connection.execute(
                 sa.select(*INSTANCES.c)
                 .join(JOB_MARKS, JOB_MARKS.c.instance_id == INSTANCES.c.id)
@@ -152,8 +184,7 @@ class JobTable(Outbox):
             Where the reports go.
         """
         with self._engine.begin() as connection:
-            state = connection.execute(sa.select(JOBS.c.state).where(JOBS.c.key == key)).scalar_one()
-            if state != "ready":
+            if connection.execute(_STATE, {"key": key}).scalar_one() != "ready":
                 return
             sayers = _insert_reports(connection, key, result.reports, blobs)
             for report in result.reports:
@@ -167,11 +198,8 @@ class JobTable(Outbox):
             values = _outcome(result, is_new=_has_reports(connection, key), is_sent=bool(destinations))
             finished_us = to_us(now) if values["state"] == "done" else None
             forms = sorted({*_forms_of_job(connection, key), *result.forms})
-            connection.execute(
-                JOBS.update()
-                .where(JOBS.c.key == key)
-                .values(**values, measured_us=to_us(now), finished_us=finished_us, forms=json.dumps(forms))
-            )
+            values |= {"measured_us": to_us(now), "finished_us": finished_us, "forms": json.dumps(forms)}
+            connection.execute(_MEASURED, {"job_key": key, **values})
             if values["state"] == "measured":
                 settle(connection, key, now)
 
@@ -325,15 +353,13 @@ class JobTable(Outbox):
 
 def _revision(connection: sa.Connection, key: str, ct_series_instance_uid: str) -> Revision:
     """Which report on a CT series a job makes: the same when it is run again after others have followed."""
-    of_series = REPORTS.c.ct_series_instance_uid == ct_series_instance_uid
-    own = sa.select(sa.func.min(REPORTS.c.id), sa.func.min(REPORTS.c.instance_number)).where(
-        of_series, REPORTS.c.job_key == key
-    )
-    first_id, number = connection.execute(own).one()
-    before = sa.select(*REPORTS.c).where(of_series, REPORTS.c.job_key != key)
-    if first_id is not None:
-        before = before.where(REPORTS.c.id < first_id)
-    rows = list(connection.execute(before.order_by(*_OLDEST_FIRST)).mappings())
+    of_job = {"series": ct_series_instance_uid, "key": key}
+    first_id, number = connection.execute(_OWN, of_job).one()
+    if first_id is None:
+        found = connection.execute(_OTHERS, of_job)
+    else:
+        found = connection.execute(_EARLIER, {**of_job, "first_id": first_id})
+    rows = list(found.mappings())
     if number is None:
         number = 1 + max((row["instance_number"] for row in rows), default=0)
     # What carries the result: the measurement report, and the text where a profile has none.
@@ -351,29 +377,18 @@ def _revision(connection: sa.Connection, key: str, ct_series_instance_uid: str) 
     return Revision(number=number, predecessors=predecessors)
 
 
-_OLDEST_FIRST = (REPORTS.c.instance_number, REPORTS.c.id)
-_NEWEST_FIRST = tuple(column.desc() for column in _OLDEST_FIRST)
-"""Order of the reports on one CT series."""
-
-
 def _sayer(connection: sa.Connection, report: MadeReport, one: MadeObject) -> str | None:
     """The job that holds this object, or one of its form that says the same; None where it is new.
 
     The same counts only while nothing else was said in that profile since.
     """
-    of_profile = sa.and_(
-        REPORTS.c.ct_series_instance_uid == report.ct_series_instance_uid, REPORTS.c.profile == one.profile
-    )
-    newest = sa.select(REPORTS.c.content_key).where(of_profile).order_by(*_NEWEST_FIRST).limit(1)
-    if report.content_key and connection.execute(newest).scalar() == report.content_key:
-        same = sa.select(REPORTS.c.job_key).where(
-            of_profile, REPORTS.c.role == one.role, REPORTS.c.content_key == report.content_key
-        )
-        sayer = connection.execute(same.order_by(*_NEWEST_FIRST).limit(1)).scalar()
+    of_profile = {"series": report.ct_series_instance_uid, "profile": one.profile}
+    if report.content_key and connection.execute(_LAST_SAID, of_profile).scalar() == report.content_key:
+        same = {**of_profile, "role": one.role, "content_key": report.content_key}
+        sayer = connection.execute(_SAYS_THE_SAME, same).scalar()
         if sayer is not None:
             return str(sayer)
-    known = sa.select(REPORTS.c.job_key).where(REPORTS.c.sop_instance_uid == one.sop_instance_uid)
-    return connection.execute(known).scalar()
+    return connection.execute(_HOLDER, {"uid": one.sop_instance_uid}).scalar()
 
 
 def _insert_reports(
@@ -397,37 +412,35 @@ def _insert_reports(
 
 def _is_summarised(connection: sa.Connection, key: str, report: MadeReport) -> bool:
     """Whether a summary is recorded already, with this job or with one that says the same."""
-    of_series = REPORTS.c.ct_series_instance_uid == report.ct_series_instance_uid
-    own = sa.select(REPORTS.c.id).where(of_series, REPORTS.c.job_key == key)
-    newest = sa.select(REPORTS.c.content_key).where(of_series).order_by(*_NEWEST_FIRST)
+    of_job = {"series": report.ct_series_instance_uid, "key": key}
     says_the_same = (
-        bool(report.content_key) and connection.execute(newest.limit(1)).scalar() == report.content_key
+        bool(report.content_key)
+        and connection.execute(_LAST_SAID_ON_SERIES, of_job).scalar() == report.content_key
     )
-    return says_the_same or connection.execute(own).first() is not None
+    return says_the_same or connection.execute(_OWN, of_job).one()[0] is not None
 
 
 def _insert_object(
     connection: sa.Connection, key: str, report: MadeReport, one: MadeObject, blob: BlobRef, summary: str
 ) -> None:
-    connection.execute(
-        REPORTS.insert().values(
-            job_key=key,
-            sop_class_uid=one.sop_class_uid,
-            sop_instance_uid=one.sop_instance_uid,
-            transfer_syntax_uid=one.transfer_syntax_uid,
-            study_instance_uid=report.study_instance_uid,
-            ct_series_instance_uid=report.ct_series_instance_uid,
-            series_instance_uid=one.series_instance_uid,
-            instance_number=one.instance_number,
-            profile=one.profile,
-            role=one.role,
-            content_key=report.content_key,
-            segment=blob.segment,
-            offset=blob.offset,
-            length=blob.length,
-            summary=summary,
-        )
-    )
+    values = {
+        "job_key": key,
+        "sop_class_uid": one.sop_class_uid,
+        "sop_instance_uid": one.sop_instance_uid,
+        "transfer_syntax_uid": one.transfer_syntax_uid,
+        "study_instance_uid": report.study_instance_uid,
+        "ct_series_instance_uid": report.ct_series_instance_uid,
+        "series_instance_uid": one.series_instance_uid,
+        "instance_number": one.instance_number,
+        "profile": one.profile,
+        "role": one.role,
+        "content_key": report.content_key,
+        "segment": blob.segment,
+        "offset": blob.offset,
+        "length": blob.length,
+        "summary": summary,
+    }
+    connection.execute(_NEW_OBJECT, values)
 
 
 def _insert_quarantined(
@@ -492,31 +505,23 @@ def _outcome(result: JobResult, *, is_new: bool, is_sent: bool) -> dict[str, Any
 
 def queue_delivery(connection: sa.Connection, key: str, destination: str, now: datetime) -> bool:
     """Queue a job's reports for a destination that has no delivery of them yet; False where it has."""
-    known = sa.select(DELIVERIES.c.state).where(
-        DELIVERIES.c.job_key == key, DELIVERIES.c.destination == destination
-    )
-    if connection.execute(known).first() is not None:
+    if connection.execute(_DELIVERY, {"key": key, "destination": destination}).first() is not None:
         return False
-    connection.execute(
-        DELIVERIES.insert().values(
-            job_key=key,
-            destination=destination,
-            state="queued",
-            round=0,
-            tries=0,
-            refusals=0,
-            asks=0,
-            queued_us=to_us(now),
-            updated_us=to_us(now),
-            code="",
-            message="",
-        )
-    )
-    connection.execute(
-        JOBS.update()
-        .where(JOBS.c.key == key, JOBS.c.state.in_(("parked", "done")))
-        .values(state="measured", finished_us=None)
-    )
+    values = {
+        "job_key": key,
+        "destination": destination,
+        "state": "queued",
+        "round": 0,
+        "tries": 0,
+        "refusals": 0,
+        "asks": 0,
+        "queued_us": to_us(now),
+        "updated_us": to_us(now),
+        "code": "",
+        "message": "",
+    }
+    connection.execute(_NEW_DELIVERY, values)
+    connection.execute(_RESUMED, {"job_key": key})
     return True
 
 

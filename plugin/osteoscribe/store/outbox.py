@@ -10,6 +10,44 @@ import sqlalchemy as sa
 from osteoscribe.app.ports import Delivery, Proof, Reach
 from osteoscribe.store.schema import DELIVERIES, DESTINATIONS, JOBS, PROOFS, from_us, to_us
 
+# Statements are made once: making them costs more than running them.
+_WAITING = (
+    sa.select(*DELIVERIES.c)
+    .join(JOBS, JOBS.c.key == DELIVERIES.c.job_key)
+    .where(DELIVERIES.c.destination == sa.bindparam("destination"))
+    .where(DELIVERIES.c.state.in_(("queued", "waiting")), JOBS.c.state != "ready")
+    .order_by(JOBS.c.measured_us, DELIVERIES.c.job_key)
+    .limit(sa.bindparam("most"))
+)
+_REACH = sa.select(*DESTINATIONS.c).where(DESTINATIONS.c.name == sa.bindparam("destination"))
+_NEW_REACH = DESTINATIONS.insert()
+_REACHED = DESTINATIONS.update().where(DESTINATIONS.c.name == sa.bindparam("destination"))
+_PROOFS = (
+    sa.select(*PROOFS.c)
+    .join(
+        DELIVERIES,
+        sa.and_(
+            DELIVERIES.c.job_key == PROOFS.c.job_key,
+            DELIVERIES.c.destination == PROOFS.c.destination,
+            DELIVERIES.c.round == PROOFS.c.round,
+        ),
+    )
+    .where(DELIVERIES.c.state.in_(("stored", "committed")))
+    .order_by(PROOFS.c.due_us)
+)
+"""Proofs of deliveries that are stored, in their newest round."""
+_DUE_PROOFS = _PROOFS.where(PROOFS.c.due_us <= sa.bindparam("now_us"))
+_PROOF = _PROOFS.where(
+    PROOFS.c.job_key == sa.bindparam("key"), PROOFS.c.destination == sa.bindparam("destination")
+)
+_UNPROVED = _PROOFS.where(PROOFS.c.job_key == sa.bindparam("key"), PROOFS.c.due_us.is_not(None))
+_STATES = sa.select(DELIVERIES.c.state, DELIVERIES.c.due_us).where(
+    DELIVERIES.c.job_key == sa.bindparam("key")
+)
+_SETTLED = JOBS.update().where(
+    JOBS.c.key == sa.bindparam("job_key"), JOBS.c.state.in_(("measured", "parked", "done"))
+)
+
 
 class Outbox:
     """The part of `JobTable` that looks at deliveries by destination.
@@ -26,22 +64,14 @@ class Outbox:
 
     def waiting(self, destination: str, most: int) -> tuple[Delivery, ...]:
         """Deliveries to a destination that are not at an end, the oldest first."""
-        query = (
-            sa.select(*DELIVERIES.c)
-            .join(JOBS, JOBS.c.key == DELIVERIES.c.job_key)
-            .where(DELIVERIES.c.destination == destination, DELIVERIES.c.state.in_(("queued", "waiting")))
-            .where(JOBS.c.state != "ready")
-            .order_by(JOBS.c.measured_us, DELIVERIES.c.job_key)
-            .limit(most)
-        )
         with self._reads.begin() as connection:
-            return tuple(delivery_of(row) for row in connection.execute(query).mappings())
+            rows = connection.execute(_WAITING, {"destination": destination, "most": most})
+            return tuple(delivery_of(row) for row in rows.mappings())
 
     def reach(self, destination: str) -> Reach:
         """How a destination was reached last."""
-        query = sa.select(*DESTINATIONS.c).where(DESTINATIONS.c.name == destination)
         with self._reads.begin() as connection:
-            row = connection.execute(query).mappings().first()
+            row = connection.execute(_REACH, {"destination": destination}).mappings().first()
         if row is None:
             return Reach()
         return Reach(
@@ -62,9 +92,8 @@ class Outbox:
             "message": reach.message,
         }
         with self._engine.begin() as connection:
-            known = DESTINATIONS.update().where(DESTINATIONS.c.name == destination)
-            if not connection.execute(known.values(values)).rowcount:
-                connection.execute(DESTINATIONS.insert().values(name=destination, **values))
+            if not connection.execute(_REACHED, {"destination": destination, **values}).rowcount:
+                connection.execute(_NEW_REACH, {"name": destination, **values})
 
     def begin_proof(self, proof: Proof) -> None:
         """Record that a look is due once the delivery is stored; nothing where that is recorded."""
@@ -76,9 +105,8 @@ class Outbox:
 
     def proof(self, key: str, destination: str) -> Proof | None:
         """The proof of a delivery's newest round."""
-        query = _proofs().where(PROOFS.c.job_key == key, PROOFS.c.destination == destination)
         with self._reads.begin() as connection:
-            row = connection.execute(query).mappings().first()
+            row = connection.execute(_PROOF, {"key": key, "destination": destination}).mappings().first()
         return None if row is None else _proof(row)
 
     def update_proof(self, proof: Proof, now: datetime, *, is_parked: bool) -> None:
@@ -107,18 +135,15 @@ class Outbox:
     def due_proofs(self, now: datetime) -> tuple[Proof, ...]:
         """Proofs whose next look is due."""
         with self._reads.begin() as connection:
-            rows = connection.execute(_proofs().where(PROOFS.c.due_us <= to_us(now))).mappings()
-            return tuple(_proof(row) for row in rows)
+            rows = connection.execute(_DUE_PROOFS, {"now_us": to_us(now)})
+            return tuple(_proof(row) for row in rows.mappings())
 
 
 def settle(connection: sa.Connection, key: str, now: datetime) -> None:
     """Set the state of a job by those of its deliveries, and end it with the last one."""
-    query = sa.select(DELIVERIES.c.state, DELIVERIES.c.due_us).where(DELIVERIES.c.job_key == key)
-    rows = connection.execute(query).all()
+    rows = connection.execute(_STATES, {"key": key}).all()
     states = {state for state, _ in rows}
-    unproved = connection.execute(
-        _proofs().where(PROOFS.c.job_key == key, PROOFS.c.due_us.is_not(None))
-    ).first()
+    unproved = connection.execute(_UNPROVED, {"key": key}).first()
     # A stored delivery with a due time still waits for its commitment.
     awaited = any(state == "stored" and due is not None for state, due in rows) or unproved is not None
     if states & {"queued", "waiting"} or awaited:
@@ -127,11 +152,7 @@ def settle(connection: sa.Connection, key: str, now: datetime) -> None:
         state, finished = "parked", None
     else:
         state, finished = "done", to_us(now)
-    connection.execute(
-        JOBS.update()
-        .where(JOBS.c.key == key, JOBS.c.state.in_(("measured", "parked", "done")))
-        .values(state=state, finished_us=finished)
-    )
+    connection.execute(_SETTLED, {"job_key": key, "state": state, "finished_us": finished})
 
 
 def delivery_of(row: sa.RowMapping) -> Delivery:
@@ -148,23 +169,6 @@ def delivery_of(row: sa.RowMapping) -> Delivery:
         due_at=_time(row["due_us"]),
         code=row["code"],
         message=row["message"],
-    )
-
-
-def _proofs() -> sa.Select[Any]:
-    """Proofs of deliveries that are stored, in their newest round."""
-    return (
-        sa.select(*PROOFS.c)
-        .join(
-            DELIVERIES,
-            sa.and_(
-                DELIVERIES.c.job_key == PROOFS.c.job_key,
-                DELIVERIES.c.destination == PROOFS.c.destination,
-                DELIVERIES.c.round == PROOFS.c.round,
-            ),
-        )
-        .where(DELIVERIES.c.state.in_(("stored", "committed")))
-        .order_by(PROOFS.c.due_us)
     )
 
 

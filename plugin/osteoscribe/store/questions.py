@@ -17,6 +17,13 @@ MOST_OPEN = 1000
 _AT_ONCE = 500
 """UIDs in one query; SQLite takes 999 parameters by default."""
 
+_DUE = (
+    sa.select(*QUESTIONS.c)
+    .where(QUESTIONS.c.due_us <= sa.bindparam("now_us"))
+    .order_by(QUESTIONS.c.due_us)
+    .limit(100)
+)
+
 
 class QuestionTable:
     """Questions and their answers (`app.safekeep.QuestionLedger`).
@@ -56,9 +63,9 @@ class QuestionTable:
 
     def due_questions(self, now: datetime) -> tuple[Question, ...]:
         """Questions that are to be answered now, the oldest first."""
-        query = sa.select(*QUESTIONS.c).where(QUESTIONS.c.due_us <= to_us(now)).order_by(QUESTIONS.c.due_us)
         with self._reads.begin() as connection:
-            return tuple(_question(row) for row in connection.execute(query.limit(100)).mappings())
+            rows = connection.execute(_DUE, {"now_us": to_us(now)})
+            return tuple(_question(row) for row in rows.mappings())
 
     def classes_of(self, sop_instance_uids: Collection[str]) -> dict[str, set[str]]:
         """SOP classes under which instances are kept, by SOP Instance UID; nothing of those that are not."""

@@ -84,11 +84,13 @@ class Campaign:
         phase = self._phase(done, log_start)
         victim = self.moments.choice(("all", "listener", "worker"))
         self.workers_seen.update(worker_pids(self.node))
-        if victim == "worker":
-            if not kill_worker(self.node):
-                victim, phase = "none", "no worker to kill"
-        else:
-            (self.node.kill if victim == "all" else lambda: kill_listener(self.node))()
+        if victim == "worker" and not kill_worker(self.node):
+            # The last one killed is not back yet.
+            victim = "all"
+        if victim == "all":
+            self.node.kill()
+        elif victim == "listener":
+            kill_listener(self.node)
         self.kills[f"{victim}, {phase}"] += 1
         sending.join()
         if victim in ("all", "listener"):
@@ -188,7 +190,7 @@ def run(
     campaign.check_acknowledged()
     sent = sum(len(study) for study in campaign.studies)
     result = {
-        "kills": sum(n for name, n in campaign.kills.items() if not name.startswith("none")),
+        "kills": campaign.kills.total(),
         "by_victim_and_phase": dict(sorted(campaign.kills.items())),
         "seconds": round(time.monotonic() - started),
         "seed": seed,

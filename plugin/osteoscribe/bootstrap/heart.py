@@ -25,6 +25,9 @@ from osteoscribe.store.schema import open_database
 RETENTION_S = 600.0
 """Pause between two looks for what is to be removed."""
 
+ALONE_S = 60.0
+"""Pause between two looks where no other node can share the ledger: only a restart changes anything."""
+
 LOGGER = logging.getLogger(__name__)
 
 
@@ -102,16 +105,19 @@ def start_watch(
         keep=timedelta(days=settings.store.keep_days) if settings.store.keep_days else None,
         keep_below_bytes=int(settings.store.keep_below_mb * MEGABYTE) or None,
     )
-    threading.Thread(target=_look, args=(watch, retention), name="watch", daemon=True).start()
+    pause_s = BEAT_S if folder.is_server else ALONE_S
+    threading.Thread(target=_look, args=(watch, retention, pause_s), name="watch", daemon=True).start()
 
 
-def _look(watch: Watch, retention: Retention) -> None:
+def _look(watch: Watch, retention: Retention, pause_s: float) -> None:
     due = 0.0
     while True:
+        next_s = pause_s
         try:
             if watch.look() and time.monotonic() >= due:
                 due = time.monotonic() + RETENTION_S
                 retention.run(datetime.now(UTC))
         except Exception as error:  # noqa: BLE001  the edge of a thread: the engine's database may be away
             LOGGER.warning("watch postponed by %s", trace_of(error))
-        time.sleep(BEAT_S)
+            next_s = BEAT_S
+        time.sleep(next_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -13,6 +14,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from multiprocessing.connection import Connection
+
+import pydicom.config
 
 from osteoscribe.app.practice import check_profiles, load_practice
 from osteoscribe.app.settings import Settings
@@ -95,6 +98,8 @@ def serve(read_settings: Callable[[], Settings], on_listening: Callable[[Setting
     """
     # A thread that computes (rows, headers) would else hold up every read and answer by 5 ms.
     sys.setswitchinterval(SWITCH_S)
+    # pydicom would look at each UID of an association three times, and its warnings quote what was received.
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     stop, reload = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
@@ -109,6 +114,8 @@ def serve(read_settings: Callable[[], Settings], on_listening: Callable[[Setting
         try:
             note_death = _death_noter(folder)
             workers += [WorkerProcess(settings, n, note_death) for n in range(settings.jobs.workers)]
+            # What is imported stays: else the collection that pynetdicom asks for now and then takes 0.1 s.
+            gc.freeze()
             on_listening(settings, listener.start())
             while not stop.wait(0.5):
                 if reload.is_set():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
 import socket
@@ -10,7 +11,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import ThreadedAssociationServer
@@ -29,6 +30,9 @@ LONGEST_HANDSHAKE_S = 10.0
 """Patience with each step of a TLS handshake."""
 LARGEST_HANDSHAKES = 64
 """Handshakes at the same time."""
+
+_POLL_S = 30.0
+"""How often the server looks whether it is to end, should nothing have woken it."""
 
 _SPARE_CONNECTIONS = 8
 """Connections beyond the limit of associations, so that a full node can still answer that it is full."""
@@ -154,8 +158,15 @@ class GuardedServer(ThreadedAssociationServer):
             return False
         return True
 
+    def serve_forever(self, poll_interval: float = _POLL_S) -> None:
+        """Take connections until `shutdown`."""
+        super().serve_forever(poll_interval)
+
     def shutdown(self) -> None:
         """Stop listening."""
+        # Wakes the thread that waits for connections.
+        with contextlib.suppress(OSError):
+            cast(socket.socket, self.socket).shutdown(socket.SHUT_RDWR)
         socketserver.BaseServer.shutdown(self)
         self.server_close()
 

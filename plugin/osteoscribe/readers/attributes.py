@@ -13,7 +13,6 @@ from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
-from pydicom.sr._snomed_dict import mapping as snomed_mapping
 
 from osteoscribe.core.codes import Code
 from osteoscribe.core.geometry import FloatArray
@@ -151,6 +150,9 @@ def code_of(item: Dataset) -> Code | None:
     if not value_:
         return None
     if scheme in ("SRT", "SNM3", "99SDM"):
+        # Not at the top: its package takes 0.08 s, and the listener needs it never.
+        from pydicom.sr._snomed_dict import mapping as snomed_mapping
+
         successor = snomed_mapping["SRT"].get(value_)
         if successor is not None:
             value_, scheme = successor, "SCT"

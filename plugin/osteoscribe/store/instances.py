@@ -26,6 +26,19 @@ from osteoscribe.store.schema import (
 from osteoscribe.store.segments import node_of
 
 _NEWEST = sa.select(sa.func.max(INSTANCES.c.id))
+_SEGMENT, _END = sa.bindparam("segment", type_=sa.Text), sa.bindparam("end", type_=sa.BigInteger)
+# Made once: that takes longer than running them, and they run for each association.
+_CLOSE = SEGMENTS.update().where(SEGMENTS.c.name == _SEGMENT).values(closed=True)
+_ADVANCE = (
+    SEGMENTS.update()
+    .where(SEGMENTS.c.name == _SEGMENT)
+    .values(indexed_bytes=sa.case((SEGMENTS.c.indexed_bytes < _END, _END), else_=SEGMENTS.c.indexed_bytes))
+)
+_INSERT_NEW = {
+    "postgresql": postgresql.insert(INSTANCES).on_conflict_do_nothing(),
+    "sqlite": sqlite.insert(INSTANCES).on_conflict_do_nothing(),
+}
+"""Insert rows, without those of known instances; by the database's name."""
 
 
 class InstanceTable:
@@ -82,15 +95,15 @@ class InstanceTable:
                     for one in some:
                         _add_mark_object(connection, one)
                 else:
-                    connection.execute(_insert_new(connection), [_row(one) for one in some])
+                    connection.execute(_INSERT_NEW[connection.dialect.name], [_row(one) for one in some])
             _advance(connection, stored)
             for name in ended:
-                connection.execute(SEGMENTS.update().where(SEGMENTS.c.name == name).values(closed=True))
+                connection.execute(_CLOSE, {"segment": name})
 
     def close_segment(self, name: str) -> None:
         """Record that the association of a segment has ended."""
         with self._lock, self._engine.begin() as connection:
-            connection.execute(SEGMENTS.update().where(SEGMENTS.c.name == name).values(closed=True))
+            connection.execute(_CLOSE, {"segment": name})
 
     def close_segments(self, of: Callable[[str], bool]) -> None:
         """Record that no association of an earlier run of these nodes is open.
@@ -103,7 +116,7 @@ class InstanceTable:
         with self._lock, self._engine.begin() as connection:
             open_ones = connection.execute(sa.select(SEGMENTS.c.name).where(~SEGMENTS.c.closed)).scalars()
             for name in [one for one in open_ones if of(node_of(one))]:
-                connection.execute(SEGMENTS.update().where(SEGMENTS.c.name == name).values(closed=True))
+                connection.execute(_CLOSE, {"segment": name})
 
     def known_segments(self) -> dict[str, tuple[int, bool]]:
         """How far each received segment is recorded, by its name, and whether its association has ended."""
@@ -115,12 +128,6 @@ class InstanceTable:
         """Return the id of the newest instance; 0 where there is none."""
         with self._reads.begin() as connection:
             return connection.execute(_NEWEST).scalar_one() or 0
-
-
-def _insert_new(connection: sa.Connection) -> Any:
-    """Insert rows, without those of known instances."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    return insert(INSTANCES).on_conflict_do_nothing()
 
 
 def _row(one: Stored) -> dict[str, Any]:
@@ -187,13 +194,7 @@ def _advance(connection: sa.Connection, stored: Sequence[Stored]) -> None:
     for one in stored:
         ends[one.blob.segment] = max(ends.get(one.blob.segment, 0), one.blob.offset + one.blob.length)
     for name, end in ends.items():
-        moved = connection.execute(
-            SEGMENTS.update()
-            .where(SEGMENTS.c.name == name)
-            .values(
-                indexed_bytes=sa.case((SEGMENTS.c.indexed_bytes < end, end), else_=SEGMENTS.c.indexed_bytes)
-            )
-        )
+        moved = connection.execute(_ADVANCE, {"segment": name, "end": end})
         if moved.rowcount == 0:
             connection.execute(SEGMENTS.insert().values(name=name, indexed_bytes=end, closed=False))
 

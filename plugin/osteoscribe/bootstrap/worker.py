@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import multiprocessing
 import os
 import select
 import signal
@@ -187,7 +188,7 @@ def _open_worker(
 
     folder = open_folder(settings.store, node_name(settings.node.name))
     # Held to the end of the process: two workers of one number would run each step twice.
-    FolderLock(folder, f"worker-{number}", patience_s=30.0)
+    FolderLock(folder, f"worker-{number}", patience_s=30.0, is_wanted=_listener_lives)
     database = open_database(folder.ledger_url)
     name = node_name(settings.node.name)
     segments = open_segments(folder, name)
@@ -303,6 +304,11 @@ def _open_worker(
         settings=settings.jobs,
     )
     return rounds, engine, Preparation(jobs.series, segments.read_bytes)
+
+
+def _listener_lives() -> bool:
+    listener = multiprocessing.parent_process()
+    return listener is None or listener.is_alive()
 
 
 def _open_health(settings: Settings) -> None:

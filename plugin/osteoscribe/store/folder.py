@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,6 +137,8 @@ class FolderLock:
         What is locked, for example ``node`` or ``worker-0``.
     patience_s
         How long to wait for another process to let go.
+    is_wanted
+        Asked while waiting; False ends it.
 
     Raises
     ------
@@ -143,7 +146,14 @@ class FolderLock:
         ``store.in-use``: another process holds it.
     """
 
-    def __init__(self, folder: DataFolder, name: str, *, patience_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        folder: DataFolder,
+        name: str,
+        *,
+        patience_s: float = 0.0,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._descriptor = os.open(folder.path / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline = time.monotonic() + patience_s
         while True:
@@ -151,7 +161,7 @@ class FolderLock:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except BlockingIOError as error:
-                if time.monotonic() >= deadline:
+                if time.monotonic() >= deadline or not is_wanted():
                     os.close(self._descriptor)
                     raise SetupError(
                         "store.in-use",

@@ -84,7 +84,7 @@ def opened_at(name: str) -> datetime:
 
     Examples
     --------
-    >>> opened_at("received/20261122/644b62ec30d40-a-71-3.seg").isoformat()
+    >>> opened_at("received/20261122/660dc3778d000-a-71-3.seg").isoformat()
     '2026-11-22T12:00:00+00:00'
     """
     stamp = name.rpartition("/")[2].partition("-")[0]

@@ -89,8 +89,9 @@ def _measure(
     done = now()
     ledger.record(key, result, blobs, destinations, done)
     LOGGER.info(
-        "job measured key=%s instances=%d reports=%d findings=%d problems=%s seconds=%.2f",
+        "job measured key=%s studies=%s instances=%d reports=%d findings=%d problems=%s seconds=%.3f",
         key[:12],
+        ",".join(sorted({one.header.study_instance_uid for one in request.instances})) or "none",
         len(request.instances),
         len(result.reports),
         sum(report.findings for report in result.reports),

@@ -21,7 +21,7 @@ from osteoscribe.store.schema import (
     REPORTS,
 )
 
-_BUCKETS_S = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 86400)
+_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 86400)
 
 
 def metrics_text(engine: sa.Engine, folder: DataFolder) -> str:
@@ -44,6 +44,11 @@ def metrics_text(engine: sa.Engine, folder: DataFolder) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _quoted(value: str) -> str:
+    """Escape a label's value."""
+    return value.replace("\\", "\\\\").replace('"', '\\"')
+
+
 def _gauge(name: str, help_text: str, values: dict[str, int]) -> list[str]:
     full = f"osteoscribe_{name}"
     lines = [f"# HELP {full} {help_text}", f"# TYPE {full} gauge"]
@@ -64,7 +69,9 @@ def _destinations(connection: sa.Connection) -> list[str]:
     seen = destinations_at_a_glance(connection)
 
     def by_name(name: str, help_text: str, key: str) -> list[str]:
-        return _gauge(name, help_text, {f'{{destination="{one["name"]}"}}': one[key] for one in seen})
+        return _gauge(
+            name, help_text, {f'{{destination="{_quoted(one["name"])}"}}': one[key] for one in seen}
+        )
 
     for one in seen:
         one["reached"] = int(one["state"] in ("reachable", "untried"))

@@ -1,7 +1,7 @@
 """Elements and items as bytes: the content of a report has thousands of them, each small and much alike.
 
 pydicom knows each tag and its VR, and writes the document; only the content below its root comes ready-made,
-for objects of pydicom cost fifty times as much (``docs/decisions/060-content-as-bytes.md``).
+for objects of pydicom cost fifty times as much (``docs/decisions/061-content-as-bytes.md``).
 """
 
 from __future__ import annotations

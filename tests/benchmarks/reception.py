@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -264,7 +265,7 @@ def _idle_percent(running: Running) -> float:
 
 def _send_share(port: int, ds: Dataset, numbers: range) -> set[str]:
     """Send copies of a slice under other UIDs; the digests of their data sets."""
-    own = Dataset(ds)
+    own = deepcopy(ds)
     sent = set()
     with raw_association(port, timeout_s=60) as association:
         for number in numbers:

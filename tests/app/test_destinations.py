@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 
 from osteoscribe.app.assure import ask_commitment
 from osteoscribe.app.deliver import deliver
+from osteoscribe.app.desk import Desk
 from osteoscribe.app.ports import (
     CommitmentReport,
     EncodedObject,
@@ -97,13 +98,15 @@ class Site:
         for one in self.ledger.jobs.due_deliveries():
             deliver(
                 one.job_key,
-                one.destination,
-                destination_named=self.named,
-                ledger=self.ledger.jobs,
+                Desk(
+                    name=one.destination,
+                    destination_named=self.named,
+                    ledger=self.ledger.jobs,
+                    patience=PATIENCE,
+                    now=lambda: NOW,
+                ),
                 sender=self,
                 read=self.ledger.segments.read_bytes,
-                patience=PATIENCE,
-                now=lambda: NOW,
             )
 
     def made(self, key: str) -> dict[str, str]:
@@ -243,12 +246,14 @@ def test_commitment_is_asked_for_what_went_there_and_answered_by_that(site: Site
     (due,) = site.ledger.jobs.due_commitments(NOW)
     ask_commitment(
         key,
-        due.destination,
-        destination_named=site.named,
-        ledger=site.ledger.jobs,
+        Desk(
+            name=due.destination,
+            destination_named=site.named,
+            ledger=site.ledger.jobs,
+            patience=PATIENCE,
+            now=lambda: NOW,
+        ),
         committer=site,
-        patience=PATIENCE,
-        now=lambda: NOW,
     )
     ((transaction_uid, uids),) = site.asked
     assert uids == {site.made(key)["standard"]}

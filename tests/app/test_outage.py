@@ -16,6 +16,7 @@ import pytest
 from pynetdicom import AE, evt
 
 from osteoscribe.app.deliver import MOST_JOBS, deliver
+from osteoscribe.app.desk import Desk
 from osteoscribe.app.ports import EncodedObject, StoreReply
 from osteoscribe.app.settings import Destination
 from osteoscribe.app.work import measure
@@ -63,13 +64,15 @@ class Hospital:
     def deliver(self, key: str, name: str, sender: Any) -> float | None:
         return deliver(
             key,
-            name,
-            destination_named=self.places.__getitem__,
-            ledger=self.ledger.jobs,
+            Desk(
+                name=name,
+                destination_named=self.places.__getitem__,
+                ledger=self.ledger.jobs,
+                patience=PATIENCE,
+                now=lambda: self.now,
+            ),
             sender=sender,
             read=self.ledger.segments.read_bytes,
-            patience=PATIENCE,
-            now=lambda: self.now,
         )
 
     def run(self, sender: Any, until: datetime) -> None:

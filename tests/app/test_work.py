@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from osteoscribe.app.deliver import deliver
+from osteoscribe.app.desk import Desk
 from osteoscribe.app.ports import EncodedObject, JobRequest, JobResult, StoreReply
 from osteoscribe.app.settings import Destination
 from osteoscribe.app.work import STORE_PAUSE_S, measure
@@ -85,13 +86,15 @@ class Bench:
     def deliver(self, archive: Archive) -> float | None:
         return deliver(
             self.key,
-            ARCHIVE,
-            destination_named=place,
-            ledger=self.ledger.jobs,
+            Desk(
+                name=ARCHIVE,
+                destination_named=place,
+                ledger=self.ledger.jobs,
+                patience=PATIENCE,
+                now=self.clock,
+            ),
             sender=archive,
             read=self.ledger.segments.read_bytes,
-            patience=PATIENCE,
-            now=self.clock,
         )
 
     def deliver_and_wait(self, archive: Archive) -> float | None:

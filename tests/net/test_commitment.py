@@ -15,6 +15,7 @@ from pynetdicom import AE, build_role, evt
 
 from osteoscribe.app.assure import ask_commitment
 from osteoscribe.app.deliver import deliver
+from osteoscribe.app.desk import Desk
 from osteoscribe.app.ports import CommitmentReport
 from osteoscribe.app.settings import Destination, NodeSettings
 from osteoscribe.app.work import measure
@@ -95,13 +96,15 @@ class Bench:
         segment.close()
         deliver(
             self.key,
-            archive.destination,
-            destination_named=asking,
-            ledger=self.ledger.jobs,
+            Desk(
+                name=archive.destination,
+                destination_named=asking,
+                ledger=self.ledger.jobs,
+                patience=PATIENCE,
+                now=lambda: self.now,
+            ),
             sender=StoreSender(ae_title="OSTEOSCRIBE", timeout_s=10),
             read=self.ledger.segments.read_bytes,
-            patience=PATIENCE,
-            now=lambda: self.now,
         )
 
     def take(self, report: CommitmentReport) -> bool:
@@ -111,12 +114,14 @@ class Bench:
         asker = CommitmentAsker(ae_title="OSTEOSCRIBE", timeout_s=5, take=self.take, answer_wait_s=0.5)
         ask_commitment(
             self.key,
-            self.archive.destination,
-            destination_named=asking,
-            ledger=self.ledger.jobs,
+            Desk(
+                name=self.archive.destination,
+                destination_named=asking,
+                ledger=self.ledger.jobs,
+                patience=PATIENCE,
+                now=lambda: self.now,
+            ),
             committer=asker,
-            patience=PATIENCE,
-            now=lambda: self.now,
         )
 
     @property

@@ -16,6 +16,7 @@ from pynetdicom import AE, evt
 
 from osteoscribe.app.assure import prove
 from osteoscribe.app.deliver import deliver
+from osteoscribe.app.desk import Desk
 from osteoscribe.app.ports import EncodedObject, Place, StoreReply
 from osteoscribe.app.settings import Destination
 from osteoscribe.app.work import measure
@@ -205,19 +206,19 @@ class Bench:
             now=lambda: self.now,
         )
         segment.close()
-        self._common: dict[str, Any] = {
-            "destination_named": lambda _name: self.destination,
-            "ledger": self.ledger.jobs,
-            "read": self.ledger.segments.read_bytes,
-            "patience": PATIENCE,
-            "now": lambda: self.now,
-        }
+        self.desk = Desk(
+            name=self.destination.name,
+            destination_named=lambda _name: self.destination,
+            ledger=self.ledger.jobs,
+            patience=PATIENCE,
+            now=lambda: self.now,
+        )
 
     def deliver(self, sender: Any) -> float | None:
-        return deliver(self.key, self.destination.name, sender=sender, **self._common)
+        return deliver(self.key, self.desk, sender=sender, read=self.ledger.segments.read_bytes)
 
     def prove(self) -> None:
-        assert prove(self.key, self.destination.name, prover=prover(), **self._common) is None
+        assert prove(self.key, self.desk, prover=prover(), read=self.ledger.segments.read_bytes) is None
 
     @property
     def state(self) -> tuple[str, str, bool]:

@@ -9,21 +9,19 @@ import dataclasses
 import hashlib
 import logging
 from collections.abc import Callable, Sequence, Set
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from osteoscribe.app.desk import Desk, answered, is_given_up, objects_for, park_bug, parked, postponed
 from osteoscribe.app.ports import (
     CommitmentReport,
     Committer,
     Delivery,
-    JobLedger,
     Place,
     Proof,
     Prover,
     StoredObject,
 )
-from osteoscribe.app.settings import Destination
-from osteoscribe.core.delivery import Patience, pause_s
+from osteoscribe.core.delivery import pause_s
 from osteoscribe.core.series import ReadBytes
 from osteoscribe.errors import PeerError, RefusedError, SetupError, StoreError
 from osteoscribe.readers.headers import read_header
@@ -33,13 +31,9 @@ LOGGER = logging.getLogger(__name__)
 
 def ask_commitment(
     key: str,
-    destination: str,
+    desk: Desk,
     *,
-    destination_named: Callable[[str], Destination],
-    ledger: JobLedger,
     committer: Committer,
-    patience: Patience,
-    now: Callable[[], datetime],
 ) -> float | None:
     """Ask once for the safekeeping of a job's reports; the answer is recorded when it comes.
 
@@ -48,9 +42,6 @@ def ask_commitment(
     float or None
         Seconds to wait before another try (the store cannot be read or written), or None at the end.
     """
-    desk = Desk(
-        name=destination, destination_named=destination_named, ledger=ledger, patience=patience, now=now
-    )
     return _at_the_edge("commitment", key, desk, lambda: _ask_commitment(key, desk, committer))
 
 
@@ -142,14 +133,10 @@ def _transaction_uid(delivery: Delivery) -> str:
 
 def prove(
     key: str,
-    destination: str,
+    desk: Desk,
     *,
-    destination_named: Callable[[str], Destination],
-    ledger: JobLedger,
     prover: Prover,
     read: ReadBytes,
-    patience: Patience,
-    now: Callable[[], datetime],
 ) -> float | None:
     """Look once whether a destination has a job's reports in the study and series that they belong to.
 
@@ -158,9 +145,6 @@ def prove(
     float or None
         Seconds to wait before another try (the store cannot be read or written), or None at the end.
     """
-    desk = Desk(
-        name=destination, destination_named=destination_named, ledger=ledger, patience=patience, now=now
-    )
     return _at_the_edge("proof", key, desk, lambda: _prove(key, desk, prover, read))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,7 +23,7 @@ from osteoscribe.app.ports import (
 )
 from osteoscribe.app.settings import Destination, Form
 from osteoscribe.app.work import STORE_PAUSE_S
-from osteoscribe.core.delivery import Patience, Reply, is_warning, meaning_of_status, pause_s
+from osteoscribe.core.delivery import Reply, is_warning, meaning_of_status, pause_s
 from osteoscribe.core.series import ReadBytes
 from osteoscribe.errors import BusyError, PeerError, RefusedError, SetupError, StoreError
 
@@ -47,14 +47,10 @@ class _Load:
 
 def deliver(
     key: str,
-    destination: str,
+    desk: Desk,
     *,
-    destination_named: Callable[[str], Destination],
-    ledger: JobLedger,
     sender: Sender,
     read: ReadBytes,
-    patience: Patience,
-    now: Callable[[], datetime],
 ) -> float | None:
     """Try once to deliver what waits for a destination, the oldest first, over one association.
 
@@ -71,15 +67,12 @@ def deliver(
     float or None
         Seconds to wait before the next try, or None where the delivery of this job is at its end.
     """
-    desk = Desk(
-        name=destination, destination_named=destination_named, ledger=ledger, patience=patience, now=now
-    )
 
     def work() -> float | None:
         if not _is_open(key, desk):
             return None
-        reach = ledger.reach(destination)
-        rest_s = _rest_s(reach, now())
+        reach = desk.ledger.reach(desk.name)
+        rest_s = _rest_s(reach, desk.now())
         if rest_s > 0:
             return rest_s
         # Whether it is back, one report shows as well as a hundred.

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from osteoscribe.app.assure import ask_commitment, prove
 from osteoscribe.app.bugs import trace_of
 from osteoscribe.app.deliver import deliver
+from osteoscribe.app.desk import Desk
 from osteoscribe.app.ports import Pipeline
 from osteoscribe.app.safekeep import answer_question
 from osteoscribe.app.settings import Settings
@@ -233,40 +234,23 @@ def _open_worker(
         finally:
             segment.close()
 
-    def deliver_job(key: str, destination: str) -> float | None:
-        return deliver(
-            key,
-            destination,
+    def desk(destination: str) -> Desk:
+        return Desk(
+            name=destination,
             destination_named=settings.destination_named,
             ledger=jobs,
-            sender=sender,
-            read=segments.read_bytes,
             patience=patience,
             now=utc_now,
         )
+
+    def deliver_job(key: str, destination: str) -> float | None:
+        return deliver(key, desk(destination), sender=sender, read=segments.read_bytes)
 
     def ask_job_commitment(key: str, destination: str) -> float | None:
-        return ask_commitment(
-            key,
-            destination,
-            destination_named=settings.destination_named,
-            ledger=jobs,
-            committer=committer,
-            patience=patience,
-            now=utc_now,
-        )
+        return ask_commitment(key, desk(destination), committer=committer)
 
     def prove_delivery(key: str, destination: str) -> float | None:
-        return prove(
-            key,
-            destination,
-            destination_named=settings.destination_named,
-            ledger=jobs,
-            prover=prover,
-            read=segments.read_bytes,
-            patience=patience,
-            now=utc_now,
-        )
+        return prove(key, desk(destination), prover=prover, read=segments.read_bytes)
 
     def answer_peer(transaction_uid: str, calling_ae: str) -> float | None:
         return answer_question(

@@ -26,6 +26,7 @@ from osteoscribe.net.scu import StoreSender
 from osteoscribe.store.segments import MADE
 from tests.fakes.dicom import COMPREHENSIVE_SR, EXPLICIT, ct_slice, ct_uid, mark_object
 from tests.fakes.ledger import START, FilledLedger, one_report, place
+from tests.fakes.listening import Listening
 from tests.fakes.processes import wait_until
 
 PATIENCE = Patience(
@@ -50,9 +51,8 @@ class Archive:
         self.questions: list[Dataset] = []
         self.answer_at_once: Callable[[Any], None] = lambda _event: None
         handlers: list[Any] = [(evt.EVT_C_STORE, lambda _event: 0), (evt.EVT_N_ACTION, self._on_action)]
-        server = self.ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
-        assert server is not None
-        self.destination = f"PACS@127.0.0.1:{server.socket.getsockname()[1]}"
+        self.listening = Listening(self.ae, handlers)
+        self.destination = f"PACS@127.0.0.1:{self.listening.port}"
 
     def _on_action(self, event: evt.Event) -> tuple[int, None]:
         self.questions.append(event.action_information)
@@ -136,7 +136,7 @@ def bench(folder: Path, archive: Archive) -> Iterator[Bench]:
     try:
         yield made
     finally:
-        archive.ae.shutdown()
+        archive.listening.stop()
         made.ledger.engine.dispose()
 
 

@@ -408,8 +408,8 @@ class JobLedger(Protocol):
         blobs: Mapping[str, BlobRef],
         destinations: Sequence[Destination],
         now: datetime,
-    ) -> None:
-        """Record what a job came to, and queue its delivery, in one transaction."""
+    ) -> tuple[str, ...]:
+        """Record what a job came to, and queue its delivery, in one transaction; to which destinations."""
         ...
 
     def fail(self, key: str, problem: Problem, now: datetime) -> None:

@@ -171,7 +171,7 @@ class JobTable(Outbox):
         blobs: Mapping[str, BlobRef],
         destinations: Sequence[Destination],
         now: datetime,
-    ) -> None:
+    ) -> tuple[str, ...]:
         """Record what a job came to, and queue its delivery, in one transaction.
 
         A job that could write nothing at all has failed: nobody but its administrator is told. What another
@@ -183,10 +183,16 @@ class JobTable(Outbox):
             Where the bytes of each report object lie, by SOP Instance UID.
         destinations
             Where the reports go.
+
+        Returns
+        -------
+        tuple[str, ...]
+            The destinations for which something was queued.
         """
+        queued = []
         with self._engine.begin() as connection:
             if connection.execute(_STATE, {"key": key}).scalar_one() != "ready":
-                return
+                return ()
             sayers = _insert_reports(connection, key, result.reports, blobs)
             for report in result.reports:
                 insert_lesions(
@@ -194,7 +200,8 @@ class JobTable(Outbox):
                 )
             for destination in destinations:
                 for sayer in sorted(set().union(*(sayers.get(form, ()) for form in destination.forms))):
-                    queue_delivery(connection, sayer, destination.name, now)
+                    if queue_delivery(connection, sayer, destination.name, now):
+                        queued.append(destination.name)
             _insert_quarantined(connection, key, result.quarantined, blobs, now)
             values = _outcome(result, is_new=_has_reports(connection, key), is_sent=bool(destinations))
             finished_us = to_us(now) if values["state"] == "done" else None
@@ -203,6 +210,7 @@ class JobTable(Outbox):
             connection.execute(_MEASURED, {"job_key": key, **values})
             if values["state"] == "measured":
                 settle(connection, key, now)
+        return tuple(queued)
 
     def fail(self, key: str, problem: Problem, now: datetime) -> None:
         """Park a job that cannot be measured, with its reason."""

@@ -79,8 +79,9 @@ def deliver(
 
 def is_open(key: str, destination: str, ledger: JobLedger) -> bool:
     """Whether there is something to deliver; a job that is measured again gets a new round after that."""
-    state = ledger.delivery(key, destination).state
-    return state in ("queued", "waiting") and ledger.state(key) != "ready"
+    with ledger.reading():
+        state = ledger.delivery(key, destination).state
+        return state in ("queued", "waiting") and ledger.state(key) != "ready"
 
 
 def send_waiting(desk: Desk, *, sender: Sender, read: ReadBytes) -> float:
@@ -91,12 +92,13 @@ def send_waiting(desk: Desk, *, sender: Sender, read: ReadBytes) -> float:
     StoreError
         The ledger does not answer.
     """
-    reach = desk.ledger.reach(desk.name)
-    rest_s = _rest_s(reach, desk.now())
-    if rest_s > 0:
-        return rest_s
-    # Whether it is back, one report shows as well as a hundred.
-    batch = _loaded(desk, read, most=1 if reach.tries else MOST_JOBS)
+    with desk.ledger.reading():
+        reach = desk.ledger.reach(desk.name)
+        rest_s = _rest_s(reach, desk.now())
+        if rest_s > 0:
+            return rest_s
+        # Whether it is back, one report shows as well as a hundred.
+        batch = _loaded(desk, read, most=1 if reach.tries else MOST_JOBS)
     return _push(desk, batch, sender) if batch else STORE_PAUSE_S
 
 

@@ -38,8 +38,8 @@ def measure(
     pipeline: Pipeline,
     segment: SegmentAppender,
     destinations_for: Callable[[str], Sequence[Destination]],
-    hand_over: Callable[[str], None],
     now: Callable[[], datetime],
+    hand_over: Callable[[str], None] = lambda _destination: None,
 ) -> float | None:
     """Measure a job and record its reports; nothing happens where that was done before.
 
@@ -137,7 +137,7 @@ def _store_objects(
     result: JobResult, ledger: JobLedger, segment: SegmentAppender, at: datetime
 ) -> dict[str, BlobRef]:
     """Put new objects and refused ones on disk; gives where, by SOP Instance UID."""
-    new = [one for report in result.reports for one in report.objects if ledger.is_new(report, one)]
+    new = [one for report in result.reports for one in ledger.new_objects(report)]
     kept: list[tuple[MadeObject | RefusedObject, str, str]]
     kept = [(one, one.transfer_syntax_uid, "") for one in new]
     kept += [(one, "", QUARANTINED) for one in result.quarantined if one.encoded]

@@ -157,15 +157,16 @@ def run_worker(settings: Settings, number: int, control: Connection, under_way: 
         while not is_ended:
             try:
                 wait_s = rounds.run(utc_now(), has_news=has_news, has_progress=has_progress)
-                if has_news and rounds.is_idle:
-                    preparation.run()
+                if rounds.is_idle:
+                    engine.rest()
+                    if has_news:
+                        preparation.run()
             except StoreError as error:
                 LOGGER.warning("round postponed code=%s", error.code)
                 wait_s = POSTPONED_S
             has_news, has_progress, is_ended = bell.wait(control, wait_s)
             engine.check()
         # Steps under way are left where they are: the engine resumes them at the next start.
-        engine.stop()
     except OsteoscribeError as error:
         LOGGER.error("worker cannot work: %s", error)
         os._exit(1)
@@ -290,6 +291,7 @@ def _open_worker(
         },
         turn=Turns(folder).at,
         on_progress=bell.ring,
+        shares_work=number == 0 and folder.is_server,
     )
     engine.start()
     if number == 0:

@@ -128,6 +128,8 @@ class DurableEngine:
         Called from any thread when something came to an end, so that what follows from it may be due.
     parallel
         Jobs measured at a time in this process.
+    shares_work
+        Whether `take_over` may find work at any time, left by other machines: then it never rests.
     """
 
     def __init__(
@@ -142,6 +144,7 @@ class DurableEngine:
         turn: Callable[[str], AbstractContextManager[None]] = lambda _destination: nullcontext(),
         on_progress: Callable[[], None] = lambda: None,
         parallel: int = 1,
+        shares_work: bool = False,
     ) -> None:
         _prefer_wal(database_url)
         self._executor_id = executor_id
@@ -170,7 +173,9 @@ class DurableEngine:
         elif "application_name=" in database_url:
             # The library's own name for its sessions would hide whose they are (`NodeTable.fence`).
             config["db_engine_kwargs"] = {"connect_args": {}}
-        DBOS(config=config)
+        self._library = DBOS(config=config)
+        self._shares_work = shares_work
+        self._rests = False
         self._job = self._define_job(measure)
         self._errands = {kind: _define_errand(kind, work) for kind, work in errands.items()}
 
@@ -188,8 +193,25 @@ class DurableEngine:
         return job
 
     def start(self) -> None:
-        """Begin; what a crash interrupted is resumed."""
+        """Begin; what a crash interrupted is resumed.
+
+        The library would look each second for delayed work and time limits, which are not used here.
+        """
         DBOS.launch()
+        self._library._background_jobs_stop_event.set()
+
+    def rest(self) -> None:
+        """End the library's polling for what is to be resumed, once nothing is.
+
+        Only what was interrupted, and what `take_over` found, goes through its queue.
+        """
+        if self._rests or self._shares_work:
+            return
+        unfinished = ["PENDING", "ENQUEUED"]
+        self._rests = not DBOS.list_workflows(status=unfinished, limit=1, load_input=False, load_output=False)
+        if self._rests:
+            for stop in self._library.background_thread_stop_events:
+                stop.set()
 
     def submit_job(self, key: str, run: int) -> None:
         """Have a job measured; the same key and run twice is one workflow."""
@@ -293,10 +315,6 @@ class DurableEngine:
         for one in left:
             DBOS.resume_workflow(one.workflow_id)
         return len(left)
-
-    def stop(self) -> None:
-        """Take no more work; what is under way is resumed at the next start."""
-        DBOS.destroy()
 
 
 def _define_errand(kind: str, work: Errand) -> Callable[[str, str], None]:

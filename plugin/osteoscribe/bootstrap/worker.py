@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from osteoscribe.app.assure import ask_commitment, prove
 from osteoscribe.app.bugs import trace_of
-from osteoscribe.app.deliver import deliver
+from osteoscribe.app.deliver import deliver, is_open, send_waiting
 from osteoscribe.app.desk import Desk
 from osteoscribe.app.ports import Pipeline
 from osteoscribe.app.safekeep import answer_question
@@ -230,6 +230,7 @@ def _open_worker(
                     pipeline=pipeline,
                     segment=segment,
                     destinations_for=settings.destinations_for,
+                    hand_over=lambda destination: engine.hand_over(destination),
                     now=utc_now,
                 )
         finally:
@@ -246,6 +247,18 @@ def _open_worker(
 
     def deliver_job(key: str, destination: str) -> float | None:
         return deliver(key, desk(destination), sender=sender, read=segments.read_bytes)
+
+    def send_what_waits(destination: str) -> None:
+        try:
+            send_waiting(desk(destination), sender=sender, read=segments.read_bytes)
+        except StoreError as error:
+            LOGGER.warning("deliveries postponed destination=%s code=%s", destination, error.code)
+
+    def is_delivery_open(key: str, destination: str) -> bool:
+        try:
+            return is_open(key, destination, jobs)
+        except StoreError:
+            return True  # the delivery itself knows what to do then
 
     def ask_job_commitment(key: str, destination: str) -> float | None:
         return ask_commitment(key, desk(destination), committer=committer)
@@ -268,6 +281,8 @@ def _open_worker(
         database_url=folder.engine_url,
         executor_id=executor_id(name, number),
         measure=measure_job,
+        is_open=is_delivery_open,
+        send_waiting=send_what_waits,
         errands={
             "delivery": deliver_job,
             "commitment": ask_job_commitment,

@@ -49,14 +49,22 @@ def report_key(report: Report) -> str:
     six decimals, so that the last digits of another machine's arithmetic make no new report. It is kept for
     the last few reports, which are frozen: builders and gate of every document ask for it.
     """
-    text = json.dumps(_canonical(report, {}), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return _key_of(_canonical_report(report))
 
 
 def content_key(report: Report) -> str:
     """As `report_key`, whichever report came before: two of one CT series with the same key say the same."""
-    is_first = report.revision == 1 and report.predecessor is None
-    return report_key(report if is_first else dataclasses.replace(report, revision=1, predecessor=None))
+    return _key_of(_canonical_report(report) | {"revision": 1, "predecessor": None})
+
+
+def _key_of(content: dict[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@lru_cache(maxsize=4)
+def _canonical_report(report: Report) -> dict[str, Any]:
+    return dict(_canonical(report, {}))
 
 
 def _canonical(value: Any, known: dict[int, Any]) -> Any:

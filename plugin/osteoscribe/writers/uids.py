@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from osteoscribe.core.marks import RoiMark
-from osteoscribe.core.report import Report
+from osteoscribe.core.report import Finding, Report
 
 _NAMESPACE = uuid.UUID("88324b0c-6beb-4409-bf15-e1f82e659fa3")
 _UID = re.compile(r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))+")
@@ -62,9 +62,17 @@ def _key_of(content: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-@lru_cache(maxsize=4)
 def _canonical_report(report: Report) -> dict[str, Any]:
-    return dict(_canonical(report, {}))
+    others = {
+        name: _canonical(getattr(report, name), {}) for name in _key_fields(Report) if name != "findings"
+    }
+    return others | {"findings": _canonical_findings(report.findings)}
+
+
+@lru_cache(maxsize=4)
+def _canonical_findings(findings: tuple[Finding, ...]) -> list[Any]:
+    """Nearly all of a report, and the same ones in each of its forms."""
+    return list(_canonical(findings, {}))
 
 
 def _canonical(value: Any, known: dict[int, Any]) -> Any:

@@ -77,9 +77,14 @@ def _canonical_findings(findings: tuple[Finding, ...]) -> list[Any]:
 
 def _canonical(value: Any, known: dict[int, Any]) -> Any:
     """A value as JSON can hold it; `known` has that of objects by identity, as lesions share their grid."""
-    if type(value) in _SAID_PLAINLY:
+    kind = type(value)
+    if kind in _SAID_PLAINLY:
         return value
-    match value:
+    if kind is float:
+        return f"{value + 0.0:.6f}"
+    if kind is tuple:
+        return [_canonical(v, known) for v in value]
+    match value:  # what is seldom, and subclasses
         case tuple():
             return [_canonical(v, known) for v in value]
         case Enum():

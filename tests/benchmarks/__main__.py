@@ -34,15 +34,15 @@ from tests.benchmarks.page import Goal, Measured, conditions, goals_table, put
 
 PROJECT = Path(__file__).parents[2]
 LIMITS_S = {
-    "reception": (260, 60),
-    "latency": (260, 90),
-    "marks": (90, 40),
-    "series_length": (120, 40),
-    "measuring": (150, 60),
-    "reporting": (90, 40),
-    "job": (90, 40),
-    "sending": (90, 40),
-    "scale": (90, 40),
+    "reception": (340, 80),
+    "latency": (280, 60),
+    "marks": (50, 30),
+    "series_length": (70, 40),
+    "measuring": (90, 60),
+    "reporting": (50, 30),
+    "job": (50, 40),
+    "sending": (90, 50),
+    "scale": (110, 50),
 }
 """The benchmarks in order, and how long each may take in full and in short, in seconds."""
 WANTED = {
@@ -56,7 +56,7 @@ WANTED = {
     "8": "a hospital's, a region's, a vendor's day",
 }
 """The goals of the project; each benchmark says what became of its own."""
-BUDGET_S = (870, 240)
+BUDGET_S = (870, 270)
 
 
 def main() -> int:

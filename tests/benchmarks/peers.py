@@ -261,7 +261,7 @@ class Archive:
     def _commit(
         self, connection: socket.socket, context: int, named: dict[int, bytes], question: bytes
     ) -> None:
-        """Report that everything asked for is kept: the report names what the question named (PS3.4 J.3.3)."""
+        """Report that everything asked for is kept: the report names what it named (PS3.4 J.3.3)."""
         time.sleep(self.commits_after_s)
         report = _command(
             (0x0002, named[0x0002]),

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from osteoscribe.app.ports import Envelope
-from osteoscribe.core.digest import new_digest
 from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import StoreError
+from osteoscribe.store.blocks import BlockFile
 from osteoscribe.store.segments import RECEIVED, SegmentStore
 
 AT = datetime(2026, 11, 22, 1, 2, 3, 456789, tzinfo=UTC)
@@ -31,10 +31,7 @@ def envelope(number: int) -> Envelope:
 
 def fill(store: SegmentStore, payloads: list[bytes]) -> list[BlobRef]:
     writer = store.writer(RECEIVED, AT)
-    blobs = [
-        writer.append([one[:3], one[3:]], envelope(number), new_digest(one).digest())
-        for number, one in enumerate(payloads)
-    ]
+    blobs = [writer.append([one[:3], one[3:]], envelope(number)) for number, one in enumerate(payloads)]
     writer.close()
     return blobs
 
@@ -79,13 +76,14 @@ def test_a_name_that_is_not_ours_is_never_opened(tmp_path: Path, name: str) -> N
         SegmentStore(tmp_path).read_bytes(BlobRef(segment=name, offset=0, length=1), 0, 1)
 
 
-def test_a_full_disk_is_a_store_error_and_leaves_no_torn_record() -> None:
+def test_a_full_disk_is_a_store_error_and_leaves_no_torn_record(tmp_path: Path) -> None:
     # /dev/full answers every write with "no space left".
     store = SegmentStore(Path("/dev"))
     writer = store.writer(RECEIVED, AT)
-    writer._path = Path("/dev/full")
-    writer._descriptor = os.open("/dev/full", os.O_WRONLY)
+    file = BlockFile(tmp_path / "x.seg")
+    os.dup2(os.open("/dev/full", os.O_WRONLY), file._descriptor)
+    writer._file = file
     with pytest.raises(StoreError, match=r"store.disk-full") as caught:
-        writer.append([b"data"], envelope(1), bytes(32))
+        writer.append([b"data"], envelope(1))
     assert caught.value.dimse_status == 0xA700
     writer.close()

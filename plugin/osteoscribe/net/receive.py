@@ -15,7 +15,7 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 from pynetdicom.association import Association
@@ -44,14 +44,15 @@ CLOSING = "Sta13"
 INVALID_PDU, CONNECTION_CLOSED = "Evt19", "Evt17"
 """Events of the upper layer (PS3.8 table 9-7)."""
 
-BUFFER_LENGTH = 3 * LARGEST_PDU
-"""Room for a whole PDU behind one that is being read."""
+BUFFER_LENGTH = 4 * LARGEST_PDU
+"""Room for what may have come while a slice was written: then it is read at once."""
 
 _P_DATA = 0x04
 _PDU_HEAD = struct.Struct(">BxL")
 _STEP_S = 0.005
 """How long the socket is waited for while the association's own thread has something to do."""
 _LONGEST_WAIT_S = 60.0
+_NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class ReadAhead(GuardedReceive):
@@ -105,10 +106,15 @@ class ReadAhead(GuardedReceive):
         self._start, self._began = end, None
         return self._buffer[start:end]
 
-    def fill(self) -> bool:
-        """Read what is there; False where the peer has closed the connection.
+    def fill(self) -> int | None:
+        """Read what is there from a connection that does not block.
 
         What `data_pdu` gave before is overwritten.
+
+        Returns
+        -------
+        int or None
+            How many bytes; 0 where the peer has closed the connection, None where nothing is there.
 
         Raises
         ------
@@ -120,25 +126,42 @@ class ReadAhead(GuardedReceive):
         elif BUFFER_LENGTH - self._start < _PDU_HEAD.size + LARGEST_PDU:
             self._buffer[: self.buffered] = self._buffer[self._start : self._end]
             self._start, self._end = 0, self.buffered
-        count = self._read_some()
-        self._end += count or 0
+        try:
+            count = self._connection.recv_into(self._buffer[self._end :])
+        except _NOT_NOW:
+            return None
+        self._end += count
         with contextlib.suppress(AttributeError, OSError):
             # Not lasting: without it each pause of a peer with Nagle's algorithm costs 40 ms.
             self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        return count != 0
+        return count
 
-    def _read_some(self) -> int | None:
-        """Read into the buffer; None where only TLS had something to say."""
-        connection, room = self._connection, self._buffer[self._end :]
-        if not isinstance(connection, ssl.SSLSocket):
-            return connection.recv_into(room)
-        connection.settimeout(0.0)
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within it the connection does not block, which spares a look whether it would."""
+        self._connection.settimeout(0.0)
         try:
-            return connection.recv_into(room)
-        except ssl.SSLWantReadError:
-            return None
+            yield
         finally:
-            connection.settimeout(self._patience_s)
+            with contextlib.suppress(OSError):  # closed meanwhile
+                self._connection.settimeout(self._patience_s)
+
+    def send(self, pdu: bytes) -> None:
+        """Send on a connection that does not block; waits where the peer does not read.
+
+        Raises
+        ------
+        OSError
+            The connection is broken, or the peer does not read for too long.
+        """
+        try:
+            sent = self._connection.send(pdu)
+        except _NOT_NOW:
+            sent = 0
+        if sent < len(pdu):
+            self._connection.settimeout(self._patience_s)
+            self._connection.sendall(pdu[sent:])
+            self._connection.settimeout(0.0)
 
     def __call__(self, length: int) -> bytearray:
         """Read so many bytes; fewer where the peer closed the connection.
@@ -244,7 +267,7 @@ class FastProvider(DULServiceProvider):
 
     def answer(self, pdu: bytes) -> None:
         """Send a P-DATA-TF PDU."""
-        self._connection.sendall(pdu)
+        self._wire.send(pdu)
 
     def hand_over(self, context_id: int, value: bytes) -> None:
         """Give pynetdicom a fragment of a message that it answers."""
@@ -261,7 +284,8 @@ class FastProvider(DULServiceProvider):
         """Read; in place of the library's look whether there is something to read."""
         if self.state_machine.current_state == ESTABLISHED:
             try:
-                return self._receive()
+                with self._wire.at_once():
+                    return self._receive()
             except OSError:
                 self.event_queue.put(CONNECTION_CLOSED)
             except ProtocolViolation:
@@ -288,7 +312,12 @@ class FastProvider(DULServiceProvider):
                 self._take(pdu)
                 continue
             self._conversation.flush()
-            if self._wait(self._patience_s()) and not wire.fill():
+            count = wire.fill()
+            if count is None:
+                self._wait(self._patience_s())
+            elif count:
+                self._idle_timer.restart()
+            else:
                 self.event_queue.put(CONNECTION_CLOSED)
         return False
 
@@ -296,7 +325,6 @@ class FastProvider(DULServiceProvider):
         self._conversation.take(pdu)
         if self._conversation.state is State.IDLE:
             self._wire.received = 0
-        self._idle_timer.restart()
 
     def _patience_s(self) -> float:
         """How long to wait for bytes; lets the association's thread sleep where it has nothing to do."""

@@ -6,6 +6,7 @@ import logging
 import struct
 import warnings
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from osteoscribe.errors import InputError
 from osteoscribe.readers.frame_groups import (
     PER_FRAME,
     EncodedFrames,
@@ -80,10 +82,7 @@ def _compare_frames(ours: DataElement, theirs: DataElement) -> None:
 
 
 def _plain(groups: FrameGroups) -> tuple[object, object]:
-    return (
-        {name: {k: v.tolist() for k, v in group.items()} for name, group in groups.values.items()},
-        groups.images,
-    )
+    return ({name: dict(group) for name, group in groups.values.items()}, groups.images)
 
 
 @pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG])
@@ -109,6 +108,40 @@ def test_groups_of_frames_are_those_that_pydicom_reads(syntax: str, undefined: b
     assert [_plain(one) for one in frame_groups(encoded)] == expected
     assert again.SegmentSequence[1].SegmentNumber == 2
     assert again.PixelData == ds.PixelData
+
+
+@pytest.mark.parametrize("undefined", [False, True])
+def test_an_item_laid_out_like_the_last_gives_what_a_walk_of_it_gives_whatever_byte_is_wrong(
+    undefined: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = [seg_frame(2.5 * k, number=k % 2 + 1, image=k + 1) for k in range(3)]
+    ds = seg(np.ones((3, 3, 3), np.uint8), frames, [segment(1), segment(2)])
+    for one in ds.iterall() if undefined else ():
+        one.is_undefined_length = one.VR == "SQ"
+        for within in one.value if one.VR == "SQ" else ():
+            within.is_undefined_length_sequence_item = True
+    frames_of_ds = read_dataset(encode(ds), transfer_syntax_uid=EXPLICIT)[PER_FRAME].value
+    begin = len(frames_of_ds.element) // 3
+
+    def outcome(element_: bytes) -> object:
+        found: list[object] = []
+        try:
+            for one in frame_groups(replace(frames_of_ds, element=element_)):
+                found.append(_plain(one))
+        except InputError as error:
+            found.append((error.code, error.message))
+        return found
+
+    damaged = [
+        frames_of_ds.element[:at] + bytes([value]) + frames_of_ds.element[at + 1 :]
+        for at in range(begin, len(frames_of_ds.element), 3)
+        for value in (0, 0x31, frames_of_ds.element[at] ^ 4, 0xFF)
+    ]
+    damaged += [frames_of_ds.element[:-cut] for cut in range(1, 80, 7)]
+    recognised = [outcome(one) for one in damaged]
+    monkeypatch.setattr("osteoscribe.readers.frame_groups.LAYOUTS", 0)
+    assert recognised == [outcome(one) for one in damaged]
+    assert len({str(one) for one in recognised}) > 100
 
 
 @pytest.mark.slow

@@ -50,6 +50,9 @@ SINGLE_FRAME_CLASSES = frozenset(
 )
 """CT, MR, Secondary Capture and PET Image Storage: a frame number given for them means nothing."""
 
+Numbers = tuple[float, ...]
+"""The numbers of one element."""
+
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
@@ -167,15 +170,16 @@ def image_ref(item: Dataset) -> InstanceRef | None:
 
 def image_refs(item: Dataset) -> tuple[InstanceRef, ...]:
     """The instance that an item names: one reference for each frame number that it gives."""
+    frame_numbers = numbers(item, "ReferencedFrameNumber")
     return named_images(
         uid(item, "ReferencedSOPClassUID"),
         uid(item, "ReferencedSOPInstanceUID"),
-        numbers(item, "ReferencedFrameNumber"),
+        None if frame_numbers is None else tuple(frame_numbers.tolist()),
     )
 
 
 def named_images(
-    sop_class_uid: str | None, sop_instance_uid: str | None, frame_numbers: FloatArray | None
+    sop_class_uid: str | None, sop_instance_uid: str | None, frame_numbers: Numbers | None
 ) -> tuple[InstanceRef, ...]:
     """One reference for each frame number of an instance.
 
@@ -186,8 +190,7 @@ def named_images(
         return ()
     frames: tuple[int | None, ...] = ()
     if frame_numbers is not None and sop_class_uid not in SINGLE_FRAME_CLASSES:
-        named = frame_numbers[:MAX_FRAME_NUMBERS].tolist()
-        frames = tuple(int(n) for n in named if 1 <= n < 2**31)
+        frames = tuple(int(n) for n in frame_numbers[:MAX_FRAME_NUMBERS] if 1 <= n < 2**31)
     return tuple(
         InstanceRef(sop_class_uid=sop_class_uid, sop_instance_uid=sop_instance_uid, frame_number=frame)
         for frame in (frames or (None,))

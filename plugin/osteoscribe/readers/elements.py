@@ -159,11 +159,15 @@ def walk(
         ``instance.truncated``, ``instance.malformed``, ``instance.nested-too-deep`` or
         ``instance.too-many-elements``.
     """
-    return _Walk(data, encoding, descend, jump_over, stop_at_pixels).events()
+    return Walk(data, encoding, descend=descend, jump_over=jump_over, stop_at_pixels=stop_at_pixels).events()
 
 
-class _Walk:
-    """The state of one walk: the position, and the containers it is inside of."""
+class Walk:
+    """The state of one walk: the position, and the containers it is inside of.
+
+    Parameters and errors are those of `walk`. Whoever takes the events may set `position` forward to where
+    another item of the same sequence begins or would: what lies between is then not walked.
+    """
 
     __slots__ = (
         "_data",
@@ -172,19 +176,20 @@ class _Walk:
         "_implicit",
         "_jump_over",
         "_length",
-        "_limit",
         "_open",
-        "_position",
         "_stop_at_pixels",
+        "limit",
+        "position",
     )
 
     def __init__(
         self,
         data: Encoded,
         encoding: Encoding,
-        descend: frozenset[int] | None,
-        jump_over: frozenset[int],
-        stop_at_pixels: bool,
+        *,
+        descend: frozenset[int] | None = None,
+        jump_over: frozenset[int] = frozenset(),
+        stop_at_pixels: bool = True,
     ) -> None:
         order = "<" if encoding.little else ">"
         self._data = data
@@ -195,12 +200,12 @@ class _Walk:
         self._jump_over = jump_over
         self._stop_at_pixels = stop_at_pixels
         self._open: list[_Open] = []
-        self._position = 0
-        self._limit = len(data)
+        self.position = 0
+        self.limit = len(data)
         """End of the innermost container."""
 
     def events(self) -> Iterator[Event]:
-        """Walk, one event after the other."""
+        """Walk, one event after the other; `position` is then behind what the event tells of."""
         data, head, stack, size = self._data, self._head, self._open, len(self._data)
         element_kind = Kind.ELEMENT  # enum members are slow to look up
         limit, plain = size, not self._implicit
@@ -214,17 +219,17 @@ class _Walk:
                     position = start + length
                     yield Event(element_kind, group << 16 | element, vr, start, position)
                     continue
-            self._position = position
-            while stack and stack[-1].end == self._position:
+            self.position = position
+            while stack and stack[-1].end == self.position:
                 yield self._close()
-            if not stack and size - self._position < 8 and not any(data[self._position :]):
+            if not stack and size - self.position < 8 and not any(data[self.position :]):
                 return  # zeros behind the last element are what is left of a padded buffer
             event = self._next()
             if event is not None:
                 yield event
                 if event.kind is _PIXELS_EVENT and self._stop_at_pixels:
                     return
-            position, limit = self._position, self._limit
+            position, limit = self.position, self.limit
             plain = not self._implicit and (not stack or stack[-1].kind is _ITEM)
         raise InputError(
             "instance.too-many-elements",
@@ -233,36 +238,36 @@ class _Walk:
 
     def _next(self) -> Event | None:
         """Take what lies at the position."""
-        if self._position + 8 > self._limit:
+        if self.position + 8 > self.limit:
             raise self._too_long("an item ends inside an element")
-        group, element, vr, short = self._head(self._data, self._position)
+        group, element, vr, short = self._head(self._data, self.position)
         if group == 0xFFFE:
             return self._item(group << 16 | element)
         if self._open and self._open[-1].kind is not _ITEM:
-            raise malformed(self._position, "an element where an item was expected")
+            raise malformed(self.position, "an element where an item was expected")
         return self._element(group << 16 | element, vr, short)
 
     def _item(self, tag: int) -> Event | None:
         """Take an item or a delimiter."""
-        length = self._length(self._data, self._position + 4)[0]
+        length = self._length(self._data, self.position + 4)[0]
         inside = self._open[-1] if self._open else None
-        start = self._position + 8
+        start = self.position + 8
         if tag == ITEM and inside is not None and inside.kind is not _ITEM:
             end = -1 if length == UNDEFINED else start + length
             if end > inside.limit:
                 raise self._too_long("an item is longer than its sequence")
             if inside.kind is Kind.ELEMENT:  # a fragment: its content is no elements
                 if end < 0:
-                    raise malformed(self._position, "a fragment without a length")
-                self._position = end
+                    raise malformed(self.position, "a fragment without a length")
+                self.position = end
                 return None
-            self._position = start
-            self._limit = inside.limit if end < 0 else end
-            self._open.append(_Open(_ITEM, inside.tag, end, self._limit, self._implicit))
+            self.position = start
+            self.limit = inside.limit if end < 0 else end
+            self._open.append(_Open(_ITEM, inside.tag, end, self.limit, self._implicit))
             return Event(_ITEM, inside.tag, b"", start, end)
         if length or tag == ITEM:
-            raise malformed(self._position, "an item outside a sequence")
-        self._position = start
+            raise malformed(self.position, "an item outside a sequence")
+        self.position = start
         expected = ITEM_DELIMITER if inside is not None and inside.kind is _ITEM else SEQUENCE_DELIMITER
         if inside is not None and inside.end < 0 and tag == expected:
             return self._close()
@@ -270,7 +275,7 @@ class _Walk:
 
     def _element(self, tag: int, vr: bytes, short: int) -> Event | None:
         """Take an element; enter it where it is a sequence."""
-        position, limit = self._position, self._limit
+        position, limit = self.position, self.limit
         start = position + 8
         if self._implicit or not (vr in _ANY_VR or vr.isalpha()):
             vr = _dictionary_vr(tag)
@@ -290,51 +295,51 @@ class _Walk:
         if stop > limit:
             raise self._too_long("an element is longer than its item")
         if stop < 0 and vr not in (b"SQ", b"UN"):
-            self._position = start
+            self.position = start
             self._open.append(_Open(Kind.ELEMENT, tag, -1, limit, self._implicit))
             return None
         if stop < 0 or vr == b"SQ":
             return self._enter(tag, vr, start, stop)
-        self._position = stop
+        self.position = stop
         return Event(Kind.ELEMENT, tag, vr, start, stop)
 
     def _enter(self, tag: int, vr: bytes, start: int, stop: int) -> Event | None:
         """Enter a sequence, or jump over it."""
         if stop >= 0 and tag in self._jump_over:
-            self._position = stop
+            self.position = stop
             return Event(Kind.ELEMENT, tag, b"SQ", start, stop)
         if stop >= 0 and not self._open and self._descend is not None and tag not in self._descend:
-            self._position = stop
+            self.position = stop
             return None
         if len(self._open) >= 2 * MAX_DEPTH:
             raise InputError(
                 "instance.nested-too-deep",
                 f"sequences lie more than {MAX_DEPTH} deep; expected an image or a mark object",
             )
-        self._limit = self._limit if stop < 0 else stop
-        self._open.append(_Open(_SEQUENCE, tag, stop, self._limit, self._implicit))
+        self.limit = self.limit if stop < 0 else stop
+        self._open.append(_Open(_SEQUENCE, tag, stop, self.limit, self._implicit))
         # the items of a sequence of unknown VR and undefined length are implicit (PS3.5 6.2.2)
         self._implicit = self._implicit or vr == b"UN"
-        self._position = start
+        self.position = start
         return Event(_SEQUENCE, tag, vr, start, stop)
 
     def _close(self) -> Event:
         closed = self._open.pop()
         self._implicit = closed.implicit
-        self._limit = self._open[-1].limit if self._open else len(self._data)
+        self.limit = self._open[-1].limit if self._open else len(self._data)
         if closed.kind is Kind.ELEMENT:
-            return Event(Kind.ELEMENT, closed.tag, b"OB", self._position, self._position)
+            return Event(Kind.ELEMENT, closed.tag, b"OB", self.position, self.position)
         kind = _ITEM_END if closed.kind is _ITEM else _SEQUENCE_END
-        return Event(kind, closed.tag, b"", self._position, self._position)
+        return Event(kind, closed.tag, b"", self.position, self.position)
 
     def _too_long(self, why: str) -> InputError:
-        if self._limit == len(self._data):
+        if self.limit == len(self._data):
             return InputError(
                 "instance.truncated",
-                f"the data set ends inside the element at byte {self._position}; "
+                f"the data set ends inside the element at byte {self.position}; "
                 "the object is incomplete, please send it again",
             )
-        return malformed(self._position, why)
+        return malformed(self.position, why)
 
 
 @lru_cache(maxsize=4096)

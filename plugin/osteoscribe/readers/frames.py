@@ -33,6 +33,7 @@ from osteoscribe.decoders.frame import FrameFormat
 from osteoscribe.decoders.process import begin_decoding
 from osteoscribe.errors import InputError
 from osteoscribe.readers.attributes import UNREADABLE, integer, text, value
+from osteoscribe.readers.elements import Encoded
 
 PixelArray = npt.NDArray[Any]
 """(rows, columns) of uint8 or uint16."""
@@ -126,10 +127,10 @@ def iter_frames(ds: Dataset, layout: FrameLayout) -> Iterator[Frame]:
             " please send it uncompressed",
         )
     data = value(ds, "PixelData")
-    if not isinstance(data, bytes) or not data:
+    if not isinstance(data, bytes | memoryview) or not data:
         raise InputError("pixels.missing", "found no pixel data in the mask; please export the mark again")
     if syntax not in NATIVE:
-        return (Frame(row=0, pixels=pixels) for pixels in _encapsulated(ds, data, layout, syntax))
+        return (Frame(row=0, pixels=pixels) for pixels in _encapsulated(ds, bytes(data), layout, syntax))
     return _native(ds, data, layout)
 
 
@@ -139,7 +140,7 @@ def _transfer_syntax(ds: Dataset) -> str:
     return found or "1.2.840.10008.1.2.1"
 
 
-def _native(ds: Dataset, data: bytes, layout: FrameLayout) -> Iterator[Frame]:
+def _native(ds: Dataset, data: Encoded, layout: FrameLayout) -> Iterator[Frame]:
     needed = (layout.pixels * layout.number_of_frames * layout.bits_allocated + 7) // 8
     if len(data) < needed:
         raise InputError(
@@ -160,7 +161,7 @@ def _pixel_vr(ds: Dataset) -> str:
     return str(ds["PixelData"].VR)
 
 
-def _native_bits(data: bytes, layout: FrameLayout) -> Iterator[Frame]:
+def _native_bits(data: Encoded, layout: FrameLayout) -> Iterator[Frame]:
     """Unpack the rows from the first bit that is set to the last; mostly a tenth of the frame."""
     packed = np.frombuffer(data, dtype=np.uint8)
     columns = layout.columns
@@ -177,7 +178,7 @@ def _native_bits(data: bytes, layout: FrameLayout) -> Iterator[Frame]:
         yield Frame(row=top, pixels=pixels)
 
 
-def _used_bytes(data: bytes, begin: int, end: int) -> tuple[int, int]:
+def _used_bytes(data: Encoded, begin: int, end: int) -> tuple[int, int]:
     """Range of bytes beyond which all are zero, found by eights; an empty one where all are."""
     words = np.frombuffer(data, dtype=np.uint64, count=(end - begin) // 8, offset=begin)
     used = np.flatnonzero(words)
@@ -187,7 +188,7 @@ def _used_bytes(data: bytes, begin: int, end: int) -> tuple[int, int]:
     return (begin + 8 * int(used[0]), begin + 8 * int(used[-1]) + 8) if used.size else (begin, begin)
 
 
-def _native_words(data: bytes, layout: FrameLayout, word: str) -> Iterator[PixelArray]:
+def _native_words(data: Encoded, layout: FrameLayout, word: str) -> Iterator[PixelArray]:
     for frame in range(layout.number_of_frames):
         offset = frame * layout.frame_bytes
         words = np.frombuffer(data, dtype=word, count=layout.pixels, offset=offset)

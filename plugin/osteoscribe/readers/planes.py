@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset
 from osteoscribe.core.geometry import STEP_TOLERANCE_MM, FloatArray
 from osteoscribe.core.marks import InstanceRef
 from osteoscribe.errors import InputError
-from osteoscribe.readers.attributes import first, items, numbers, value
+from osteoscribe.readers.attributes import Numbers, first, items, numbers, value
 from osteoscribe.readers.frame_groups import EncodedFrames, FrameGroups, frame_groups, groups_of
 
 PARALLEL = 1e-4
@@ -144,20 +144,20 @@ def _differ(found: str) -> InputError:
 def _frame(
     ds: Dataset, index: int, own: FrameGroups, shared: FrameGroups, stacks: Sequence[Sequence[FramePlace]]
 ) -> FramePlace:
-    def group(keyword: str) -> Mapping[str, FloatArray]:
-        return own.values.get(keyword, shared.values.get(keyword, {}))
+    def group(keyword: str) -> Mapping[str, Numbers]:
+        return own.values[keyword] if keyword in own.values else shared.values.get(keyword, {})
 
     measures = group("PixelMeasuresSequence")
     origin, orientation, spacing = (
         # Some writers put the plane of a single frame at the top level, as in a single-frame image.
-        holder[keyword] if keyword in holder else numbers(ds, keyword)
+        holder[keyword] if keyword in holder else _numbers_of(ds, keyword)
         for holder, keyword in (
             (group("PlanePositionSequence"), "ImagePositionPatient"),
             (group("PlaneOrientationSequence"), "ImageOrientationPatient"),
             (measures, "PixelSpacing"),
         )
     )
-    directions = None if orientation is None else _directions(tuple(orientation.tolist()))
+    directions = None if orientation is None else _directions(orientation)
     if origin is None or directions is None or spacing is None or not _is_plane(origin, spacing):
         raise InputError(
             "seg.no-plane",
@@ -170,14 +170,19 @@ def _frame(
         index=index,
         stack=next(alike, len(stacks)),
         segment=_whole(group("SegmentIdentificationSequence").get("ReferencedSegmentNumber")),
-        origin_lps_mm=origin,
+        origin_lps_mm=np.array(origin),
         row_direction=row,
         column_direction=column,
-        spacing_mm=spacing,
+        spacing_mm=np.array(spacing),
         thickness_mm=_finite(measures.get("SliceThickness")),
         step_mm=_finite(measures.get("SpacingBetweenSlices")),
         images=own.images or shared.images,
     )
+
+
+def _numbers_of(ds: Dataset, keyword: str) -> Numbers | None:
+    found = numbers(ds, keyword)
+    return None if found is None else tuple(found.tolist())
 
 
 def _are_parallel(one: FramePlace, row: FloatArray, column: FloatArray) -> bool:
@@ -199,20 +204,20 @@ def _directions(orientation: tuple[float, ...]) -> tuple[FloatArray, FloatArray]
     return row / lengths[0], column / lengths[1]
 
 
-def _is_plane(origin: FloatArray, spacing: FloatArray) -> bool:
+def _is_plane(origin: Numbers, spacing: Numbers) -> bool:
     return (
-        (origin.size, spacing.size) == (3, 2)
-        and all(abs(number) <= 1e5 for number in origin.tolist())
-        and all(1e-4 < number < 1e3 for number in spacing.tolist())
+        (len(origin), len(spacing)) == (3, 2)
+        and all(abs(number) <= 1e5 for number in origin)
+        and all(1e-4 < number < 1e3 for number in spacing)
     )
 
 
-def _finite(found: FloatArray | None) -> float | None:
+def _finite(found: Numbers | None) -> float | None:
     """One finite number, or None."""
-    return float(found[0]) if found is not None and found.size == 1 and math.isfinite(found[0]) else None
+    return found[0] if found is not None and len(found) == 1 and math.isfinite(found[0]) else None
 
 
-def _whole(found: FloatArray | None) -> int | None:
+def _whole(found: Numbers | None) -> int | None:
     one = _finite(found)
     return None if one is None or one != int(one) else int(one)
 

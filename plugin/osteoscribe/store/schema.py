@@ -386,7 +386,8 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
     def _on_begin(connection: sa.Connection) -> None:
         options = connection.get_execution_options()
         if options.get("reads", False):
-            connection.exec_driver_sql("BEGIN")
+            # It takes no lock yet and cannot fail; the way through this library takes longer than it.
+            connection.connection.cursor().execute("BEGIN")
             return
         # In this journal mode an unsynced commit keeps its place: the next synced one takes it along.
         wanted = "NORMAL" if options.get("unsynced", False) else "FULL"

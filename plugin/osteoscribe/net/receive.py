@@ -301,7 +301,7 @@ class FastProvider(DULServiceProvider):
 
     def _receive(self) -> bool:
         """Read P-DATA until the library has something to do; whether it is an event."""
-        wire = self._wire
+        wire, answered = self._wire, False
         while not (self._kill_thread or self.event_queue.queue or self.to_provider_queue.queue):
             kind = wire.pdu_type()
             if kind is not None and kind != _P_DATA:
@@ -309,10 +309,11 @@ class FastProvider(DULServiceProvider):
                 return True
             pdu = wire.data_pdu() if kind is not None else None
             if pdu is not None:
-                self._take(pdu)
+                answered = self._take(pdu)
                 continue
             self._conversation.flush()
-            count = wire.fill()
+            # A peer sends nothing in the moment after its answer.
+            count, answered = None if answered else wire.fill(), False
             if count is None:
                 self._wait(self._patience_s())
             elif count:
@@ -321,10 +322,13 @@ class FastProvider(DULServiceProvider):
                 self.event_queue.put(CONNECTION_CLOSED)
         return False
 
-    def _take(self, pdu: memoryview) -> None:
+    def _take(self, pdu: memoryview) -> bool:
+        """Take a PDU; whether it was the last of a message, and nothing came behind it."""
         self._conversation.take(pdu)
-        if self._conversation.state is State.IDLE:
-            self._wire.received = 0
+        if self._conversation.state is not State.IDLE:
+            return False
+        self._wire.received = 0
+        return not self._wire.buffered
 
     def _patience_s(self) -> float:
         """How long to wait for bytes; lets the association's thread sleep where it has nothing to do."""
@@ -345,19 +349,15 @@ class FastProvider(DULServiceProvider):
             return _STEP_S
         return min(remaining if remaining is not None else idle, _LONGEST_WAIT_S)
 
-    def _wait(self, patience_s: float) -> bool:
-        """Wait for bytes or for the user of the provider; whether there are bytes."""
+    def _wait(self, patience_s: float) -> None:
+        """Wait for bytes or for the user of the provider."""
         connection = self._connection
-        if isinstance(connection, ssl.SSLSocket) and connection.pending():
-            return True
-        if connection.fileno() < 0:
-            return False
-        ready = self._poll.poll(max(patience_s, 0.0) * 1000 + 1)
-        for descriptor, _ in ready:
+        if (isinstance(connection, ssl.SSLSocket) and connection.pending()) or connection.fileno() < 0:
+            return
+        for descriptor, _ in self._poll.poll(max(patience_s, 0.0) * 1000 + 1):
             if descriptor == self._ear.fileno():
                 with contextlib.suppress(OSError):
                     self._ear.recv(4096)
-        return any(descriptor != self._ear.fileno() for descriptor, _ in ready)
 
 
 def take_over(

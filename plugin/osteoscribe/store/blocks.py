@@ -17,8 +17,11 @@ from osteoscribe.core.digest import new_digest
 BLOCK = 4096
 """Bytes; each run begins at a multiple of it, as writing past the page cache asks for."""
 
-AT_ONCE = 128 << 10
-"""Bytes that are written at once, while more of a run comes."""
+AT_ONCE = 1 << 20
+"""Bytes that are written at once: a slice in one go, for each write has to wait for the disk."""
+
+HASHED_AT_ONCE = 128 << 10
+"""Bytes of which the digest is made while they are in the processor's cache."""
 
 
 def next_block(offset: int) -> int:
@@ -79,16 +82,16 @@ class BlockFile:
             self._buffer[self._filled : self._filled + count] = piece[taken : taken + count]
             self._filled += count
             taken += count
+            if self._filled - self._hashed >= HASHED_AT_ONCE or self._filled == len(self._buffer):
+                self._hash()
             if self._filled == len(self._buffer):
-                self._digest.update(self._buffer[self._hashed :])
                 self._write(self._buffer[BLOCK:], self._next)
                 self._next += AT_ONCE
                 self._filled = self._hashed = BLOCK
 
     def digest(self) -> bytes:
         """Digest of the run so far, without what was reserved."""
-        self._digest.update(self._buffer[self._hashed : self._filled])
-        self._hashed = self._filled
+        self._hash()
         return self._digest.digest()
 
     def end(self, beginning: bytes) -> None:
@@ -130,6 +133,10 @@ class BlockFile:
     def close(self) -> None:
         """Close it."""
         os.close(self._descriptor)
+
+    def _hash(self) -> None:
+        self._digest.update(self._buffer[self._hashed : self._filled])
+        self._hashed = self._filled
 
     def _write(self, content: memoryview, offset: int) -> None:
         while content:

@@ -11,7 +11,6 @@ import itertools
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -313,11 +312,13 @@ class SegmentRecord:
         StoreError
             ``store.disk-full`` or ``store.write-failed``; nothing of the data set is kept.
         """
-        with self._stated():
-            file = self._begun()
+        file = self._begun()
+        try:
             for piece in pieces:
                 file.put(piece)
                 self.length += len(piece)
+        except OSError as error:
+            raise self._fault(error) from error
 
     def content(self) -> memoryview:
         """Give what was written so far, without a copy of it.
@@ -329,9 +330,11 @@ class SegmentRecord:
         """
         if self._file is None or not self.length:
             return memoryview(b"")
-        with self._stated():
+        try:
             self._file.end(b"")
             return self._file.read(self._writer.end + HEADER_LENGTH, self.length)
+        except OSError as error:
+            raise self._fault(error) from error
 
     def digest(self) -> bytes:
         """Digest of what was written so far, 32 bytes."""
@@ -351,10 +354,12 @@ class SegmentRecord:
             ``store.disk-full`` or ``store.write-failed``; nothing of the data set is kept.
         """
         writer, offset = self._writer, self._writer.end + HEADER_LENGTH
-        with self._stated():
-            file = self._begun()
+        file = self._begun()
+        try:
             file.end(pack_header(envelope, self.length, file.digest()))
             file.sync()
+        except OSError as error:
+            raise self._fault(error) from error
         writer.end = next_block(offset + self.length)
         self._file = None
         return BlobRef(segment=writer.name, offset=offset, length=self.length)
@@ -367,21 +372,19 @@ class SegmentRecord:
 
     def _begun(self) -> BlockFile:
         if self._file is None:
-            self._file = self._writer.open()
+            try:
+                self._file = self._writer.open()
+            except OSError as error:
+                raise self._fault(error) from error
             self._file.begin(self._writer.end, HEADER_LENGTH)
         return self._file
 
-    @contextmanager
-    def _stated(self) -> Iterator[None]:
+    def _fault(self, error: OSError) -> StoreError:
         """State a fault of the disk as our own error, and keep nothing of the record."""
-        try:
-            yield
-        except OSError as error:
-            self._file = None
-            self._writer.undo()
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            raise StoreError(
-                "store.disk-full" if full else "store.write-failed",
-                f"found no way to write a segment (error {error.errno}), expected free space and a healthy "
-                "disk; free space or repair it, then send again",
-            ) from error
+        self._file = None
+        self._writer.undo()
+        return StoreError(
+            "store.disk-full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "store.write-failed",
+            f"found no way to write a segment (error {error.errno}), expected free space and a healthy "
+            "disk; free space or repair it, then send again",
+        )

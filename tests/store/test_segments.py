@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from osteoscribe.app.ports import Envelope
+from osteoscribe.core.digest import new_digest
 from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import StoreError
 from osteoscribe.store.blocks import AT_ONCE, BLOCK, BlockFile

@@ -27,6 +27,7 @@ from osteoscribe.net.scu import StoreSender
 from osteoscribe.store.segments import MADE
 from tests.fakes.dicom import COMPREHENSIVE_SR, EXPLICIT, ROOT, ct_slice, ct_uid, mark_object
 from tests.fakes.ledger import START, FilledLedger, one_report
+from tests.fakes.listening import Listening
 from tests.fakes.processes import wait_until
 
 PATIENCE = Patience(first_pause_s=5, longest_pause_s=600, give_up_after_s=7 * 86400, refusals=3)
@@ -132,11 +133,8 @@ class Archive:
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_RELEASED, self._on_release),
         ]
-        ae.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
-        try:
+        with Listening(ae, handlers, self.port):
             yield
-        finally:
-            ae.shutdown()
 
     def _on_release(self, _event: evt.Event) -> None:
         self.releases += 1

@@ -62,6 +62,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.ledger = FilledLedger(folder)
         self.clock = Clock()
+        self.handed_over: list[str] = []
         self.ledger.receive(0, ct_slice(1), mark_object(1, [ct_uid(1)]))
         (self.key,) = self.ledger.plan(1)
 
@@ -78,6 +79,7 @@ class Bench:
                 pipeline=pipeline,
                 segment=segment,
                 destinations_for=lambda _calling: [place(one) for one in destinations],
+                hand_over=self.handed_over.append,
                 now=self.clock,
             )
         finally:

@@ -19,6 +19,7 @@ from pathlib import Path
 from tests.fakes.processes import NodeProcess, free_port
 
 TICKS = os.sysconf("SC_CLK_TCK")
+CERTIFICATE, KEY = "listener.pem", "listener.key"
 PLUGIN = Path(__file__).resolve().parents[2]
 
 
@@ -33,9 +34,14 @@ class Running:
 
 @contextlib.contextmanager
 def listener(name: str, folder: Path, associations: int) -> Iterator[Running]:
-    """Start a listener by its name: raw, storescp, orthanc, ours, stock."""
-    if name in ("ours", "stock"):
-        settings = f"[node]\nfast_receive = {str(name == 'ours').lower()}\n"
+    """Start a listener by its name: raw, storescp, orthanc, ours, stock, ours-tls, storescp-tls."""
+    if name.endswith("-tls"):
+        make_certificate(folder.parent)
+    if name in ("ours", "stock", "ours-tls"):
+        settings = f"[node]\nfast_receive = {str(name != 'stock').lower()}\n"
+        if name == "ours-tls":
+            own, key = folder.parent / CERTIFICATE, folder.parent / KEY
+            settings += f'tls_certificate = "{own}"\ntls_key = "{key}"\n'
         node = NodeProcess(folder, settings=settings)
         try:
             _wait_for_rest(node.process.pid)
@@ -57,6 +63,14 @@ def listener(name: str, folder: Path, associations: int) -> Iterator[Running]:
         process.wait()
 
 
+def make_certificate(folder: Path) -> None:
+    """A certificate that signs itself, with its key, unless they are there."""
+    if not (folder / CERTIFICATE).exists():
+        words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        words += ["-keyout", KEY, "-out", CERTIFICATE, "-subj", "/CN=localhost", "-days", "2"]
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+
+
 def _wait_for_rest(pid: int) -> None:
     """Wait until the workers have started."""
     for _ in range(40):
@@ -68,8 +82,9 @@ def _wait_for_rest(pid: int) -> None:
 
 def has(name: str) -> bool:
     """Whether a listener is installed."""
-    wanted = {"storescp": "storescp", "orthanc": "Orthanc"}.get(name)
-    return wanted is None or _program(wanted) is not None
+    wanted = {"storescp": ("storescp",), "orthanc": ("Orthanc",), "ours-tls": ("openssl",)}
+    wanted["storescp-tls"] = ("storescp", "openssl")
+    return all(_program(one) is not None for one in wanted.get(name, ()))
 
 
 def _program(name: str) -> str | None:
@@ -80,8 +95,10 @@ def _program(name: str) -> str | None:
 def _command(name: str, port: int, folder: Path, associations: int) -> list[str]:
     if name == "raw":
         return [sys.executable, "-m", "tests.benchmarks.listeners", "receive", str(port), str(folder)]
-    if name == "storescp":
+    if name.startswith("storescp"):
         many = ["--fork"] if associations > 1 else []
+        if name == "storescp-tls":
+            many += ["+tls", str(folder.parent / KEY), str(folder.parent / CERTIFICATE), "-ic"]
         return [str(_program("storescp")), "-q", *many, "+B", "-od", str(folder), str(port)]
     settings = folder.parent / "orthanc.json"
     settings.write_text(
@@ -111,6 +128,8 @@ def senders(name: str, port: int, parts: Sequence[Path]) -> list[list[str]]:
         own = [sys.executable, "-m", "tests.benchmarks.listeners", "send", str(port)]
         return [[*own, str(part)] for part in parts]
     words = [str(_program("storescu")), "-q", "-aec", "OSTEOSCRIBE", "--max-send-pdu", "131072", "-xe", "+sd"]
+    if name.endswith("-tls"):
+        words += ["+tla", "+cf", str(parts[0].parent.parent / CERTIFICATE)]
     return [[*words, "127.0.0.1", str(port), str(part)] for part in parts]
 
 
@@ -138,6 +157,26 @@ def processor_s(pids: Sequence[int]) -> float:
                 int(one) for one in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:15]
             )
     return total / TICKS
+
+
+def running_s(pids: Sequence[int]) -> float:
+    """Seconds that the living threads of processes have run: far finer than the ticks of `processor_s`."""
+    total = 0
+    for pid in pids:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                total += int((thread / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
+def shared_out_mb(pids: Sequence[int]) -> float:
+    """Memory of processes together; what several of them map counts once."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total / 1024
 
 
 def memory_mb(pid: int, what: str = "VmRSS") -> float:

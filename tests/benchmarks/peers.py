@@ -16,7 +16,7 @@ EXPLICIT = b"1.2.840.10008.1.2.1"
 APPLICATION_CONTEXT = b"1.2.840.10008.3.1.1.1"
 LARGEST_PDU = 131072
 
-_C_STORE_RQ, _C_STORE_RSP, _C_ECHO_RQ, _C_ECHO_RSP = 0x0001, 0x8001, 0x0030, 0x8030
+_C_STORE_RQ, _N_EVENT_REPORT_RQ, _N_ACTION_RQ, _RESPONSE = 0x0001, 0x0100, 0x0130, 0x8000
 _NO_DATA = 0x0101
 
 
@@ -104,7 +104,7 @@ class Sending:
             (0x0800, _short(1)),
             (0x1000, _even(uid.encode())),
         )
-        self._connection.sendall(_pdu(0x04, struct.pack(">IBB", len(command) + 2, context, 3) + command))
+        self._connection.sendall(_pdv(context, 3, command))
         self._send_data(context, b"".join(parts))
         sent = time.time()
         kind, answer = read_pdu(self._connection)
@@ -149,11 +149,19 @@ class Archive:
     ----------
     pause_s
         Seconds that it takes over each, as a slow disk would.
+    commits_after_s
+        Asked for storage commitment it answers so much later, on the same association, that it has all.
     """
 
     pause_s: float = 0.0
+    commits_after_s: float = 0.0
     port: int = 0
     arrived: list[Arrived] = field(default_factory=list)
+    committed: list[float] = field(default_factory=list)
+    """When each commitment was given."""
+    responses: list[int] = field(default_factory=list)
+    """Command fields of the responses to what it asked or reported."""
+    released: int = 0
     associations: int = 0
     _news: threading.Condition = field(default_factory=threading.Condition)
 
@@ -205,6 +213,7 @@ class Archive:
             if kind == 0x01:
                 connection.sendall(accepting(content))
             elif kind == 0x05:
+                self.released += 1
                 connection.sendall(_pdu(0x06, bytes(4)))
             elif kind == 0x04:
                 for context, control, piece in _values(content):
@@ -221,23 +230,54 @@ class Archive:
     ) -> None:
         now = time.time()
         kind = struct.unpack("<H", command[0x0100])[0]
-        sop_class = command[0x0002]
+        if kind & _RESPONSE:
+            self.responses.append(kind)
+            return
+        # An N-ACTION names the requested class and instance, a C-STORE the affected ones (PS3.7 E.1, E.2).
+        named = {
+            0x0002: command.get(0x0002, command.get(0x0003)),
+            0x1000: command.get(0x1000, command.get(0x1001)),
+        }
+        named = {tag: value for tag, value in named.items() if value is not None}
         if kind == _C_STORE_RQ:
             if self.pause_s:
                 time.sleep(self.pause_s)
             with self._news:
-                name = sop_class.rstrip(b"\0").decode()
+                name = named[0x0002].rstrip(b"\0").decode()
                 self.arrived.append(Arrived(at=now, sop_class=name, encoded=data, association=number))
                 self._news.notify_all()
         answer = _command(
-            (0x0002, sop_class),
-            (0x0100, _short(kind | 0x8000)),
+            (0x0002, named[0x0002]),
+            (0x0100, _short(kind | _RESPONSE)),
             (0x0120, command[0x0110]),
             (0x0800, _short(_NO_DATA)),
             (0x0900, _short(0)),
-            *([(0x1000, command[0x1000])] if 0x1000 in command else []),
+            *((tag, value) for tag, value in named.items() if tag == 0x1000),
         )
-        connection.sendall(_pdu(0x04, struct.pack(">IBB", len(answer) + 2, context, 3) + answer))
+        connection.sendall(_pdv(context, 3, answer))
+        if kind == _N_ACTION_RQ:
+            self._commit(connection, context, named, data)
+
+    def _commit(
+        self, connection: socket.socket, context: int, named: dict[int, bytes], question: bytes
+    ) -> None:
+        """Report that everything asked for is kept: the report names what it named (PS3.4 J.3.3)."""
+        time.sleep(self.commits_after_s)
+        report = _command(
+            (0x0002, named[0x0002]),
+            (0x0100, _short(_N_EVENT_REPORT_RQ)),
+            (0x0110, _short(1)),
+            (0x0800, _short(1)),
+            (0x1000, named[0x1000]),
+            (0x1002, _short(1)),
+        )
+        connection.sendall(_pdv(context, 3, report) + _pdv(context, 2, question))
+        self.committed.append(time.time())
+
+
+def _pdv(context: int, control: int, content: bytes) -> bytes:
+    """A PDU with one presentation data value (PS3.8 9.3.5.1)."""
+    return _pdu(0x04, struct.pack(">IBB", len(content) + 2, context, control) + content)
 
 
 def _has_no_data(command: bytearray) -> bool:

@@ -20,6 +20,7 @@ from osteoscribe.store.metrics import metrics_text
 from osteoscribe.store.segments import MADE
 from tests.fakes.dicom import EXPLICIT, ct_slice, ct_uid, mark_object
 from tests.fakes.ledger import START, FilledLedger, one_report, place
+from tests.fakes.listening import Listening
 from tests.fakes.processes import free_port
 from tests.fakes.web import answer, web_server
 
@@ -125,12 +126,8 @@ def archive(*sop_classes: str, **options: object) -> Iterator[int]:
     for name, value in options.items():
         setattr(ae, name, value)
     handlers: list[Any] = [(evt.EVT_C_ECHO, lambda _event: 0x0000)]
-    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
-    assert server is not None
-    try:
-        yield server.socket.getsockname()[1]
-    finally:
-        ae.shutdown()
+    with Listening(ae, handlers) as peer:
+        yield peer.port
 
 
 # After a refused connection the library leaves its socket to be closed by reference counting.

@@ -193,6 +193,7 @@ def test_a_machine_without_decoders_is_no_damaged_frame(tmp_path: Path) -> None:
     assert said.startswith("decoder.cannot-start")
 
 
+@pytest.mark.slow
 def test_decoders_end_with_a_killed_parent_and_say_nothing(tmp_path: Path) -> None:
     with parent(tmp_path, executable=sys.executable, pause_s=60) as process:
         assert process.stdout is not None

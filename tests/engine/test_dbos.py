@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = """
-import os, sys, time
+import os, sys, threading, time
 from pathlib import Path
 from osteoscribe.engine.dbos import DurableEngine
 
@@ -51,10 +51,19 @@ for key in sys.argv[2:]:
         engine.submit_job(key, 0)
 note("submitted")
 deadline = time.monotonic() + 30
+polling = {"queue_thread", "queue-worker", "dynamic_scheduler", "dbos-background"}
+is_noted = False
 while time.monotonic() < deadline and not (folder / "stop").exists():
     time.sleep(0.05)
+    if (folder / "more").exists():
+        engine.submit_job("more", 0)
+        (folder / "more").unlink()
+    engine.rest()
+    names = " ".join(one.name for one in threading.enumerate())
+    if not is_noted and not any(name in names for name in polling):
+        note("rests")
+        is_noted = True
 print(engine.given_up_jobs())
-engine.stop()
 os._exit(0)
 """
 
@@ -108,6 +117,30 @@ def test_work_that_a_kill_interrupts_is_resumed_by_the_next_process(bench: Bench
     assert bench.log.count("end quick") == 1
     assert bench.log.count("end slow") == 1
     assert bench.log.count("begin slow") == 2
+
+
+@pytest.mark.slow
+def test_the_library_stops_polling_once_nothing_is_to_be_resumed(bench: Bench) -> None:
+    first = bench.start("slow")
+    bench.wait_for("begin slow")
+    time.sleep(1.5)
+    os.kill(first.pid, signal.SIGKILL)
+    first.communicate()
+    (bench.folder / "second").touch()
+    second = bench.start()
+    bench.wait_for("rests")
+    done = [line for line in bench.log if line != "submitted"]
+    assert done == ["begin slow", "begin slow", "end slow", "rests"]
+    bench.stop(second)
+
+
+@pytest.mark.slow
+def test_what_comes_while_it_rests_is_done(bench: Bench) -> None:
+    process = bench.start("late/P@h:1", "quick")
+    bench.wait_for("rests")
+    (bench.folder / "more").touch()
+    bench.wait_for("end more")
+    bench.stop(process)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 from tests.fakes import node
 
 
-@pytest.fixture(params=["fast", "stock"], scope="module")
+@pytest.fixture(params=["fast", pytest.param("stock", marks=pytest.mark.slow)], scope="module")
 def receiving_path(request: pytest.FixtureRequest) -> Iterator[str]:
     """The path that `tests.fakes.node.receiving_node` takes."""
     with pytest.MonkeyPatch.context() as patch:

@@ -17,6 +17,7 @@ from osteoscribe.app.settings import parse_destination
 from osteoscribe.errors import PeerError
 from osteoscribe.net.scu import StoreSender
 from tests.benchmarks.peers import accepting, read_pdu
+from tests.fakes.listening import Listening
 from tests.fakes.processes import wait_until
 from tests.net.test_scu import COMPREHENSIVE_SR, EXPLICIT, report_object
 
@@ -64,13 +65,9 @@ def archive(
         (evt.EVT_RELEASED, count("released")),
         (evt.EVT_ABORTED, count("aborted")),
     ]
-    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
-    assert server is not None
-    seen.port = server.socket.getsockname()[1]
-    try:
+    with Listening(ae, handlers) as peer:
+        seen.port = peer.port
         yield seen
-    finally:
-        ae.shutdown()
 
 
 @contextmanager

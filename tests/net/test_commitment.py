@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,16 +17,20 @@ from pynetdicom import AE, build_role, evt
 from osteoscribe.app.assure import ask_commitment
 from osteoscribe.app.deliver import deliver
 from osteoscribe.app.desk import Desk
-from osteoscribe.app.ports import CommitmentReport
+from osteoscribe.app.ports import CommitmentReport, StoredObject
 from osteoscribe.app.settings import Destination, NodeSettings
 from osteoscribe.app.work import measure
+from osteoscribe.bootstrap.worker import SWITCH_S
 from osteoscribe.core.delivery import Patience
+from osteoscribe.core.series import BlobRef
 from osteoscribe.net.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE, CommitmentAsker
 from osteoscribe.net.scp import Listener
 from osteoscribe.net.scu import StoreSender
 from osteoscribe.store.segments import MADE
+from tests.benchmarks.peers import Archive as PlainArchive
 from tests.fakes.dicom import COMPREHENSIVE_SR, EXPLICIT, ct_slice, ct_uid, mark_object
 from tests.fakes.ledger import START, FilledLedger, one_report, place
+from tests.fakes.listening import Listening
 from tests.fakes.processes import wait_until
 
 PATIENCE = Patience(
@@ -50,9 +55,8 @@ class Archive:
         self.questions: list[Dataset] = []
         self.answer_at_once: Callable[[Any], None] = lambda _event: None
         handlers: list[Any] = [(evt.EVT_C_STORE, lambda _event: 0), (evt.EVT_N_ACTION, self._on_action)]
-        server = self.ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
-        assert server is not None
-        self.destination = f"PACS@127.0.0.1:{server.socket.getsockname()[1]}"
+        self.listening = Listening(self.ae, handlers)
+        self.destination = f"PACS@127.0.0.1:{self.listening.port}"
 
     def _on_action(self, event: evt.Event) -> tuple[int, None]:
         self.questions.append(event.action_information)
@@ -136,7 +140,7 @@ def bench(folder: Path, archive: Archive) -> Iterator[Bench]:
     try:
         yield made
     finally:
-        archive.ae.shutdown()
+        archive.listening.stop()
         made.ledger.engine.dispose()
 
 
@@ -150,6 +154,54 @@ def test_an_answer_on_the_same_association_commits(tmp_path: Path) -> None:
         assert [due.job_key for due in one.ledger.jobs.due_commitments(one.now)] == [one.key]
         one.ask()
         wait_until(lambda: one.state == ("done", "committed"), "the commitment")
+
+
+@contextmanager
+def busy_threads(count: int) -> Iterator[None]:
+    """Threads that compute, as in a worker that measures: the others take turns in another order."""
+    over, before = threading.Event(), sys.getswitchinterval()
+
+    def compute() -> None:
+        while not over.is_set():
+            sum(range(1000))
+
+    threads = [threading.Thread(target=compute) for _ in range(count)]
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        for thread in threads:
+            thread.start()
+        yield
+    finally:
+        sys.setswitchinterval(before)
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_the_association_is_released_only_after_our_response_to_the_report() -> None:
+    """Another thread of the library sends that response; a release that overtakes it breaks the protocol."""
+    committed: list[str] = []
+
+    def take(report: CommitmentReport) -> bool:
+        committed.append(report.transaction_uid)
+        return True
+
+    asker = CommitmentAsker(ae_title="OSTEOSCRIBE", timeout_s=2, take=take)
+    one = StoredObject(
+        sop_class_uid=COMPREHENSIVE_SR,
+        sop_instance_uid="1.2.3",
+        transfer_syntax_uid=EXPLICIT,
+        profile="",
+        role="sr",
+        blob=BlobRef(segment="", offset=0, length=0),
+    )
+    uids = [f"1.2.{number}" for number in range(20)]
+    with PlainArchive() as archive, busy_threads(2):
+        for uid in uids:
+            asker.ask(asking(f"PACS@127.0.0.1:{archive.port}"), uid, [one])
+        wait_until(lambda: archive.released == len(uids), "every association released in good order")
+    assert committed == uids
+    assert archive.responses == [0x8100] * len(uids), "each report answered before the release"
 
 
 def test_an_answer_on_a_new_association_commits_also_after_a_restart(tmp_path: Path) -> None:

@@ -122,6 +122,7 @@ def test_more_associations_than_allowed_are_refused_and_the_rest_work(tmp_path: 
         assert node.send(ct_slice(1)) == [0]
 
 
+@pytest.mark.slow
 def test_two_hundred_silent_connections_do_not_stop_a_sender_for_good(tmp_path: Path) -> None:
     with receiving_node(tmp_path, max_associations=10, idle_timeout_s=1.0) as node:
         silent = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(200)]

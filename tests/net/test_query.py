@@ -31,6 +31,7 @@ from osteoscribe.store.status import StatusView
 from tests.conftest import Program
 from tests.fakes.dicom import COMPREHENSIVE_SR, EXPLICIT, ROOT, ct_slice, ct_uid, mark_object
 from tests.fakes.ledger import START, FilledLedger, one_report
+from tests.fakes.listening import Listening
 from tests.fakes.orthanc import (
     DICOM_PORT,
     DICOMWEB,
@@ -72,12 +73,8 @@ def archive(answers: Answers, sop_class: str = STUDY_ROOT_FIND) -> Iterator[Dest
     def on_find(event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
         yield from answers(event.identifier)
 
-    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, on_find)])
-    assert server is not None
-    try:
-        yield Destination(ae_title="PACS", host="127.0.0.1", port=server.socket.getsockname()[1])
-    finally:
-        ae.shutdown()
+    with Listening(ae, [(evt.EVT_C_FIND, on_find)]) as peer:
+        yield Destination(ae_title="PACS", host="127.0.0.1", port=peer.port)
 
 
 def test_the_query_names_the_object_in_its_study_and_series() -> None:

@@ -23,6 +23,7 @@ from osteoscribe.store.questions import MOST_OPEN, QuestionTable
 from osteoscribe.store.schema import open_database
 from tests.conftest import Program
 from tests.fakes.dicom import EXPLICIT, ROOT, ct_slice
+from tests.fakes.listening import Listening
 from tests.fakes.node import RunningNode, receiving_node
 from tests.fakes.orthanc import DICOM_PORT, NODE_PORT, inside, network_namespace, running_orthanc
 from tests.fakes.processes import NodeProcess, free_port, running_node, wait_until
@@ -39,7 +40,7 @@ class Asker:
         self.reports: list[tuple[int, Dataset]] = []
         self._offered = PUSH_MODEL if offers_model else CT
         self._answers = answers
-        self._server: Any = None
+        self._listening: Listening | None = None
 
     def listen(self) -> None:
         ae = AE(ae_title="MODALITY")
@@ -50,12 +51,12 @@ class Asker:
             return self._answers, None
 
         handlers: list[Any] = [(evt.EVT_N_EVENT_REPORT, on_report)]
-        self._server = ae.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
+        self._listening = Listening(ae, handlers, self.port)
 
     def deafen(self) -> None:
-        if self._server is not None:
-            self._server.shutdown()
-            self._server = None
+        if self._listening is not None:
+            self._listening.stop()
+            self._listening = None
 
     @property
     def settings(self) -> PeerSettings:

@@ -14,6 +14,7 @@ from osteoscribe.app.settings import Destination
 from osteoscribe.errors import PeerError, RefusedError
 from osteoscribe.net.scu import StoreSender
 from tests.fakes.dicom import COMPREHENSIVE_SR, EXPLICIT, ROOT, encode, sr_object
+from tests.fakes.listening import Listening
 
 IMPLICIT = "1.2.840.10008.1.2"
 
@@ -28,8 +29,8 @@ def report_object(number: int = 1) -> EncodedObject:
     )
 
 
-def pacs_at(listening: socket.socket) -> Destination:
-    return Destination(ae_title="PACS", host="127.0.0.1", port=listening.getsockname()[1])
+def pacs_at(port: int) -> Destination:
+    return Destination(ae_title="PACS", host="127.0.0.1", port=port)
 
 
 @contextmanager
@@ -44,12 +45,8 @@ def archive(
     ae.add_supported_context(sop_class, syntax)
     for name, value in options.items():
         setattr(ae, name, value)
-    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, answer)])
-    assert server is not None
-    try:
-        yield pacs_at(server.socket)
-    finally:
-        ae.shutdown()
+    with Listening(ae, [(evt.EVT_C_STORE, answer)]) as peer:
+        yield pacs_at(peer.port)
 
 
 def send(
@@ -104,7 +101,7 @@ def test_nobody_there_is_an_error_to_try_again() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(PeerError, match=r"peer.unreachable") as caught:
-            send(pacs_at(taken), [report_object()])
+            send(pacs_at(taken.getsockname()[1]), [report_object()])
     assert not isinstance(caught.value, RefusedError)
 
 
@@ -129,7 +126,7 @@ def test_a_silent_archive_is_an_error_to_try_again() -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         with pytest.raises(PeerError) as caught:
-            send(pacs_at(silent), [report_object()], timeout_s=0.5)
+            send(pacs_at(silent.getsockname()[1]), [report_object()], timeout_s=0.5)
     assert not isinstance(caught.value, RefusedError)
 
 

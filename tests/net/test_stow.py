@@ -236,7 +236,7 @@ def dripping() -> list[bytes]:
     ("make", "code"),
     [
         (endless, "peer.answer-too-large"),
-        (dripping, "peer.silent"),
+        pytest.param(dripping, "peer.silent", marks=pytest.mark.slow),
         (lambda: [], "peer.aborted"),
         (lambda: [b"HTTP/1.1 200 x\r\nContent-Length: 50\r\n\r\n{"], "peer.aborted"),
         (lambda: [b"\x05\x00\x00\x00\x00\x04\x00\x00\x00\x00"], "peer.aborted"),

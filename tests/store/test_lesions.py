@@ -13,6 +13,7 @@ from osteoscribe.core.serial import StoredLesion
 from osteoscribe.core.series import Acquisition
 from osteoscribe.core.units import Hounsfield, Millimetre
 from osteoscribe.store.lesions import earlier_lesions, insert_lesions
+from osteoscribe.store.reads import Reads
 from osteoscribe.store.schema import JOBS, open_database, to_us
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -52,7 +53,7 @@ def test_lesions_come_back_as_they_were(tmp_path: Path) -> None:
     engine = open_database(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
     with engine.begin() as connection:
         report(connection, "one", NOON, LESION)
-    assert earlier_lesions(engine, "two", to_us(NOON + timedelta(days=1)))("p") == (LESION,)
+    assert earlier_lesions(Reads(engine), "two", to_us(NOON + timedelta(days=1)))("p") == (LESION,)
 
 
 def test_a_lesion_without_hu_and_protocol_comes_back_without(tmp_path: Path) -> None:
@@ -60,7 +61,7 @@ def test_a_lesion_without_hu_and_protocol_comes_back_without(tmp_path: Path) -> 
     bare = StoredLesion(record=replace(RECORD, slice_thickness_mm=None, long_axis_mm=None))
     with engine.begin() as connection:
         report(connection, "one", NOON, bare)
-    assert earlier_lesions(engine, "two", to_us(NOON + timedelta(days=1)))("p") == (bare,)
+    assert earlier_lesions(Reads(engine), "two", to_us(NOON + timedelta(days=1)))("p") == (bare,)
 
 
 def test_only_what_was_accepted_before_and_of_the_same_patient_is_earlier(tmp_path: Path) -> None:
@@ -68,8 +69,8 @@ def test_only_what_was_accepted_before_and_of_the_same_patient_is_earlier(tmp_pa
     with engine.begin() as connection:
         report(connection, "later", NOON, LESION)
         report(connection, "other", NOON - timedelta(days=2), LESION, patient="q")
-    assert earlier_lesions(engine, "mine", to_us(NOON))("p") == ()
-    assert earlier_lesions(engine, "mine", to_us(NOON))("") == ()
+    assert earlier_lesions(Reads(engine), "mine", to_us(NOON))("p") == ()
+    assert earlier_lesions(Reads(engine), "mine", to_us(NOON))("") == ()
 
 
 def test_the_newest_report_of_a_series_replaces_the_older_ones(tmp_path: Path) -> None:
@@ -77,4 +78,4 @@ def test_the_newest_report_of_a_series_replaces_the_older_ones(tmp_path: Path) -
     with engine.begin() as connection:
         report(connection, "old", NOON - timedelta(days=3), LESION, LESION)
         report(connection, "new", NOON - timedelta(days=2), LESION)
-    assert earlier_lesions(engine, "mine", to_us(NOON))("p") == (LESION,)
+    assert earlier_lesions(Reads(engine), "mine", to_us(NOON))("p") == (LESION,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from osteoscribe.readers.headers import StoredInstance
+from osteoscribe.store.reads import Reads
 from osteoscribe.store.schema import INSTANCES
 from osteoscribe.store.series import SeriesTable
 from tests.fakes.dicom import SERIES, ct_slice, ct_uid, mark_object
@@ -18,7 +19,7 @@ def uids(images: tuple[StoredInstance, ...]) -> list[str]:
 def test_a_series_that_nothing_was_added_to_is_given_as_the_same_objects(tmp_path: Path) -> None:
     ledger = FilledLedger(tmp_path)
     ledger.receive(0, *(ct_slice(n) for n in (1, 2, 3)))
-    table = SeriesTable(ledger.engine)
+    table = SeriesTable(Reads(ledger.engine))
     first = table.images(SERIES, 1000)
     assert uids(first) == [ct_uid(n) for n in (1, 2, 3)]
     assert table.images(SERIES, 2000) is first
@@ -29,7 +30,7 @@ def test_a_series_that_nothing_was_added_to_is_given_as_the_same_objects(tmp_pat
 def test_what_came_since_is_there_and_the_newest_version_counts(tmp_path: Path) -> None:
     ledger = FilledLedger(tmp_path)
     ledger.receive(0, ct_slice(1), ct_slice(2))
-    table = SeriesTable(ledger.engine)
+    table = SeriesTable(Reads(ledger.engine))
     old = table.images(SERIES, 1000)
     changed = ct_slice(1)
     changed.SliceThickness = 3
@@ -44,7 +45,7 @@ def test_what_came_since_is_there_and_the_newest_version_counts(tmp_path: Path) 
 def test_what_was_removed_is_gone(tmp_path: Path) -> None:
     ledger = FilledLedger(tmp_path)
     ledger.receive(0, ct_slice(1), ct_slice(2))
-    table = SeriesTable(ledger.engine)
+    table = SeriesTable(Reads(ledger.engine))
     assert len(table.images(SERIES, 1000)) == 2
     with ledger.engine.begin() as connection:
         connection.execute(INSTANCES.delete().where(INSTANCES.c.sop_instance_uid == ct_uid(1)))
@@ -53,7 +54,7 @@ def test_what_was_removed_is_gone(tmp_path: Path) -> None:
 
 def test_the_newest_ct_series_since_an_id(tmp_path: Path) -> None:
     ledger = FilledLedger(tmp_path)
-    table = SeriesTable(ledger.engine)
+    table = SeriesTable(Reads(ledger.engine))
     assert table.newest(None, 4) == (0, ())
     ledger.receive(0, ct_slice(1), ct_slice(2))
     assert table.newest(None, 4) == (2, ())

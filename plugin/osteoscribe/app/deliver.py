@@ -69,24 +69,37 @@ def deliver(
     """
 
     def work() -> float | None:
-        if not _is_open(key, desk):
+        if not is_open(key, desk.name, desk.ledger):
             return None
+        wait_s = send_waiting(desk, sender=sender, read=read)
+        return wait_s if is_open(key, desk.name, desk.ledger) else None
+
+    return postponed("delivery", key, work)
+
+
+def is_open(key: str, destination: str, ledger: JobLedger) -> bool:
+    """Whether there is something to deliver; a job that is measured again gets a new round after that."""
+    with ledger.reading():
+        state = ledger.delivery(key, destination).state
+        return state in ("queued", "waiting") and ledger.state(key) != "ready"
+
+
+def send_waiting(desk: Desk, *, sender: Sender, read: ReadBytes) -> float:
+    """Try once to deliver what waits for a destination, unless it rests; gives the pause before another try.
+
+    Raises
+    ------
+    StoreError
+        The ledger does not answer.
+    """
+    with desk.ledger.reading():
         reach = desk.ledger.reach(desk.name)
         rest_s = _rest_s(reach, desk.now())
         if rest_s > 0:
             return rest_s
         # Whether it is back, one report shows as well as a hundred.
         batch = _loaded(desk, read, most=1 if reach.tries else MOST_JOBS)
-        wait_s = _push(desk, batch, sender) if batch else STORE_PAUSE_S
-        return wait_s if _is_open(key, desk) else None
-
-    return postponed("delivery", key, work)
-
-
-def _is_open(key: str, desk: Desk) -> bool:
-    """Whether there is something to deliver; a job that is measured again gets a new round after that."""
-    state = desk.ledger.delivery(key, desk.name).state
-    return state in ("queued", "waiting") and desk.ledger.state(key) != "ready"
+    return _push(desk, batch, sender) if batch else STORE_PAUSE_S
 
 
 def _rest_s(reach: Reach, now: datetime) -> float:

@@ -143,15 +143,15 @@ def plan(ledger: PlanLedger, settings: JobSettings, now: datetime) -> Planned:
     """
     planned: list[PlannedJob] = []
     again_at: list[datetime] = []
-    open_marks = {mark.instance_id: mark for mark in ledger.open_marks()}
-    if not open_marks:
-        return Planned(keys=(), again_at=None)
-    there = ledger.ct_series_of([uid for mark in open_marks.values() for uid in mark.references])
-    known = ledger.links(list(open_marks))
-    links = {one: known[one] | _series_of(ledger, mark, there) for one, mark in open_marks.items()}
-    new_links = {one: links[one] - known[one] for one in open_marks if links[one] - known[one]}
-    done: set[int] = set()
     with ledger.reading():
+        open_marks = {mark.instance_id: mark for mark in ledger.open_marks()}
+        if not open_marks:
+            return Planned(keys=(), again_at=None)
+        there = ledger.ct_series_of([uid for mark in open_marks.values() for uid in mark.references])
+        known = ledger.links(list(open_marks))
+        links = {one: known[one] | _series_of(ledger, mark, there) for one, mark in open_marks.items()}
+        new_links = {one: links[one] - known[one] for one in open_marks if links[one] - known[one]}
+        done: set[int] = set()
         for mark in open_marks.values():
             if mark.instance_id not in done:
                 together = _bound_together(ledger, mark, links, open_marks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -393,6 +394,10 @@ class CommitmentReport:
 class JobLedger(Protocol):
     """What measuring and delivering ask of the ledger."""
 
+    def reading(self) -> AbstractContextManager[None]:
+        """Read everything in the block from one state of the ledger, at one go; no writing is seen in it."""
+        ...
+
     def state(self, key: str) -> str:
         """State of a job; empty where there is none of that key."""
         ...
@@ -408,8 +413,8 @@ class JobLedger(Protocol):
         blobs: Mapping[str, BlobRef],
         destinations: Sequence[Destination],
         now: datetime,
-    ) -> None:
-        """Record what a job came to, and queue its delivery, in one transaction."""
+    ) -> tuple[str, ...]:
+        """Record what a job came to, and queue its delivery, in one transaction; to which destinations."""
         ...
 
     def fail(self, key: str, problem: Problem, now: datetime) -> None:
@@ -466,8 +471,8 @@ class JobLedger(Protocol):
         """Have a job measured again for forms that it was not asked for; its deliveries wait for that."""
         ...
 
-    def is_new(self, report: MadeReport, one: MadeObject) -> bool:
-        """Whether an object is not recorded yet, nor one of its form that says the same."""
+    def new_objects(self, report: MadeReport) -> tuple[MadeObject, ...]:
+        """Those objects of a report that are not recorded yet, nor one of their form that says the same."""
         ...
 
 

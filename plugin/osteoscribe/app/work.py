@@ -39,8 +39,14 @@ def measure(
     segment: SegmentAppender,
     destinations_for: Callable[[str], Sequence[Destination]],
     now: Callable[[], datetime],
+    hand_over: Callable[[str], None] = lambda _destination: None,
 ) -> float | None:
     """Measure a job and record its reports; nothing happens where that was done before.
+
+    Parameters
+    ----------
+    hand_over
+        Told of each destination for which something is recorded to be sent.
 
     Returns
     -------
@@ -50,7 +56,8 @@ def measure(
     try:
         try:
             if ledger.state(key) == "ready":
-                _measure(key, ledger, pipeline, segment, destinations_for, now)
+                for destination in _measure(key, ledger, pipeline, segment, destinations_for, now):
+                    hand_over(destination)
         except StoreError:
             raise
         except SetupError as error:
@@ -71,7 +78,7 @@ def _measure(
     segment: SegmentAppender,
     destinations_for: Callable[[str], Sequence[Destination]],
     now: Callable[[], datetime],
-) -> None:
+) -> tuple[str, ...]:
     began = now()
     request = ledger.request(key)
     destinations = tuple(destinations_for(request.calling_ae))
@@ -87,7 +94,7 @@ def _measure(
         result = dataclasses.replace(result, problems=(*result.problems, _nowhere(request.calling_ae)))
     blobs = _store_objects(result, ledger, segment, began)
     done = now()
-    ledger.record(key, result, blobs, destinations, done)
+    queued = ledger.record(key, result, blobs, destinations, done)
     LOGGER.info(
         "job measured key=%s studies=%s instances=%d reports=%d findings=%d problems=%s seconds=%.3f",
         key[:12],
@@ -106,6 +113,7 @@ def _measure(
             one.role,
             one.problem.code,
         )
+    return queued
 
 
 def _park_bug(key: str, error: Exception, ledger: JobLedger, now: datetime) -> None:
@@ -129,7 +137,7 @@ def _store_objects(
     result: JobResult, ledger: JobLedger, segment: SegmentAppender, at: datetime
 ) -> dict[str, BlobRef]:
     """Put new objects and refused ones on disk; gives where, by SOP Instance UID."""
-    new = [one for report in result.reports for one in report.objects if ledger.is_new(report, one)]
+    new = [one for report in result.reports for one in ledger.new_objects(report)]
     kept: list[tuple[MadeObject | RefusedObject, str, str]]
     kept = [(one, one.transfer_syntax_uid, "") for one in new]
     kept += [(one, "", QUARANTINED) for one in result.quarantined if one.encoded]

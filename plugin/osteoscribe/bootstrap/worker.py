@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from osteoscribe.app.assure import ask_commitment, prove
 from osteoscribe.app.bugs import trace_of
-from osteoscribe.app.deliver import deliver
+from osteoscribe.app.deliver import deliver, is_open, send_waiting
 from osteoscribe.app.desk import Desk
 from osteoscribe.app.ports import Pipeline
 from osteoscribe.app.safekeep import answer_question
@@ -157,15 +157,16 @@ def run_worker(settings: Settings, number: int, control: Connection, under_way: 
         while not is_ended:
             try:
                 wait_s = rounds.run(utc_now(), has_news=has_news, has_progress=has_progress)
-                if has_news and rounds.is_idle:
-                    preparation.run()
+                if rounds.is_idle:
+                    engine.rest()
+                    if has_news:
+                        preparation.run()
             except StoreError as error:
                 LOGGER.warning("round postponed code=%s", error.code)
                 wait_s = POSTPONED_S
             has_news, has_progress, is_ended = bell.wait(control, wait_s)
             engine.check()
         # Steps under way are left where they are: the engine resumes them at the next start.
-        engine.stop()
     except OsteoscribeError as error:
         LOGGER.error("worker cannot work: %s", error)
         os._exit(1)
@@ -229,6 +230,7 @@ def _open_worker(
                     pipeline=pipeline,
                     segment=segment,
                     destinations_for=settings.destinations_for,
+                    hand_over=lambda destination: engine.hand_over(destination),
                     now=utc_now,
                 )
         finally:
@@ -245,6 +247,18 @@ def _open_worker(
 
     def deliver_job(key: str, destination: str) -> float | None:
         return deliver(key, desk(destination), sender=sender, read=segments.read_bytes)
+
+    def send_what_waits(destination: str) -> None:
+        try:
+            send_waiting(desk(destination), sender=sender, read=segments.read_bytes)
+        except StoreError as error:
+            LOGGER.warning("deliveries postponed destination=%s code=%s", destination, error.code)
+
+    def is_delivery_open(key: str, destination: str) -> bool:
+        try:
+            return is_open(key, destination, jobs)
+        except StoreError:
+            return True  # the delivery itself knows what to do then
 
     def ask_job_commitment(key: str, destination: str) -> float | None:
         return ask_commitment(key, desk(destination), committer=committer)
@@ -267,6 +281,8 @@ def _open_worker(
         database_url=folder.engine_url,
         executor_id=executor_id(name, number),
         measure=measure_job,
+        is_open=is_delivery_open,
+        send_waiting=send_what_waits,
         errands={
             "delivery": deliver_job,
             "commitment": ask_job_commitment,
@@ -275,6 +291,7 @@ def _open_worker(
         },
         turn=Turns(folder).at,
         on_progress=bell.ring,
+        shares_work=number == 0 and folder.is_server,
     )
     engine.start()
     if number == 0:

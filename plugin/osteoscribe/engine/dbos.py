@@ -30,11 +30,14 @@ from osteoscribe.app.bugs import trace_of
 
 LOGGER = logging.getLogger(__name__)
 
-WORKFLOWS_VERSION = "2"
+WORKFLOWS_VERSION = "3"
 """Fixed, for the library would otherwise leave interrupted work untouched after every change of the code."""
 
 RECOVERY_ATTEMPTS = 1000
 """The ledger counts what a job does to its process; the library counts any end of it, and must not decide."""
+
+FIRST_SENT_S = 0.005
+"""How long the end of a job waits to be noted while what it made is sent, for which somebody waits."""
 
 OTHERS_PATIENCE_S = 60.0
 """How long a delivery waits for an earlier one that another process began and may never finish."""
@@ -111,11 +114,16 @@ class DurableEngine:
         Stable name of this process; no two running processes may share it.
     measure
         Measures the job of a key.
+    is_open
+        Whether a delivery (key, destination) is not at its end.
+    send_waiting
+        Tries once to send what waits for a destination.
     errands
         Tries what is done at a peer, by kind: ``delivery``, ``commitment`` and ``proof`` (key, destination),
         ``answer`` (transaction UID, AE title).
 
-    Each gives the pause in seconds before another try, or None at the end, and raises nothing.
+    `measure` and each errand give the pause in seconds before another try, or None at the end, and raise
+    nothing.
 
     turn
         Holds the turn at a destination against all other processes.
@@ -123,6 +131,8 @@ class DurableEngine:
         Called from any thread when something came to an end, so that what follows from it may be due.
     parallel
         Jobs measured at a time in this process.
+    shares_work
+        Whether `take_over` may find work at any time, left by other machines: then it never rests.
     """
 
     def __init__(
@@ -132,15 +142,22 @@ class DurableEngine:
         executor_id: str,
         measure: Callable[[str], float | None],
         errands: Mapping[str, Errand],
+        is_open: Callable[[str, str], bool] = lambda _key, _destination: True,
+        send_waiting: Callable[[str], None] = lambda _destination: None,
         turn: Callable[[str], AbstractContextManager[None]] = lambda _destination: nullcontext(),
         on_progress: Callable[[], None] = lambda: None,
         parallel: int = 1,
+        shares_work: bool = False,
     ) -> None:
         _prefer_wal(database_url)
         self._executor_id = executor_id
         self._turn = turn
         self._on_progress = on_progress
         self._measuring = threading.BoundedSemaphore(parallel)
+        self._is_open = is_open
+        self._send_waiting = send_waiting
+        self._handed_over: dict[str, threading.Event] = {}
+        self._has_begun = False
         self._lanes: dict[str, _Lane] = {}
         self._failure: Exception | None = None
         config: DBOSConfig = {
@@ -159,7 +176,9 @@ class DurableEngine:
         elif "application_name=" in database_url:
             # The library's own name for its sessions would hide whose they are (`NodeTable.fence`).
             config["db_engine_kwargs"] = {"connect_args": {}}
-        DBOS(config=config)
+        self._library = DBOS(config=config)
+        self._shares_work = shares_work
+        self._rests = False
         self._job = self._define_job(measure)
         self._errands = {kind: _define_errand(kind, work) for kind, work in errands.items()}
 
@@ -168,30 +187,77 @@ class DurableEngine:
             with self._measuring:
                 return measure(key)
 
-        measure_step = DBOS.step(name="measure")(measure_in_turn)
-
+        # No step in it: what one would record, whether the job is measured, the ledger says.
         @DBOS.workflow(name="job", max_recovery_attempts=RECOVERY_ATTEMPTS)
         def job(key: str) -> None:
-            while (wait_s := measure_step(key)) is not None:
-                DBOS.sleep(wait_s)
+            while (wait_s := measure_in_turn(key)) is not None:
+                time.sleep(wait_s)
+            for sent in tuple(self._handed_over.values()):
+                sent.wait(FIRST_SENT_S)
 
         return job
 
     def start(self) -> None:
-        """Begin; what a crash interrupted is resumed."""
+        """Begin; what a crash interrupted is resumed.
+
+        The library would look each second for delayed work and time limits, which are not used here.
+        """
         DBOS.launch()
+        self._library._background_jobs_stop_event.set()
+
+    def rest(self) -> None:
+        """End the library's polling for what is to be resumed, once nothing is.
+
+        Only what was interrupted, and what `take_over` found, goes through its queue.
+        """
+        if self._rests or self._shares_work:
+            return
+        unfinished = ["PENDING", "ENQUEUED"]
+        self._rests = not DBOS.list_workflows(status=unfinished, limit=1, load_input=False, load_output=False)
+        if self._rests:
+            for stop in self._library.background_thread_stop_events:
+                stop.set()
 
     def submit_job(self, key: str, run: int) -> None:
         """Have a job measured; the same key and run twice is one workflow."""
+        self._has_begun = True
         name = _workflow_id("job", key, str(run))
         self._lane("jobs", nullcontext).put(lambda: self._do(name, lambda: self._job(key)))
 
     def submit_delivery(self, key: str, destination: str, round_: int) -> None:
         """Have a delivery made; one at a time for each destination, in the order of submission."""
         name = _workflow_id("delivery", key, destination, str(round_))
-        lane = self._lane(f"delivery {destination}", lambda: self._turn(destination))
         deliver = self._errands["delivery"]
-        lane.put(lambda: self._do(name, lambda: deliver(key, destination), is_ordered=True))
+
+        def work() -> None:
+            # With an earlier one, or at once when its job was measured, it may have gone out meanwhile.
+            if self._is_open(key, destination):
+                self._do(name, lambda: deliver(key, destination), is_ordered=True)
+
+        self._delivering(destination).put(work)
+
+    def hand_over(self, destination: str) -> None:
+        """Try at once to send what a job of this process has just recorded for a destination.
+
+        No workflow is begun for that: the ledger holds what waits, and what this try leaves is submitted as
+        any other delivery.
+        """
+        sent = threading.Event()
+
+        def work() -> None:
+            self._handed_over.pop(destination)
+            try:
+                self._send_waiting(destination)
+            finally:
+                sent.set()
+            self._on_progress()
+
+        # What resumed jobs record waits for the first round: that of the last process comes before.
+        if self._has_begun and self._handed_over.setdefault(destination, sent) is sent:
+            self._delivering(destination).put(work)
+
+    def _delivering(self, destination: str) -> _Lane:
+        return self._lane(f"delivery {destination}", lambda: self._turn(destination))
 
     def submit_errand(self, kind: str, about: str, peer: str, attempt: str) -> None:
         """Have something else done at a peer, one at a time; the same attempt twice is one workflow."""
@@ -257,10 +323,6 @@ class DurableEngine:
         for one in left:
             DBOS.resume_workflow(one.workflow_id)
         return len(left)
-
-    def stop(self) -> None:
-        """Take no more work; what is under way is resumed at the next start."""
-        DBOS.destroy()
 
 
 def _define_errand(kind: str, work: Errand) -> Callable[[str, str], None]:

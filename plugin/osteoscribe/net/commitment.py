@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 from pynetdicom import evt
 from pynetdicom.events import Event
+from pynetdicom.pdu import P_DATA_TF
 
 from osteoscribe.app.ports import CommitmentReport, StoredObject
 from osteoscribe.app.settings import Destination
@@ -60,19 +61,24 @@ class CommitmentAsker:
         RefusedError
             It does not offer storage commitment.
         """
-        answered = threading.Event()
+        reported, answered = threading.Event(), threading.Event()
 
         def on_report(event: Event) -> tuple[int, None]:
             status = take_report(event, self._take)
-            answered.set()
+            reported.set()
             return status, None
+
+        def on_sent(event: Event) -> None:
+            # A release before our response to the report is out: the library loses its connection over it.
+            if reported.is_set() and isinstance(event.pdu, P_DATA_TF):
+                answered.set()
 
         association = associate(
             destination,
             [(PUSH_MODEL, (EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN))],
             ae_title=self._ae_title,
             timeout_s=self._timeout_s,
-            handlers=[(evt.EVT_N_EVENT_REPORT, on_report)],
+            handlers=[(evt.EVT_N_EVENT_REPORT, on_report), (evt.EVT_PDU_SENT, on_sent)],
         )
         try:
             answer, _ = association.send_n_action(

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from osteoscribe.app.assure import after_commitment
 from osteoscribe.app.ports import (
@@ -21,12 +22,13 @@ from osteoscribe.app.ports import (
     StoredObject,
 )
 from osteoscribe.app.settings import Destination, Form
-from osteoscribe.core.report import Predecessor, Problem, Revision
+from osteoscribe.core.report import Problem
 from osteoscribe.core.series import BlobRef
 from osteoscribe.store.instances import stored_instance
 from osteoscribe.store.lesions import earlier_lesions, insert_lesions
-from osteoscribe.store.outbox import Outbox, delivery_of, settle
+from osteoscribe.store.outbox import Outbox, delivery_of, settle, settled_state
 from osteoscribe.store.removed import ct_removed_at, removed_marks
+from osteoscribe.store.reports import has_objects, insert_reports, new_objects, objects_of, revision
 from osteoscribe.store.schema import (
     COMMITMENTS,
     DEATHS,
@@ -36,7 +38,6 @@ from osteoscribe.store.schema import (
     JOB_SERIES,
     JOBS,
     QUARANTINE,
-    REPORTS,
     from_us,
     to_us,
 )
@@ -87,39 +88,18 @@ _MARKS = (
     .where(JOB_MARKS.c.job_key == sa.bindparam("key"))
     .order_by(INSTANCES.c.id)
 )
-_OF_SERIES = REPORTS.c.ct_series_instance_uid == sa.bindparam("series")
-_OLDEST_FIRST = (REPORTS.c.instance_number, REPORTS.c.id)
-_NEWEST_FIRST = tuple(column.desc() for column in _OLDEST_FIRST)
-"""Order of the reports on one CT series."""
-_OWN = sa.select(sa.func.min(REPORTS.c.id), sa.func.min(REPORTS.c.instance_number)).where(
-    _OF_SERIES, REPORTS.c.job_key == sa.bindparam("key")
-)
-_OTHERS = sa.select(*REPORTS.c).where(_OF_SERIES, REPORTS.c.job_key != sa.bindparam("key"))
-_OTHERS = _OTHERS.order_by(*_OLDEST_FIRST)
-_EARLIER = _OTHERS.where(REPORTS.c.id < sa.bindparam("first_id"))
-_OF_PROFILE = sa.and_(_OF_SERIES, REPORTS.c.profile == sa.bindparam("profile"))
-_LAST_SAID = sa.select(REPORTS.c.content_key).where(_OF_PROFILE).order_by(*_NEWEST_FIRST).limit(1)
-_SAYS_THE_SAME = (
-    sa.select(REPORTS.c.job_key)
-    .where(
-        _OF_PROFILE,
-        REPORTS.c.role == sa.bindparam("role"),
-        REPORTS.c.content_key == sa.bindparam("content_key"),
-    )
-    .order_by(*_NEWEST_FIRST)
-    .limit(1)
-)
-_HOLDER = sa.select(REPORTS.c.job_key).where(REPORTS.c.sop_instance_uid == sa.bindparam("uid"))
-_LAST_SAID_ON_SERIES = sa.select(REPORTS.c.content_key).where(_OF_SERIES).order_by(*_NEWEST_FIRST).limit(1)
-_NEW_OBJECT = REPORTS.insert()
-_NEW_DELIVERY = DELIVERIES.insert()
 _RESUMED = (
     JOBS.update()
     .where(JOBS.c.key == sa.bindparam("job_key"), JOBS.c.state.in_(("parked", "done")))
     .values(state="measured", finished_us=None)
 )
 _MEASURED = JOBS.update().where(JOBS.c.key == sa.bindparam("job_key"))
-_OBJECTS = sa.select(*REPORTS.c).where(REPORTS.c.job_key == sa.bindparam("key")).order_by(REPORTS.c.id)
+_NEW_DELIVERY = {
+    "postgresql": postgresql.insert(DELIVERIES).on_conflict_do_nothing(),
+    "sqlite": sqlite.insert(DELIVERIES).on_conflict_do_nothing(),
+}
+"""By the database's name; one that is there is left as it is."""
+_ASKED = sa.select(JOBS.c.state, JOBS.c.forms).where(JOBS.c.key == sa.bindparam("key"))
 
 
 class JobTable(Outbox):
@@ -133,7 +113,7 @@ class JobTable(Outbox):
 
     def __init__(self, engine: sa.Engine) -> None:
         super().__init__(engine)
-        self.series = SeriesTable(engine)
+        self.series = SeriesTable(self._reads)
 
     def ready(self) -> tuple[tuple[str, int], ...]:
         """Jobs that wait to be measured, oldest first: key and number of the run."""
@@ -147,7 +127,7 @@ class JobTable(Outbox):
 
     def request(self, key: str) -> JobRequest:
         """Everything a job is made from."""
-        with self._reads.begin() as connection:
+        with self._reads.together(), self._reads.begin() as connection:
             job = connection.execute(_JOB, {"key": key}).mappings().one()
             series = list(connection.execute(_SERIES, {"key": key}).scalars())
             marks = connection.execute(_MARKS, {"key": key}).mappings()
@@ -157,7 +137,7 @@ class JobTable(Outbox):
                 instances=(*(stored_instance(row) for row in marks), *images),
                 accepted_at=from_us(job["accepted_us"]),
                 calling_ae=job["calling_ae"],
-                revisions={uid: _revision(connection, key, uid) for uid in series},
+                revisions={uid: revision(connection, key, uid) for uid in series},
                 earlier=earlier_lesions(self._reads, key, job["accepted_us"]),
                 ct_removed_at=ct_removed_at(connection, key),
                 removed_marks=removed_marks(connection, series),
@@ -171,7 +151,7 @@ class JobTable(Outbox):
         blobs: Mapping[str, BlobRef],
         destinations: Sequence[Destination],
         now: datetime,
-    ) -> None:
+    ) -> tuple[str, ...]:
         """Record what a job came to, and queue its delivery, in one transaction.
 
         A job that could write nothing at all has failed: nobody but its administrator is told. What another
@@ -183,26 +163,36 @@ class JobTable(Outbox):
             Where the bytes of each report object lie, by SOP Instance UID.
         destinations
             Where the reports go.
+
+        Returns
+        -------
+        tuple[str, ...]
+            The destinations for which something was queued.
         """
+        queued = []
         with self._engine.begin() as connection:
-            if connection.execute(_STATE, {"key": key}).scalar_one() != "ready":
-                return
-            sayers = _insert_reports(connection, key, result.reports, blobs)
+            state, forms = connection.execute(_ASKED, {"key": key}).one()
+            if state != "ready":
+                return ()
+            holders = insert_reports(connection, key, result.reports, blobs)
             for report in result.reports:
                 insert_lesions(
                     connection, key, report.ct_series_instance_uid, report.patient_key, report.lesions
                 )
             for destination in destinations:
-                for sayer in sorted(set().union(*(sayers.get(form, ()) for form in destination.forms))):
-                    queue_delivery(connection, sayer, destination.name, now)
-            _insert_quarantined(connection, key, result.quarantined, blobs, now)
-            values = _outcome(result, is_new=_has_reports(connection, key), is_sent=bool(destinations))
-            finished_us = to_us(now) if values["state"] == "done" else None
-            forms = sorted({*_forms_of_job(connection, key), *result.forms})
-            values |= {"measured_us": to_us(now), "finished_us": finished_us, "forms": json.dumps(forms)}
-            connection.execute(_MEASURED, {"job_key": key, **values})
+                for holder in sorted(set().union(*(holders.get(form, ()) for form in destination.forms))):
+                    if queue_delivery(connection, holder, destination.name, now, is_ready=holder == key):
+                        queued.append(destination.name)
+            if result.quarantined:
+                _insert_quarantined(connection, key, result.quarantined, blobs, now)
+            is_new = key in set().union(*holders.values()) or has_objects(connection, key)
+            values = _outcome(result, is_new=is_new, is_sent=bool(destinations))
             if values["state"] == "measured":
-                settle(connection, key, now)
+                values["state"] = settled_state(connection, key)
+            values["finished_us"] = to_us(now) if values["state"] == "done" else None
+            values["forms"] = json.dumps(sorted(_forms(forms) | set(result.forms)))
+            connection.execute(_MEASURED, {"job_key": key, "measured_us": to_us(now), **values})
+        return tuple(queued)
 
     def fail(self, key: str, problem: Problem, now: datetime) -> None:
         """Park a job that cannot be measured, with its reason."""
@@ -323,13 +313,17 @@ class JobTable(Outbox):
     def objects(self, key: str) -> tuple[StoredObject, ...]:
         """Return the report objects of a job, in the order of their making."""
         with self._reads.begin() as connection:
-            rows = connection.execute(_OBJECTS, {"key": key})
-            return tuple(_stored_object(row) for row in rows.mappings())
+            return objects_of(connection, key)
+
+    def new_objects(self, report: MadeReport) -> tuple[MadeObject, ...]:
+        """Those objects of a report that are not recorded yet, nor one of their form that says the same."""
+        with self._reads.begin() as connection:
+            return new_objects(connection, report)
 
     def forms(self, key: str) -> frozenset[Form]:
         """In which forms a job's reports were asked for."""
         with self._reads.begin() as connection:
-            return _forms_of_job(connection, key)
+            return _forms(connection.execute(_ASKED, {"key": key}).one().forms)
 
     def make_again(self, key: str, forms: frozenset[Form], now: datetime) -> None:
         """Have a job measured again for forms that it was not asked for; its deliveries wait for that."""
@@ -345,103 +339,6 @@ class JobTable(Outbox):
                     .where(DELIVERIES.c.job_key == key, DELIVERIES.c.state.in_(("queued", "waiting")))
                     .values(round=DELIVERIES.c.round + 1, updated_us=to_us(now))
                 )
-
-    def is_new(self, report: MadeReport, one: MadeObject) -> bool:
-        """Whether an object is not recorded yet, nor one of its form that says the same."""
-        with self._reads.begin() as connection:
-            return _sayer(connection, report, one) is None
-
-
-def _revision(connection: sa.Connection, key: str, ct_series_instance_uid: str) -> Revision:
-    """Which report on a CT series a job makes: the same when it is run again after others have followed."""
-    of_job = {"series": ct_series_instance_uid, "key": key}
-    first_id, number = connection.execute(_OWN, of_job).one()
-    if first_id is None:
-        found = connection.execute(_OTHERS, of_job)
-    else:
-        found = connection.execute(_EARLIER, {**of_job, "first_id": first_id})
-    rows = list(found.mappings())
-    if number is None:
-        number = 1 + max((row["instance_number"] for row in rows), default=0)
-    # What carries the result: the measurement report, and the text where a profile has none.
-    predecessors = {
-        row["profile"]: Predecessor(
-            sop_class_uid=row["sop_class_uid"],
-            sop_instance_uid=row["sop_instance_uid"],
-            series_instance_uid=row["series_instance_uid"],
-            study_instance_uid=row["study_instance_uid"],
-        )
-        for role in ("text", "sr")
-        for row in rows
-        if row["role"] == role
-    }
-    return Revision(number=number, predecessors=predecessors)
-
-
-def _sayer(connection: sa.Connection, report: MadeReport, one: MadeObject) -> str | None:
-    """The job that holds this object, or one of its form that says the same; None where it is new.
-
-    The same counts only while nothing else was said in that profile since.
-    """
-    of_profile = {"series": report.ct_series_instance_uid, "profile": one.profile}
-    if report.content_key and connection.execute(_LAST_SAID, of_profile).scalar() == report.content_key:
-        same = {**of_profile, "role": one.role, "content_key": report.content_key}
-        sayer = connection.execute(_SAYS_THE_SAME, same).scalar()
-        if sayer is not None:
-            return str(sayer)
-    return connection.execute(_HOLDER, {"uid": one.sop_instance_uid}).scalar()
-
-
-def _insert_reports(
-    connection: sa.Connection, key: str, reports: Sequence[MadeReport], blobs: Mapping[str, BlobRef]
-) -> dict[Form, set[str]]:
-    """Record what is new; gives for each form the jobs that hold the objects, this one or an earlier."""
-    sayers: dict[Form, set[str]] = {}
-    for report in reports:
-        # Asked before anything is recorded, so that the objects of one report do not answer for each other.
-        known = [_sayer(connection, report, one) for one in report.objects]
-        summary = "{}" if _is_summarised(connection, key, report) else json.dumps(report.summary)
-        for one, sayer in zip(report.objects, known, strict=True):
-            blob = blobs.get(one.sop_instance_uid)
-            if sayer is None and blob is not None:
-                _insert_object(connection, key, report, one, blob, summary)
-                summary, sayer = "{}", key
-            if sayer is not None:
-                sayers.setdefault((one.profile, one.role), set()).add(sayer)
-    return sayers
-
-
-def _is_summarised(connection: sa.Connection, key: str, report: MadeReport) -> bool:
-    """Whether a summary is recorded already, with this job or with one that says the same."""
-    of_job = {"series": report.ct_series_instance_uid, "key": key}
-    says_the_same = (
-        bool(report.content_key)
-        and connection.execute(_LAST_SAID_ON_SERIES, of_job).scalar() == report.content_key
-    )
-    return says_the_same or connection.execute(_OWN, of_job).one()[0] is not None
-
-
-def _insert_object(
-    connection: sa.Connection, key: str, report: MadeReport, one: MadeObject, blob: BlobRef, summary: str
-) -> None:
-    values = {
-        "job_key": key,
-        "sop_class_uid": one.sop_class_uid,
-        "sop_instance_uid": one.sop_instance_uid,
-        "transfer_syntax_uid": one.transfer_syntax_uid,
-        "study_instance_uid": report.study_instance_uid,
-        "ct_series_instance_uid": report.ct_series_instance_uid,
-        "series_instance_uid": one.series_instance_uid,
-        "instance_number": one.instance_number,
-        "profile": one.profile,
-        "role": one.role,
-        "content_key": report.content_key,
-        "segment": blob.segment,
-        "offset": blob.offset,
-        "length": blob.length,
-        "summary": summary,
-    }
-    connection.execute(_NEW_OBJECT, values)
 
 
 def _insert_quarantined(
@@ -477,14 +374,6 @@ def _insert_quarantined(
         )
 
 
-def _has_reports(connection: sa.Connection, key: str) -> bool:
-    return connection.execute(sa.select(REPORTS.c.id).where(REPORTS.c.job_key == key)).first() is not None
-
-
-def _forms_of_job(connection: sa.Connection, key: str) -> frozenset[Form]:
-    return _forms(connection.execute(sa.select(JOBS.c.forms).where(JOBS.c.key == key)).scalar_one())
-
-
 def _forms(text: str) -> frozenset[Form]:
     return frozenset((profile, role) for profile, role in json.loads(text))
 
@@ -504,10 +393,16 @@ def _outcome(result: JobResult, *, is_new: bool, is_sent: bool) -> dict[str, Any
     }
 
 
-def queue_delivery(connection: sa.Connection, key: str, destination: str, now: datetime) -> bool:
-    """Queue a job's reports for a destination that has no delivery of them yet; False where it has."""
-    if connection.execute(_DELIVERY, {"key": key, "destination": destination}).first() is not None:
-        return False
+def queue_delivery(
+    connection: sa.Connection, key: str, destination: str, now: datetime, *, is_ready: bool = False
+) -> bool:
+    """Queue a job's reports for a destination that has no delivery of them yet; False where it has.
+
+    Parameters
+    ----------
+    is_ready
+        Whether the job is just being recorded: another one that was at its end waits for this delivery again.
+    """
     values = {
         "job_key": key,
         "destination": destination,
@@ -521,21 +416,12 @@ def queue_delivery(connection: sa.Connection, key: str, destination: str, now: d
         "code": "",
         "message": "",
     }
-    connection.execute(_NEW_DELIVERY, values)
-    connection.execute(_RESUMED, {"job_key": key})
+    if not connection.execute(_NEW_DELIVERY[connection.dialect.name], values).rowcount:
+        return False
+    if not is_ready:
+        connection.execute(_RESUMED, {"job_key": key})
     return True
 
 
 def _problems_json(problems: Sequence[Problem]) -> str:
     return json.dumps([{"code": one.code, "message": one.message, "where": one.where} for one in problems])
-
-
-def _stored_object(row: sa.RowMapping) -> StoredObject:
-    return StoredObject(
-        profile=row["profile"],
-        role=row["role"],
-        sop_class_uid=row["sop_class_uid"],
-        sop_instance_uid=row["sop_instance_uid"],
-        transfer_syntax_uid=row["transfer_syntax_uid"],
-        blob=BlobRef(segment=row["segment"], offset=row["offset"], length=row["length"]),
-    )

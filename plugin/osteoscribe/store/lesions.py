@@ -12,7 +12,28 @@ from osteoscribe.core.prior import LesionRecord
 from osteoscribe.core.serial import StoredLesion
 from osteoscribe.core.series import Acquisition
 from osteoscribe.core.units import Hounsfield, Millimetre
+from osteoscribe.store.reads import Reads
 from osteoscribe.store.schema import JOBS, LESIONS
+
+_KNOWN = (
+    sa.select(LESIONS.c.number)
+    .where(
+        LESIONS.c.job_key == sa.bindparam("job_key"),
+        LESIONS.c.ct_series_instance_uid == sa.bindparam("ct_series_instance_uid"),
+    )
+    .limit(1)
+)
+_NEW = LESIONS.insert()
+_OF_PATIENT = (
+    sa.select(*LESIONS.c)
+    .join(JOBS, JOBS.c.key == LESIONS.c.job_key)
+    .where(
+        LESIONS.c.patient_key == sa.bindparam("patient_key"),
+        LESIONS.c.job_key != sa.bindparam("job_key"),
+        JOBS.c.accepted_us < sa.bindparam("accepted_us"),
+    )
+    .order_by(JOBS.c.accepted_us.desc(), LESIONS.c.job_key, LESIONS.c.number)
+)
 
 
 def insert_lesions(
@@ -23,19 +44,14 @@ def insert_lesions(
     lesions: Sequence[StoredLesion],
 ) -> None:
     """Record the lesions of a job's report on one CT series; nothing where that was done before."""
-    known = sa.select(LESIONS.c.number).where(
-        LESIONS.c.job_key == key, LESIONS.c.ct_series_instance_uid == ct_series_instance_uid
-    )
-    if connection.execute(known).first() is not None:
+    of_report = {"job_key": key, "ct_series_instance_uid": ct_series_instance_uid}
+    if not lesions or connection.execute(_KNOWN, of_report).first() is not None:
         return
-    if lesions:
-        of_report = {
-            "job_key": key,
-            "ct_series_instance_uid": ct_series_instance_uid,
-            "patient_key": patient_key,
-        }
-        rows = [{**of_report, "number": number, **_row(one)} for number, one in enumerate(lesions)]
-        connection.execute(LESIONS.insert(), rows)
+    rows = [
+        {**of_report, "patient_key": patient_key, "number": number, **_row(one)}
+        for number, one in enumerate(lesions)
+    ]
+    connection.execute(_NEW, rows)
 
 
 def _row(stored: StoredLesion) -> dict[str, Any]:
@@ -59,9 +75,7 @@ def _row(stored: StoredLesion) -> dict[str, Any]:
     }
 
 
-def earlier_lesions(
-    engine: sa.Engine, key: str, accepted_us: int
-) -> Callable[[str], tuple[StoredLesion, ...]]:
+def earlier_lesions(reads: Reads, key: str, accepted_us: int) -> Callable[[str], tuple[StoredLesion, ...]]:
     """Gives the lesions of a patient that were reported before a job was accepted.
 
     Of each CT series the newest report counts. What was accepted later is left out, so that a job that is
@@ -71,18 +85,9 @@ def earlier_lesions(
     def look_up(patient_key: str) -> tuple[StoredLesion, ...]:
         if not patient_key:
             return ()
-        query = (
-            sa.select(*LESIONS.c)
-            .join(JOBS, JOBS.c.key == LESIONS.c.job_key)
-            .where(
-                LESIONS.c.patient_key == patient_key,
-                LESIONS.c.job_key != key,
-                JOBS.c.accepted_us < accepted_us,
-            )
-            .order_by(JOBS.c.accepted_us.desc(), LESIONS.c.job_key, LESIONS.c.number)
-        )
-        with engine.begin() as connection:
-            rows = connection.execute(query).mappings().all()
+        wanted = {"patient_key": patient_key, "job_key": key, "accepted_us": accepted_us}
+        with reads.begin() as connection:
+            rows = connection.execute(_OF_PATIENT, wanted).mappings().all()
         newest: dict[str, str] = {}
         for row in rows:
             newest.setdefault(row["ct_series_instance_uid"], row["job_key"])

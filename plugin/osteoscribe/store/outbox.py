@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from osteoscribe.app.ports import Delivery, Proof, Reach
+from osteoscribe.store.reads import Reads
 from osteoscribe.store.schema import DELIVERIES, DESTINATIONS, JOBS, PROOFS, from_us, to_us
 
 # Statements are made once: making them costs more than running them.
@@ -60,7 +62,11 @@ class Outbox:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._reads = engine.execution_options(reads=True)
+        self._reads = Reads(engine)
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Read everything in the block in one transaction."""
+        return self._reads.together()
 
     def waiting(self, destination: str, most: int) -> tuple[Delivery, ...]:
         """Deliveries to a destination that are not at an end, the oldest first."""
@@ -141,18 +147,21 @@ class Outbox:
 
 def settle(connection: sa.Connection, key: str, now: datetime) -> None:
     """Set the state of a job by those of its deliveries, and end it with the last one."""
+    state = settled_state(connection, key)
+    finished_us = to_us(now) if state == "done" else None
+    connection.execute(_SETTLED, {"job_key": key, "state": state, "finished_us": finished_us})
+
+
+def settled_state(connection: sa.Connection, key: str) -> str:
+    """State of a measured job by those of its deliveries."""
     rows = connection.execute(_STATES, {"key": key}).all()
     states = {state for state, _ in rows}
-    unproved = connection.execute(_UNPROVED, {"key": key}).first()
     # A stored delivery with a due time still waits for its commitment.
-    awaited = any(state == "stored" and due is not None for state, due in rows) or unproved is not None
-    if states & {"queued", "waiting"} or awaited:
-        state, finished = "measured", None
-    elif "parked" in states:
-        state, finished = "parked", None
-    else:
-        state, finished = "done", to_us(now)
-    connection.execute(_SETTLED, {"job_key": key, "state": state, "finished_us": finished})
+    awaited = any(state == "stored" and due is not None for state, due in rows)
+    is_unproved = _UNPROVED, {"key": key}
+    if states & {"queued", "waiting"} or awaited or connection.execute(*is_unproved).first() is not None:
+        return "measured"
+    return "parked" if "parked" in states else "done"
 
 
 def delivery_of(row: sa.RowMapping) -> Delivery:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from osteoscribe.app.plan import MarkObject, PlannedJob
 from osteoscribe.readers.ct import CT_SOP_CLASSES
+from osteoscribe.store.reads import Reads
 from osteoscribe.store.schema import (
     AWAITED,
     INSTANCES,
@@ -59,7 +61,13 @@ _PRESENT = sa.select(INSTANCES.c.sop_instance_uid).where(INSTANCES.c.sop_instanc
 _LINKS = sa.select(MARK_SERIES.c.instance_id, MARK_SERIES.c.series_instance_uid).where(
     MARK_SERIES.c.instance_id.in_(_listed("ids"))
 )
-_NEW_LINK = MARK_SERIES.insert()
+_NEW_LINK = {
+    "postgresql": postgresql.insert(MARK_SERIES).on_conflict_do_nothing(),
+    "sqlite": sqlite.insert(MARK_SERIES).on_conflict_do_nothing(),
+}
+"""By the database's name; another worker may have inserted it meanwhile."""
+_NEWEST = sa.select(sa.func.max(INSTANCES.c.id))
+_NEW_JOB, _NEW_JOB_MARK, _NEW_JOB_SERIES = JOBS.insert(), JOB_MARKS.insert(), JOB_SERIES.insert()
 _KNOWN = sa.select(JOBS.c.key).where(JOBS.c.key == sa.bindparam("key"))
 _PLANNED = (
     MARKS.update()
@@ -115,30 +123,15 @@ class PlanTable:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._reads = engine.execution_options(reads=True)
-        self._shared: sa.Connection | None = None
+        self._reads = Reads(engine)
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Read everything in the block in one transaction; for one thread."""
-        with self._reads.begin() as connection:
-            self._shared = connection
-            try:
-                yield
-            finally:
-                self._shared = None
-
-    @contextmanager
-    def _reader(self) -> Iterator[sa.Connection]:
-        if self._shared is not None:
-            yield self._shared
-        else:
-            with self._reads.begin() as connection:
-                yield connection
+    def reading(self) -> AbstractContextManager[None]:
+        """Read everything in the block in one transaction."""
+        return self._reads.together()
 
     def reopen(self) -> int:
         """Open the incomplete marks again whose images have come since; returns how many."""
-        with self._reader() as connection:
+        with self._reads.begin() as connection:
             marks = sorted({row[0] for query in (_CAME, _LATE_CT) for row in connection.execute(query)})
         if marks:
             with self._engine.begin() as connection:
@@ -153,13 +146,13 @@ class PlanTable:
 
     def open_marks(self) -> tuple[MarkObject, ...]:
         """Mark objects that stand in no job yet."""
-        with self._reader() as connection:
+        with self._reads.begin() as connection:
             return tuple(_mark_object(row) for row in connection.execute(_OPEN_MARKS).mappings())
 
     def ct_series_of(self, sop_instance_uids: Sequence[str]) -> Mapping[str, str]:
         """CT Series Instance UID of each of these instances that is there as CT."""
         found: dict[str, str] = {}
-        with self._reader() as connection:
+        with self._reads.begin() as connection:
             for chunk in _chunks(sorted(set(sop_instance_uids))):
                 found.update(
                     (uid, series) for uid, series in connection.execute(_CT_SERIES_OF, {"uids": chunk})
@@ -169,7 +162,7 @@ class PlanTable:
     def present(self, sop_instance_uids: Sequence[str]) -> frozenset[str]:
         """Those of these instances that are there, CT or not."""
         found: set[str] = set()
-        with self._reader() as connection:
+        with self._reads.begin() as connection:
             for chunk in _chunks(sorted(set(sop_instance_uids))):
                 found.update(connection.execute(_PRESENT, {"uids": chunk}).scalars())
         return frozenset(found)
@@ -178,7 +171,7 @@ class PlanTable:
         """CT series that a mark object may mean whose images are not named or not there."""
         ct = INSTANCES.c.sop_class_uid.in_(CT_SOP_CLASSES)
         query = sa.select(INSTANCES.c.series_instance_uid).distinct().where(ct)
-        with self._reader() as connection:
+        with self._reads.begin() as connection:
             if mark.series_instance_uid is not None:
                 named = query.where(INSTANCES.c.series_instance_uid == mark.series_instance_uid)
                 found = connection.execute(named).scalars().all()
@@ -195,7 +188,7 @@ class PlanTable:
     def links(self, instance_ids: Sequence[int]) -> Mapping[int, frozenset[str]]:
         """CT series that each of these mark objects is linked to."""
         found: dict[int, set[str]] = {instance_id: set() for instance_id in instance_ids}
-        with self._reader() as connection:
+        with self._reads.begin() as connection:
             for chunk in _chunks(instance_ids):
                 for instance_id, uid in connection.execute(_LINKS, {"ids": chunk}):
                     found[instance_id].add(uid)
@@ -203,13 +196,13 @@ class PlanTable:
 
     def marks_on(self, series: Sequence[str]) -> tuple[MarkObject, ...]:
         """All current mark objects that are linked to any of these series."""
-        with self._reader() as connection:
+        with self._reads.begin() as connection:
             rows = connection.execute(_MARKS_ON, {"series": list(series)})
             return tuple(_mark_object(row) for row in rows.mappings())
 
     def last_received(self, series: Sequence[str]) -> datetime | None:
         """When the last instance of these CT series came."""
-        with self._reader() as connection:
+        with self._reads.begin() as connection:
             last = connection.execute(_LAST_RECEIVED, {"series": list(series)}).scalar_one()
             return None if last is None else from_us(last)
 
@@ -219,7 +212,7 @@ class PlanTable:
         Objects that come one by one over an association each are about to be followed by more.
         """
         values = {"series": list(series), "marks": list(marks), "since_us": to_us(since)}
-        with self._reader() as connection:
+        with self._reads.begin() as connection:
             rows = connection.execute(_CAME_SINCE, values).all()
         kinds = [is_mark for _, is_mark, _ in rows]
         return all(closed for _, _, closed in rows) and max(map(kinds.count, (True, False))) <= 1
@@ -239,13 +232,13 @@ class PlanTable:
 
 
 def _insert_links(connection: sa.Connection, links: Mapping[int, frozenset[str]]) -> None:
-    known: set[tuple[int, str]] = set()
-    for chunk in _chunks(sorted(links)):
-        known.update((one, uid) for one, uid in connection.execute(_LINKS, {"ids": chunk}))
-    new = {(one, uid) for one, series in links.items() for uid in series} - known
-    if new:
-        rows = [{"instance_id": one, "series_instance_uid": uid} for one, uid in sorted(new)]
-        connection.execute(_NEW_LINK, rows)
+    rows = [
+        {"instance_id": one, "series_instance_uid": uid}
+        for one, series in sorted(links.items())
+        for uid in sorted(series)
+    ]
+    if rows:
+        connection.execute(_NEW_LINK[connection.dialect.name], rows)
 
 
 def _add_job(connection: sa.Connection, job: PlannedJob, now: datetime) -> bool:
@@ -278,26 +271,23 @@ def _is_busy(connection: sa.Connection, series: Sequence[str]) -> bool:
 
 
 def _insert_job(connection: sa.Connection, job: PlannedJob, now: datetime) -> None:
-    connection.execute(
-        JOBS.insert().values(
-            key=job.key,
-            state="ready",
-            accepted_us=to_us(job.accepted_at),
-            planned_us=to_us(now),
-            calling_ae=job.calling_ae,
-            through_id=connection.execute(sa.select(sa.func.max(INSTANCES.c.id))).scalar_one(),
-            run=0,
-            findings=0,
-            problems=json.dumps([]),
-        )
-    )
-    connection.execute(
-        JOB_MARKS.insert(), [{"job_key": job.key, "instance_id": mark.instance_id} for mark in job.marks]
-    )
+    values = {
+        "key": job.key,
+        "state": "ready",
+        "accepted_us": to_us(job.accepted_at),
+        "planned_us": to_us(now),
+        "calling_ae": job.calling_ae,
+        "through_id": connection.execute(_NEWEST).scalar_one(),
+        "run": 0,
+        "findings": 0,
+        "problems": json.dumps([]),
+    }
+    connection.execute(_NEW_JOB, values)
+    marks = [{"job_key": job.key, "instance_id": mark.instance_id} for mark in job.marks]
+    connection.execute(_NEW_JOB_MARK, marks)
     if job.series:
-        connection.execute(
-            JOB_SERIES.insert(), [{"job_key": job.key, "series_instance_uid": uid} for uid in job.series]
-        )
+        series = [{"job_key": job.key, "series_instance_uid": uid} for uid in job.series]
+        connection.execute(_NEW_JOB_SERIES, series)
 
 
 def _mark_object(row: sa.RowMapping) -> MarkObject:

@@ -8,6 +8,7 @@ memory, one look into the ledger for each series.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -22,6 +23,9 @@ LOGGER = logging.getLogger(__name__)
 
 LONGEST_WAIT_S = 0.2
 """How long a row of an image waits for others."""
+MARK_WAIT_S = 0.02
+"""How long a mark object waits for the end of its association, which nearly always follows at once: a job
+begins after that, so one commit and one look at the ledger serve both."""
 RETRY_S = 1.0
 """Pause after the ledger did not answer."""
 MOST_WAITING = 50_000
@@ -33,8 +37,8 @@ MOST_KNOWN = 200_000
 class Recorder:
     """Records accepted instances. Safe to share between threads; one for a process.
 
-    A thread of its own lives while something waits. A mark object, and the end of an association, are
-    recorded at once.
+    A thread of its own lives while something waits. The end of an association is recorded at once, a mark
+    object with it or after `MARK_WAIT_S`.
 
     Parameters
     ----------
@@ -51,7 +55,8 @@ class Recorder:
         self._writing = threading.Lock()
         self._waiting: list[Stored] = []
         self._ended: list[str] = []
-        self._urgent = False
+        self._due = math.inf
+        self._is_told = False
         self._thread: threading.Thread | None = None
         self._known: OrderedDict[str, set[tuple[str, str]]] = OrderedDict()
         self._known_count = 0
@@ -94,15 +99,15 @@ class Recorder:
             for one in stored:
                 self._remember(one.header.series_instance_uid, [(one.header.sop_instance_uid, one.digest)])
                 self._waiting.append(one)
-                self._urgent = self._urgent or one.is_mark
-            self._wake()
+                self._is_told = self._is_told or one.is_mark
+            self._wake(MARK_WAIT_S if any(one.is_mark for one in stored) else LONGEST_WAIT_S)
 
     def close_segment(self, name: str) -> None:
         """Have it recorded that the association of a segment has ended."""
         with self._changed:
             self._ended.append(name)
-            self._urgent = True
-            self._wake()
+            self._is_told = True
+            self._wake(0.0)
 
     def flush(self) -> None:
         """Record what waits, now.
@@ -117,16 +122,18 @@ class Recorder:
                 waiting, self._waiting = self._waiting, []
                 ended, self._ended = self._ended, []
                 self._changed.notify()
-                urgent, self._urgent = self._urgent, False
+                is_told, self._is_told = self._is_told, False
+                self._due = math.inf
             if not waiting and not ended:
                 return
             try:
                 self._table.add(waiting, ended=ended)
             except BaseException:
                 with self._changed:
-                    self._waiting[:0], self._ended[:0], self._urgent = waiting, ended, True
+                    self._waiting[:0], self._ended[:0], self._is_told = waiting, ended, True
+                    self._due = 0.0
                 raise
-        if urgent:
+        if is_told:
             self._on_recorded()
 
     def _remember(self, series: str, instances: Sequence[tuple[str, str]]) -> None:
@@ -141,18 +148,21 @@ class Recorder:
                 _, forgotten = self._known.popitem(last=False)
                 self._known_count -= len(forgotten)
 
-    def _wake(self) -> None:
+    def _wake(self, within_s: float) -> None:
+        due = time.monotonic() + within_s
+        is_sooner, self._due = due < self._due, min(due, self._due)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
             self._thread.start()
-        elif self._urgent:
+        elif is_sooner:
             self._changed.notify()
 
     def _run(self) -> None:
         """Record until nothing waits."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._urgent or not self._waiting, LONGEST_WAIT_S)
+                while self._waiting and (left_s := self._due - time.monotonic()) > 0:
+                    self._changed.wait(left_s)
             try:
                 self.flush()
             except StoreError as error:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from osteoscribe.readers.headers import StoredInstance
 from osteoscribe.store.instances import stored_instance
+from osteoscribe.store.reads import Reads
 from osteoscribe.store.schema import INSTANCES
 
 KEPT_SERIES = 12
@@ -28,12 +29,12 @@ class SeriesTable:
 
     Parameters
     ----------
-    engine
-        An opened database.
+    reads
+        Of an opened database.
     """
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self._reads = engine.execution_options(reads=True)
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
         self._kept = lru_cache(maxsize=KEPT_SERIES)(self._load)
 
     def images(self, series_instance_uid: str, through_id: int) -> Images:

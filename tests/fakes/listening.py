@@ -1,0 +1,53 @@
+"""A peer of pynetdicom that listens, and stops at once: its own way waits for half a second."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from socketserver import BaseServer
+from typing import Any, Self
+
+from pynetdicom import AE
+from pynetdicom.transport import ThreadedAssociationServer
+
+_POLL_S = 0.02
+
+
+class _Server(ThreadedAssociationServer):
+    def shutdown(self) -> None:
+        # The library's own takes the server out of a list that only `AE.start_server` puts it in.
+        BaseServer.shutdown(self)
+        self.server_close()
+
+
+class Listening:
+    """An application entity that listens on loopback until it is stopped.
+
+    Parameters
+    ----------
+    ae
+        The application entity with the contexts that it takes.
+    handlers
+        What it does on events.
+    port
+        Where it listens; 0 for any free port.
+    """
+
+    def __init__(self, ae: AE, handlers: Sequence[Any] = (), port: int = 0) -> None:
+        self._server: Any = ae.make_server(
+            ("127.0.0.1", port), evt_handlers=list(handlers), server_class=_Server
+        )
+        self.port = int(self._server.socket.getsockname()[1])
+        threading.Thread(target=self._server.serve_forever, args=(_POLL_S,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Abort what is open and listen no more."""
+        for association in self._server.active_associations:
+            association.abort()
+        self._server.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

@@ -27,7 +27,9 @@ from osteoscribe.store.segments import node_of
 
 _NEWEST = sa.select(sa.func.max(INSTANCES.c.id))
 # Made once: that takes longer than running them, and they run for each association.
-_CLOSE = SEGMENTS.update().where(SEGMENTS.c.name == sa.bindparam("segment", type_=sa.Text)).values(closed=True)
+_CLOSE = (
+    SEGMENTS.update().where(SEGMENTS.c.name == sa.bindparam("segment", type_=sa.Text)).values(closed=True)
+)
 _INSERT_NEW = {
     "postgresql": postgresql.insert(INSTANCES).on_conflict_do_nothing(),
     "sqlite": sqlite.insert(INSTANCES).on_conflict_do_nothing(),

@@ -88,7 +88,7 @@ def test_no_chord_along_the_direction_is_longer_than_the_one_found(points: np.nd
     hull = convex_hull(points)
     assume(len(hull) > 2)
     u = np.array([np.cos(angle), np.sin(angle)])
-    ends = across(hull, u)
+    (ends,) = across(hull, [u])
     along = ends[1] - ends[0]
     assert abs(along @ (u[1], -u[0])) < 1e-9
     weights = np.random.default_rng(0).dirichlet(np.ones(len(hull)), size=200)
@@ -107,5 +107,5 @@ def test_row_ends_have_the_hull_of_the_mask(mask: np.ndarray) -> None:
 def test_a_flat_top_is_a_chord() -> None:
     triangle = convex_hull([(0, 0), (0, 1), (1, 1)])
     for direction, length in (((1, 0), 1.0), ((-1, 0), 1.0), ((0, 1), 1.0), ((0, -1), 1.0)):
-        ends = across(triangle, direction)
+        (ends,) = across(triangle, [direction])
         assert np.hypot(*(ends[1] - ends[0])) == length

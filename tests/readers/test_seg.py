@@ -17,6 +17,7 @@ from pydicom.uid import RLELossless
 
 from osteoscribe.core.marks import MaskShape, RoiMark, UnreadableMark
 from osteoscribe.errors import InputError
+from osteoscribe.readers.datasets import read_dataset
 from osteoscribe.readers.frames import DEFLATED_IMAGE_FRAME
 from osteoscribe.readers.seg import read
 from tests.builders_marks import (
@@ -29,6 +30,7 @@ from tests.builders_marks import (
     seg_frame,
     segment,
 )
+from tests.readers.ct_objects import EXPLICIT, encode
 
 
 def only(ds: Dataset) -> RoiMark:
@@ -70,6 +72,30 @@ def test_frames_packed_without_padding_come_out_bit_for_bit(pixels: np.ndarray) 
     pixels[0, 0, 0] = 1
     ds = seg(pixels, [seg_frame(float(k)) for k in range(len(pixels))], [segment(1)])
     assert voxels(only(ds)) == set().union(*(expected(float(k), frame) for k, frame in enumerate(pixels)))
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_frames_of_whole_words_are_read_as_all_others_are(data: st.DataObject) -> None:
+    frames, rows, words = (data.draw(st.integers(1, most)) for most in (6, 5, 3))
+    pixels = np.zeros((frames, rows, 64 * words), dtype=np.uint8)
+    for _ in range(data.draw(st.integers(1, 12))):
+        pixels[tuple(data.draw(st.integers(0, size - 1)) for size in pixels.shape)] = 1
+    z_mm = [float(data.draw(st.integers(0, 3))) for _ in range(frames)]
+    numbers = [data.draw(st.integers(1, 2)) for _ in range(frames)]
+    places = [seg_frame(z, number=n) for z, n in zip(z_mm, numbers, strict=True)]
+    encoded = encode(seg(pixels, places, [segment(1), segment(2)]))
+    ds = read_dataset(encoded, transfer_syntax_uid=EXPLICIT)
+    wider = np.pad(pixels, ((0, 0), (0, 0), (0, 3)))  # unpacked frame by frame
+    other = read(seg(wider, places, [segment(1), segment(2)]))
+    for number, (mark, same) in enumerate(zip(read(ds), other, strict=True), start=1):
+        if isinstance(same, UnreadableMark):
+            assert isinstance(mark, UnreadableMark)
+            assert mark.code == same.code == "roi.empty"
+            continue
+        shown = (expected(z, pixels[k]) for k, z in enumerate(z_mm) if numbers[k] == number)
+        assert voxels(mark) == voxels(same) == set().union(*shown)
+        assert np.array_equal(mask_of(mark).mask, mask_of(same).mask)
 
 
 def test_a_segment_says_who_where_and_what() -> None:

@@ -146,8 +146,12 @@ class Rounds:
         """
         if has_progress:
             self._send(now)
-        self._plan(now, is_woken=has_news or has_progress)
+        has_come = self._plan(now, is_woken=has_news or has_progress)
         self._submitted = self._submit(self._to_do(now), self._submitted)
+        # After what can begin at once: the marks whose images were missing.
+        if has_come and self._plans.reopen():
+            self._plan(now, is_woken=True)
+            self._submitted = self._submit(self._to_do(now), self._submitted)
         # What was received brings nothing to be sent before it is measured.
         if not has_progress and not self._sent_at <= now < self._sent_at + LOOK_EVERY:
             self._send(now)
@@ -196,23 +200,25 @@ class Rounds:
     def _errand(self, *name: str) -> tuple[tuple[str, ...], Callable[[], None]]:
         return name, partial(self._engine.submit_errand, *name)
 
-    def _plan(self, now: datetime, *, is_woken: bool) -> None:
-        """Plan where something may have changed, but spend no more than a share of the time on it."""
+    def _plan(self, now: datetime, *, is_woken: bool) -> bool:
+        """Plan where something may have changed, but spend no more than a share of the time on it.
+
+        Gives whether anything was received since the last planning.
+        """
         newest = self._newest_id()
         has_news = newest != self._seen_id
         is_time = self._plan_at is not None and not self._planned_at <= now < self._plan_at
         if not (has_news or is_woken or is_time):
-            return
+            return False
         began = self._clock()
         if began < self._plan_not_before:
             self._plan_at = now + timedelta(seconds=self._plan_not_before - began)
-            return
+            return False
         planned = plan(self._plans, self._settings, now)
-        if has_news and self._plans.reopen():
-            planned = plan(self._plans, self._settings, now)
         self._seen_id, self._planned_at, self._plan_at = newest, now, planned.again_at
         took_s = self._clock() - began
         self._plan_not_before = began + took_s * (PLANNING_PAUSE if took_s > LONG_PLANNING_S else 1)
+        return has_news
 
     def _park_given_up(self, now: datetime) -> None:
         if self._given_up_seen_at is not None and now - self._given_up_seen_at < GIVEN_UP_EVERY:

@@ -12,7 +12,7 @@ from pydicom import Dataset
 from osteoscribe.app.gather import MarkObject
 from osteoscribe.app.ports import RefusedObject
 from osteoscribe.app.shelf import CtSeries, evidence_of
-from osteoscribe.core.report import FIRST, Problem, Report, Revision
+from osteoscribe.core.report import FIRST, Predecessor, Problem, Report, Revision
 from osteoscribe.core.serial import StoredLesion
 from osteoscribe.errors import InputError
 from osteoscribe.writers.companion import build_companion
@@ -92,7 +92,7 @@ def write_report(
     passed: list[WrittenObject] = []
     refused: list[RefusedObject] = []
     for profile in profiles:
-        own = replace(report, revision=revision.number, predecessor=revision.predecessors.get(profile.name))
+        own = _revised(report, revision.number, revision.predecessors.get(profile.name))
         for role, build in _builders(own, profile, picture):
             dataset, encoded = None, b""
             try:
@@ -104,6 +104,13 @@ def write_report(
             else:
                 passed.append(_written(dataset, encoded, profile, role))
     return Written(report=report, objects=tuple(passed), quarantined=tuple(refused))
+
+
+def _revised(report: Report, number: int, predecessor: Predecessor | None) -> Report:
+    """The report as this revision; the report itself where it is that already, for its key is kept."""
+    if (report.revision, report.predecessor) == (number, predecessor):
+        return report
+    return replace(report, revision=number, predecessor=predecessor)
 
 
 def _written(dataset: Dataset, encoded: bytes, profile: Profile, role: str) -> WrittenObject:

@@ -83,14 +83,18 @@ def of_points(points_mm: npt.ArrayLike) -> Diameters:
     return found[longest_of(found)]
 
 
-def _with_chords(hull: FloatArray, pairs: Sequence[FloatArray]) -> list[Diameters]:
+def _with_chords(hull: FloatArray, pairs: FloatArray) -> list[Diameters]:
     """Diameters of a hull, each with the longest chord perpendicular to it."""
-    found = []
-    for pair in pairs:
-        along = pair[1] - pair[0]
-        chord = across(hull, (-along[1], along[0])) if along.any() else pair
-        found.append(Diameters.of_lines(pair, chord))
-    return found
+    along = pairs[:, 1] - pairs[:, 0]
+    drawn, chords = along.any(axis=1), pairs.copy()
+    if drawn.any():
+        chords[drawn] = across(hull, _turned(along[drawn]))
+    return [Diameters.of_lines(pair, chord) for pair, chord in zip(pairs, chords, strict=True)]
+
+
+def _turned(directions: FloatArray) -> FloatArray:
+    """Directions perpendicular to some, (n, 2)."""
+    return np.array([-directions[:, 1], directions[:, 0]]).T
 
 
 def of_masks(masks: npt.NDArray[np.bool_], steps_mm: FloatArray) -> tuple[int, Diameters]:
@@ -123,11 +127,9 @@ def of_masks(masks: npt.NDArray[np.bool_], steps_mm: FloatArray) -> tuple[int, D
     whole = []
     for i in near:
         if drawn_mm[i] >= longest_mm - TIE:
-            hull, raster = convex_hull(ends[i]), ellipses[i].drawn_hull()
-            whole += [
-                (i, _completed(found, ellipses[i], raster, missed_mm))
-                for found in _with_chords(hull, longest(hull))
-            ]
+            hull = convex_hull(ends[i])
+            drawn = _with_chords(hull, longest(hull))
+            whole += [(i, one) for one in _completed(drawn, ellipses[i], missed_mm)]
     return whole[longest_of([found for _, found in whole])]
 
 
@@ -166,22 +168,22 @@ def _bounds_mm(ends: Sequence[FloatArray]) -> FloatArray:
     return np.asarray(2 * np.sqrt(np.maximum.reduceat(np.einsum("ij,ij->i", away, away), starts)))
 
 
-def _completed(
-    drawn: Diameters, ellipse: _Ellipse, raster_hull: FloatArray, missed_long_mm: float
-) -> Diameters:
+def _completed(drawn: Sequence[Diameters], ellipse: _Ellipse, missed_long_mm: float) -> list[Diameters]:
     """Lengthen diameters between pixel centres by what they miss."""
-    along = drawn.long_ends[1] - drawn.long_ends[0]
+    along = np.array([one.long_ends[1] - one.long_ends[0] for one in drawn])
     if not along.any():
-        along = np.linalg.eigh(ellipse.moments)[1][:, 1]
-    perpendicular = np.array([-along[1], along[0]])
-    assert drawn.short_ends is not None
-    long_ends = _stretched(drawn.long_ends, along, missed_long_mm)
-    short_ends = _stretched(
-        drawn.short_ends, perpendicular, ellipse.missed_across(perpendicular, raster_hull)
-    )
-    # What a shape unlike an ellipse misses differs by direction; the longest diameter stays the longest.
-    excess_mm = max(0.0, _length(short_ends) - _length(long_ends))
-    return Diameters.of_lines(long_ends, _stretched(short_ends, perpendicular, -excess_mm))
+        along[:] = np.linalg.eigh(ellipse.moments)[1][:, 1]
+    perpendicular = _turned(along)
+    missed_short_mm = ellipse.missed_across(perpendicular)
+    found = []
+    for one, x, y, missed_mm in zip(drawn, along, perpendicular, missed_short_mm, strict=True):
+        assert one.short_ends is not None
+        long_ends = _stretched(one.long_ends, x, missed_long_mm)
+        short_ends = _stretched(one.short_ends, y, missed_mm)
+        # What a shape unlike an ellipse misses differs by direction; the longest diameter stays the longest.
+        excess_mm = max(0.0, _length(short_ends) - _length(long_ends))
+        found.append(Diameters.of_lines(long_ends, _stretched(short_ends, y, -excess_mm)))
+    return found
 
 
 def longest_of(found: Sequence[Diameters]) -> int:
@@ -237,17 +239,17 @@ class _Ellipse:
         """(n, 2) mm, first and last pixel centre of each row of the raster."""
         return _ellipse_row_ends(self.centre, self.index_moments) @ self.steps_mm
 
-    def drawn_hull(self) -> FloatArray:
-        """(n, 2) mm, hull of the pixel centres of the raster."""
-        return convex_hull(self.row_ends_mm())
-
-    def missed_across(self, direction: FloatArray, raster_hull: FloatArray) -> float:
-        """What the raster misses of the chord along a direction, in mm."""
-        x, y = direction.tolist()
+    def missed_across(self, directions: FloatArray) -> list[float]:
+        """What the raster misses of the chords along directions, in mm."""
         (xx, xy), (_, yy) = self.moments.tolist()
-        inverse = (yy * x * x - 2 * xy * x * y + xx * y * y) / (xx * yy - xy * xy)
-        chord = 4 * math.hypot(x, y) / math.sqrt(inverse)
-        return _plausible(chord - _length(across(raster_hull, direction)), _pixel(self.steps_mm))
+        found = []
+        for (x, y), drawn in zip(
+            directions.tolist(), across(convex_hull(self.row_ends_mm()), directions), strict=True
+        ):
+            inverse = (yy * x * x - 2 * xy * x * y + xx * y * y) / (xx * yy - xy * xy)
+            chord = 4 * math.hypot(x, y) / math.sqrt(inverse)
+            found.append(_plausible(chord - _length(drawn), _pixel(self.steps_mm)))
+        return found
 
 
 def _ellipses(masks: npt.NDArray[np.bool_], steps_mm: FloatArray) -> list[_Ellipse]:

@@ -187,20 +187,22 @@ def convex_hull(points: npt.ArrayLike) -> FloatArray:
 
 
 def _chain(points: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
-    chain: list[tuple[float, ...]] = []
-    for point in points:
+    chain = [points[0]]
+    x1, y1 = points[0]
+    for point in points[1:]:
         x, y = point
         while len(chain) > 1:
             x0, y0 = chain[-2]
-            x1, y1 = chain[-1]
             if (x1 - x0) * (y - y0) - (y1 - y0) * (x - x0) > 0:
                 break
             chain.pop()
+            x1, y1 = x0, y0
         chain.append(point)
+        x1, y1 = x, y
     return chain
 
 
-def longest(hull: npt.ArrayLike) -> list[FloatArray]:
+def longest(hull: npt.ArrayLike) -> FloatArray:
     """Pairs of corners of a convex polygon that lie farthest apart.
 
     Parameters
@@ -210,8 +212,8 @@ def longest(hull: npt.ArrayLike) -> list[FloatArray]:
 
     Returns
     -------
-    list of FloatArray
-        Each (2, 2); more than one, at most `MOST_TIES`, where pairs are equally far apart (within `TIE`).
+    FloatArray
+        (pairs, 2, 2); more than one, at most `MOST_TIES`, where pairs are equally far apart (within `TIE`).
 
     References
     ----------
@@ -222,7 +224,7 @@ def longest(hull: npt.ArrayLike) -> list[FloatArray]:
     distance = np.hypot(*(corners[first] - corners[second]).T)
     far = np.flatnonzero(distance >= distance.max() - TIE)
     pairs = {(min(i, j), max(i, j)) for i, j in zip(first[far].tolist(), second[far].tolist(), strict=True)}
-    return [corners[[i, j]] for i, j in sorted(pairs)[:MOST_TIES]]
+    return np.asarray(corners[np.array(sorted(pairs)[:MOST_TIES])])
 
 
 def _antipodal(corners: FloatArray) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -238,32 +240,39 @@ def _antipodal(corners: FloatArray) -> tuple[npt.NDArray[np.intp], npt.NDArray[n
     return first.ravel(), second.ravel()
 
 
-def across(hull: npt.ArrayLike, direction: npt.ArrayLike) -> FloatArray:
-    """Find the longest chord of a convex polygon along a direction.
+def across(hull: npt.ArrayLike, directions: npt.ArrayLike) -> FloatArray:
+    """Find the longest chords of a convex polygon along some directions.
 
     Parameters
     ----------
     hull
         (n, 2), corners as `convex_hull` gives them, n >= 1.
-    direction
-        (2,), any length but zero.
+    directions
+        (m, 2), any length but zero.
 
     Returns
     -------
     FloatArray
-        (2, 2), its ends, the second in the direction seen from the first; the same point twice where the
-        polygon has no width.
+        (m, 2, 2), ends of each, the second in the direction seen from the first; the same point twice where
+        the polygon has no width.
     """
-    x, y = np.asarray(direction, dtype=np.float64).tolist()
-    length = math.hypot(x, y)
-    frame = np.array([[x, -y], [y, x]]) / length
-    corners = np.asarray(hull, dtype=np.float64) @ frame
-    low = int(corners[:, 1].argmin())
-    # Once around from a lowest corner: up on the right, perhaps along a flat top, down on the left.
-    along, level = np.concatenate([corners[low:], corners[: low + 1]]).T
-    right, left = (
-        np.interp(level, one[: int(one.argmax()) + 1], other[: int(one.argmax()) + 1])
-        for one, other in ((level, along), (level[::-1], along[::-1]))
+    frames = np.array(
+        [
+            [[x / length, -y / length], [y / length, x / length]]
+            for x, y in np.asarray(directions, dtype=np.float64).tolist()
+            for length in (math.hypot(x, y),)
+        ]
     )
-    best = int((right - left).argmax())
-    return np.array([[left[best], level[best]], [right[best], level[best]]]) @ frame.T
+    corners = np.asarray(hull, dtype=np.float64) @ frames
+    count = corners.shape[1]
+    # Once around from a lowest corner: up on the right, perhaps along a flat top, down on the left.
+    ring = (corners[:, :, 1].argmin(axis=1)[:, None] + np.arange(count + 1)) % count
+    alongs, levels = np.take_along_axis(corners, ring[:, :, None], axis=1).transpose(2, 0, 1)
+    up, down = levels.argmax(axis=1).tolist(), levels[:, ::-1].argmax(axis=1).tolist()
+    chords = []
+    for along, level, top, end in zip(alongs, levels, up, down, strict=True):
+        right = np.interp(level, level[: top + 1], along[: top + 1])
+        left = np.interp(level, level[::-1][: end + 1], along[::-1][: end + 1])
+        best = (right - left).argmax()
+        chords.append([[left[best], level[best]], [right[best], level[best]]])
+    return np.asarray(np.array(chords) @ frames.transpose(0, 2, 1))

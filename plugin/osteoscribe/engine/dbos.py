@@ -36,6 +36,9 @@ WORKFLOWS_VERSION = "3"
 RECOVERY_ATTEMPTS = 1000
 """The ledger counts what a job does to its process; the library counts any end of it, and must not decide."""
 
+FIRST_SENT_S = 0.005
+"""How long the end of a job waits to be noted while what it made is sent, for which somebody waits."""
+
 OTHERS_PATIENCE_S = 60.0
 """How long a delivery waits for an earlier one that another process began and may never finish."""
 
@@ -153,7 +156,7 @@ class DurableEngine:
         self._measuring = threading.BoundedSemaphore(parallel)
         self._is_open = is_open
         self._send_waiting = send_waiting
-        self._handed_over: set[str] = set()
+        self._handed_over: dict[str, threading.Event] = {}
         self._has_begun = False
         self._lanes: dict[str, _Lane] = {}
         self._failure: Exception | None = None
@@ -189,6 +192,8 @@ class DurableEngine:
         def job(key: str) -> None:
             while (wait_s := measure_in_turn(key)) is not None:
                 time.sleep(wait_s)
+            for sent in tuple(self._handed_over.values()):
+                sent.wait(FIRST_SENT_S)
 
         return job
 
@@ -237,15 +242,18 @@ class DurableEngine:
         No workflow is begun for that: the ledger holds what waits, and what this try leaves is submitted as
         any other delivery.
         """
+        sent = threading.Event()
 
         def work() -> None:
-            self._handed_over.discard(destination)
-            self._send_waiting(destination)
+            self._handed_over.pop(destination)
+            try:
+                self._send_waiting(destination)
+            finally:
+                sent.set()
             self._on_progress()
 
         # What resumed jobs record waits for the first round: that of the last process comes before.
-        if self._has_begun and destination not in self._handed_over:
-            self._handed_over.add(destination)
+        if self._has_begun and self._handed_over.setdefault(destination, sent) is sent:
             self._delivering(destination).put(work)
 
     def _delivering(self, destination: str) -> _Lane:

@@ -123,8 +123,15 @@ class GuardedServer(ThreadedAssociationServer):
         self._handshakes = threading.BoundedSemaphore(LARGEST_HANDSHAKES)
         super().__init__(*arguments, **named)
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection; only a TLS handshake needs a thread to wait in before the association's."""
+        if self.tls is None:
+            self.process_request_thread(request, client_address)
+        else:
+            super().process_request(request, client_address)
+
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection, secured first where TLS is on; in a thread of its own."""
+        """Serve a connection, secured first where TLS is on."""
         secured = request if self.tls is None else self._secured(self.tls, request, str(client_address[0]))
         if secured is not None:
             super().finish_request(secured, client_address)

@@ -10,29 +10,40 @@ This module alone relies on names that pynetdicom keeps to itself: `HOOKS`. A te
 from __future__ import annotations
 
 import contextlib
+import logging
 import select
 import socket
 import ssl
 import struct
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
 
+from osteoscribe.app.bugs import trace_of
 from osteoscribe.app.ports import Envelope
 from osteoscribe.net.conversation import Conversation, ProtocolViolation, State, Storing
 from osteoscribe.net.guard import LARGEST_PDU, GuardedReceive
 
+LOGGER = logging.getLogger(__name__)
+
 HOOKS: Mapping[str, tuple[str, ...]] = {
-    "DULServiceProvider": ("_is_transport_event", "_read_pdu_data", "kill_dul", "run_reactor", "send_pdu"),
+    "DULServiceProvider": (
+        "_is_transport_event", "_read_pdu_data", "is_alive", "kill_dul", "receive_pdu", "run_reactor",
+        "send_pdu", "start", "stop_dul",
+    ),
     "DULServiceProvider()": (
         "_idle_timer", "_kill_thread", "_run_loop_delay", "assoc", "event_queue", "socket", "state_machine",
         "to_provider_queue", "to_user_queue",
     ),
-    "Association()": ("_accepted_cx", "_kill", "_reactor_checkpoint", "_sent_abort", "dimse", "dul"),
+    "Association()": (
+        "_accepted_cx", "_dul_ready", "_kill", "_reactor_checkpoint", "_run_reactor", "acse", "dimse", "dul",
+    ),
     "DIMSEServiceProvider()": ("msg_queue", "receive_primitive"),
 }  # fmt: skip
 """Names of pynetdicom that the fast path stands on, by class; with brackets those of its objects."""
@@ -49,8 +60,6 @@ BUFFER_LENGTH = 3 * LARGEST_PDU
 
 _P_DATA = 0x04
 _PDU_HEAD = struct.Struct(">BxL")
-_STEP_S = 0.005
-"""How long the socket is waited for while the association's own thread has something to do."""
 _LONGEST_WAIT_S = 60.0
 
 
@@ -166,11 +175,29 @@ class ReadAhead(GuardedReceive):
         self._refuse("net.too-slow", self.buffered)
 
 
+class _Enough(BaseException):
+    """The provider has done what it was to do; no fault, and not to be taken for one by the library."""
+
+
+class _Checkpoint(threading.Event):
+    """Where the library's association waits for its turn: meanwhile its thread does the provider's work."""
+
+    def __init__(self, provider: FastProvider) -> None:
+        super().__init__()
+        self._provider = provider
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Receive until there is something for the association."""
+        del timeout
+        self._provider.receive()
+        return True
+
+
 class FastProvider(DULServiceProvider):
     """The library's upper layer, with its own reading of P-DATA while the association is established.
 
-    Its thread sleeps until bytes come or its user has something to send; the association's own thread
-    sleeps until there is something for it to do.
+    It has no thread of its own: the association's does its work whenever it waits for something, and sleeps
+    until bytes come or another thread rings.
 
     Parameters
     ----------
@@ -196,7 +223,7 @@ class FastProvider(DULServiceProvider):
         self.socket, self.event_queue = former.socket, former.event_queue
         self.artim_timer.timeout = former.artim_timer.timeout
         self._idle_timer.timeout = former._idle_timer.timeout
-        self._run_loop_delay = 0.0002
+        self._run_loop_delay = 0.0
         self._wire = wire
         self._connection = cast(Any, former.socket).socket
         self._ear, self._bell = socket.socketpair()
@@ -206,34 +233,93 @@ class FastProvider(DULServiceProvider):
         self._poll.register(self._connection, select.POLLIN)
         self._poll.register(self._ear, select.POLLIN)
         self._conversation = Conversation(self)
+        self._worker: int | None = None
+        self._is_enough: Callable[[], bool] = lambda: False
         self.begin, self.envelope = begin, envelope
 
-    # What the user of the provider does is heard at once.
+    # In place of a thread: the association's runs the library's loop until there is enough for it.
+
+    def start(self) -> None:
+        """Have the work done by this thread, the association's."""
+        self._worker = threading.get_ident()
+        cast(Any, self.assoc)._dul_ready.set()
+
+    def is_alive(self) -> bool:
+        """Whether the association has not come to its end."""
+        return self._worker is not None
+
+    def receive_pdu(self, wait: bool = False, timeout: float | None = None) -> Any:
+        """Give the next primitive for the association; None where none has come."""
+        del timeout  # the library's is that of its ARTIM timer, which ends the connection
+        if wait:
+            self._run(lambda: bool(self.to_user_queue.queue))
+        return super().receive_pdu(wait=False)
+
+    def serve(self) -> None:
+        """Serve the association to its end; in place of its loop, which begins with a millisecond of sleep.
+
+        Where something else comes before its release, that loop goes on.
+        """
+        association, acse = cast(Any, self.assoc), self.assoc.acse
+        self.receive()
+        if association._kill or not acse.is_release_requested():
+            type(association)._run_reactor(association)
+            return
+        acse.send_release(is_response=True)
+        association.is_released, association.is_established = True, False
+        evt.trigger(association, evt.EVT_RELEASED, {})
+        association.kill()
+
+    def receive(self) -> None:
+        """Receive until there is something for the association."""
+        self._run(self._is_called)
 
     def send_pdu(self, primitive: Any) -> None:
-        """Take a primitive to be sent; wakes the thread."""
+        """Send a primitive."""
         super().send_pdu(primitive)
-        self._ring()
+        self._run(lambda: True)
 
     def kill_dul(self) -> None:
-        """End the thread."""
+        """End it."""
         super().kill_dul()
         self._ring()
+
+    def stop_dul(self) -> bool:
+        """Wait for the end of the connection, where the association is at its end; whether it has come."""
+        if not self.assoc.is_alive():
+            # It was killed by this thread before it came to wait for that end itself.
+            self._worker = threading.get_ident()
+        self._run(lambda: self.state_machine.current_state == ESTABLISHED)
+        return not self.is_alive()
+
+    def _run(self, is_enough: Callable[[], bool]) -> None:
+        """Run the library's loop so long, or wake the thread that does."""
+        if self._worker != threading.get_ident():
+            self._ring()
+            return
+        self._is_enough = is_enough
+        try:
+            super().run_reactor()
+        except _Enough:
+            return
+        except Exception as error:  # noqa: BLE001  what the library's states do not foresee
+            LOGGER.warning("association ended by %s", trace_of(error))
+        self._worker = None
+        # The library leaves a connection that its peer closed first to the garbage collector.
+        for one in (self._connection, self._bell, self._ear):
+            one.close()
+
+    def _is_called(self) -> bool:
+        """Whether there is something for the association; one that was killed waits for its end here."""
+        association = cast(Any, self.assoc)
+        return not association._kill and bool(
+            association.dimse.msg_queue.queue or self.to_user_queue.queue or self._idle_timer.remaining <= 0
+        )
 
     def _ring(self) -> None:
         # Full means that it rings already, closed that nobody listens any more.
         with contextlib.suppress(OSError):
             self._bell.send(b"!")
-
-    def run_reactor(self) -> None:
-        """Run as the library does; the association's thread is left running."""
-        try:
-            super().run_reactor()
-        finally:
-            cast(Any, self.assoc)._reactor_checkpoint.set()
-            # The library leaves a connection that its peer closed first to the garbage collector.
-            for one in (self._connection, self._bell, self._ear):
-                one.close()
 
     # What the conversation needs.
 
@@ -259,6 +345,8 @@ class FastProvider(DULServiceProvider):
 
     def _is_transport_event(self) -> bool:
         """Read; in place of the library's look whether there is something to read."""
+        if self._is_enough():
+            raise _Enough
         if self.state_machine.current_state == ESTABLISHED:
             try:
                 return self._receive()
@@ -267,18 +355,19 @@ class FastProvider(DULServiceProvider):
             except ProtocolViolation:
                 self.event_queue.put(INVALID_PDU)
             return True
-        cast(Any, self.assoc)._reactor_checkpoint.set()
         if self._wire.buffered:
             self._read_pdu_data()
             return True
         if self.state_machine.current_state != CLOSING and not self.event_queue.queue:
-            self._wait(_STEP_S)
+            self._wait(self.artim_timer.remaining)
         return super()._is_transport_event()
 
     def _receive(self) -> bool:
         """Read P-DATA until the library has something to do; whether it is an event."""
         wire = self._wire
         while not (self._kill_thread or self.event_queue.queue or self.to_provider_queue.queue):
+            if self._is_enough():
+                raise _Enough
             kind = wire.pdu_type()
             if kind is not None and kind != _P_DATA:
                 self._read_pdu_data()
@@ -299,23 +388,11 @@ class FastProvider(DULServiceProvider):
         self._idle_timer.restart()
 
     def _patience_s(self) -> float:
-        """How long to wait for bytes; lets the association's thread sleep where it has nothing to do."""
+        """How long to wait for bytes."""
         remaining = self._wire.remaining_s
         if remaining is not None and remaining <= 0:
             self._wire.refuse_slow()
-        association = cast(Any, self.assoc)
-        idle = self._idle_timer.remaining
-        association._reactor_checkpoint.clear()
-        if (
-            association.dimse.msg_queue.queue
-            or self.to_user_queue.queue
-            or association._sent_abort
-            or association._kill
-            or idle <= 0
-        ):
-            association._reactor_checkpoint.set()
-            return _STEP_S
-        return min(remaining if remaining is not None else idle, _LONGEST_WAIT_S)
+        return self._idle_timer.remaining if remaining is None else remaining
 
     def _wait(self, patience_s: float) -> bool:
         """Wait for bytes or for the user of the provider; whether there are bytes."""
@@ -324,7 +401,7 @@ class FastProvider(DULServiceProvider):
             return True
         if connection.fileno() < 0:
             return False
-        ready = self._poll.poll(max(patience_s, 0.0) * 1000 + 1)
+        ready = self._poll.poll(min(max(patience_s, 0.0), _LONGEST_WAIT_S) * 1000 + 1)
         for descriptor, _ in ready:
             if descriptor == self._ear.fileno():
                 with contextlib.suppress(OSError):
@@ -351,4 +428,6 @@ def take_over(
         Describes an instance whose last byte has just come.
     """
     cast(Any, association.dul.socket).recv = wire
-    association.dul = FastProvider(association, wire, begin, envelope)
+    association.dul = provider = FastProvider(association, wire, begin, envelope)
+    association._reactor_checkpoint = _Checkpoint(provider)
+    cast(Any, association)._run_reactor = provider.serve

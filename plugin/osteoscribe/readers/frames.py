@@ -34,15 +34,15 @@ from osteoscribe.decoders.process import begin_decoding
 from osteoscribe.errors import InputError
 from osteoscribe.readers.attributes import UNREADABLE, integer, text, value
 from osteoscribe.readers.elements import Encoded
+from osteoscribe.readers.packed import WORD, PackedFrames
 
 PixelArray = npt.NDArray[Any]
 """(rows, columns) of uint8 or uint16."""
 
 DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
 """Deflated Image Frame Compression, PS3.5 A.4.13; unknown to pydicom 3.0."""
-NATIVE = frozenset(
-    ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
-)
+_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+NATIVE = frozenset(("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", _BIG_ENDIAN))
 CODE_STREAMS = frozenset((JPEG2000Lossless, HTJ2KLossless, HTJ2KLosslessRPCL, JPEGLSLossless))
 SUPPORTED = NATIVE | CODE_STREAMS | {RLELossless, DEFLATED_IMAGE_FRAME}
 
@@ -119,6 +119,26 @@ def iter_frames(ds: Dataset, layout: FrameLayout) -> Iterator[Frame]:
         `pixels.missing`, `pixels.short`, `pixels.encoding-unsupported`, `pixels.undecodable`.
     """
     syntax = _transfer_syntax(ds)
+    data = _pixel_data(ds, syntax)
+    if syntax not in NATIVE:
+        return (Frame(row=0, pixels=pixels) for pixels in _encapsulated(ds, bytes(data), layout, syntax))
+    data = _native(ds, data, layout)
+    if layout.bits_allocated == 1:
+        return _native_bits(data, layout)
+    word = "u1" if layout.bits_allocated == 8 else (">u2" if syntax == _BIG_ENDIAN else "<u2")
+    return (Frame(row=0, pixels=pixels) for pixels in _native_words(data, layout, word))
+
+
+def packed_frames(ds: Dataset, layout: FrameLayout) -> PackedFrames | None:
+    """All frames, where they are 1-bit pixels in whole words, else None; errors as of `iter_frames`."""
+    syntax = _transfer_syntax(ds)
+    if syntax not in NATIVE or layout.bits_allocated != 1 or layout.columns % WORD:
+        return None
+    data = _native(ds, _pixel_data(ds, syntax), layout)
+    return PackedFrames.of(data, frames=layout.number_of_frames, rows=layout.rows, columns=layout.columns)
+
+
+def _pixel_data(ds: Dataset, syntax: str) -> Encoded:
     if syntax not in SUPPORTED:
         raise InputError(
             "pixels.encoding-unsupported",
@@ -129,9 +149,7 @@ def iter_frames(ds: Dataset, layout: FrameLayout) -> Iterator[Frame]:
     data = value(ds, "PixelData")
     if not isinstance(data, bytes | memoryview) or not data:
         raise InputError("pixels.missing", "found no pixel data in the mask; please export the mark again")
-    if syntax not in NATIVE:
-        return (Frame(row=0, pixels=pixels) for pixels in _encapsulated(ds, bytes(data), layout, syntax))
-    return _native(ds, data, layout)
+    return data
 
 
 def _transfer_syntax(ds: Dataset) -> str:
@@ -140,7 +158,8 @@ def _transfer_syntax(ds: Dataset) -> str:
     return found or "1.2.840.10008.1.2.1"
 
 
-def _native(ds: Dataset, data: Encoded, layout: FrameLayout) -> Iterator[Frame]:
+def _native(ds: Dataset, data: Encoded, layout: FrameLayout) -> Encoded:
+    """Pixel data of the right length; of 1-bit pixels the lowest bit of each byte is the first."""
     needed = (layout.pixels * layout.number_of_frames * layout.bits_allocated + 7) // 8
     if len(data) < needed:
         raise InputError(
@@ -148,13 +167,9 @@ def _native(ds: Dataset, data: Encoded, layout: FrameLayout) -> Iterator[Frame]:
             f"found {len(data)} bytes of pixel data, expected {needed} for {layout.number_of_frames} frames"
             f" of {layout.rows} x {layout.columns}; the file is cut off, please send it again",
         )
-    big_endian = _transfer_syntax(ds) == "1.2.840.10008.1.2.2"
-    if layout.bits_allocated == 1:
-        if big_endian and _pixel_vr(ds) == "OW":
-            data = np.frombuffer(data[: len(data) // 2 * 2], dtype=">u2").astype("<u2").tobytes()
-        return _native_bits(data, layout)
-    word = "u1" if layout.bits_allocated == 8 else (">u2" if big_endian else "<u2")
-    return (Frame(row=0, pixels=pixels) for pixels in _native_words(data, layout, word))
+    if layout.bits_allocated == 1 and _transfer_syntax(ds) == _BIG_ENDIAN and _pixel_vr(ds) == "OW":
+        return np.frombuffer(data[: len(data) // 2 * 2], dtype=">u2").astype("<u2").tobytes()
+    return data
 
 
 def _pixel_vr(ds: Dataset) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 
@@ -78,6 +78,9 @@ def read_box(index: SeriesIndex, box: Box, read: ReadBytes) -> CtBox:
     at_once = max(1, min(SLICES_AT_ONCE, PIXELS_AT_ONCE // (rows * columns)))
     for first in range(k0, k1, at_once):
         sources = index.slices[first : min(first + at_once, k1)]
+        if _are_alike(sources):
+            voxels[first - k0 : first - k0 + len(sources)] = frames.hounsfield_alike(sources)
+            continue
         begun = [frames.begin(source) for source in sources]
         for k, (source, decoding) in enumerate(zip(sources, begun, strict=True), start=first - k0):
             voxels[k] = frames.hounsfield(source, decoding)
@@ -113,6 +116,23 @@ def _readable(source: SliceSource) -> PixelLayout:
     return source.layout
 
 
+def _are_alike(sources: Sequence[SliceSource]) -> bool:
+    """Whether the values of slices lie plainly in their instances, are HU, and are all written alike."""
+    forms = {_form(source) for source in sources}
+    return len(forms) == 1 and None not in forms
+
+
+def _form(source: SliceSource) -> tuple[object, ...] | None:
+    """How the values of a slice are written and become HU; None where that takes more than its rows."""
+    layout = source.layout
+    if layout is None or layout.offset is None or layout.modality_lut or source.not_hounsfield:
+        return None
+    if source.transfer_syntax_uid not in (_IMPLICIT, _EXPLICIT):
+        return None
+    cells = (layout.bits_allocated, layout.bits_stored, layout.high_bit, layout.signed)
+    return (*cells, source.slope, source.intercept)
+
+
 class _Frames:
     """Reads frames; keeps the bytes of the last instance, for the next frame of the same."""
 
@@ -138,6 +158,18 @@ class _Frames:
                 return self._through_lut(source, stored)
             return np.asarray(stored * source.slope + source.intercept, dtype=np.float64)
 
+    def hounsfield_alike(self, sources: Sequence[SliceSource]) -> npt.NDArray[np.float64]:
+        """Give the HU of the rows and columns of slices that are alike, (slices, rows, columns)."""
+        values = []
+        for source in sources:
+            with _naming(source):
+                layout = _readable(source)
+                values.append(self._native(source, layout))
+        raw = np.frombuffer(b"".join(values), dtype=f"<u{layout.bits_allocated // 8}")
+        raw = raw.reshape(len(sources), -1, self._columns)[:, :, self._c]
+        stored = stored_values(raw, layout, layout.high_bit + 1 - layout.bits_stored)
+        return np.asarray(stored * sources[0].slope + sources[0].intercept, dtype=np.float64)
+
     def _stored(self, source: SliceSource, layout: PixelLayout, decoding: Future[Values] | None) -> Values:
         """Give the stored values of the rows and columns."""
         unused_below = layout.high_bit + 1 - layout.bits_stored
@@ -147,6 +179,13 @@ class _Frames:
         big = source.transfer_syntax_uid == _BIG_ENDIAN
         if big and layout.bits_allocated == 8:
             raise InputError("ct.cannot-decode", "its bytes are swapped in pairs; send it little endian")
+        values = self._native(source, layout)
+        unsigned = np.dtype(f"{'>' if big else '<'}u{layout.bits_allocated // 8}")
+        raw = np.frombuffer(values, dtype=unsigned).reshape(-1, self._columns)
+        return stored_values(raw[:, self._c], layout, unused_below)
+
+    def _native(self, source: SliceSource, layout: PixelLayout) -> bytes:
+        """Give the bytes of the rows, of all columns."""
         row = self._columns * layout.bits_allocated // 8
         first = ((source.ref.frame_number or 1) - 1) * self._rows * row
         start, stop = first + self._r.start * row, first + self._r.stop * row
@@ -156,9 +195,7 @@ class _Frames:
             values = self._read(source.blob, layout.offset + start, layout.offset + stop)
         if len(values) != stop - start:
             raise InputError("ct.cannot-decode", "its pixel data is shorter than its matrix; send it again")
-        unsigned = np.dtype(f"{'>' if big else '<'}u{layout.bits_allocated // 8}")
-        raw = np.frombuffer(values, dtype=unsigned).reshape(-1, self._columns)
-        return stored_values(raw[:, self._c], layout, unused_below)
+        return values
 
     def _pixel_bytes(self, source: SliceSource) -> bytes:
         """Give all bytes from the pixel data's value on; of a compressed or deflated instance."""

@@ -44,8 +44,8 @@ class FramePlace:
         Segment number, or None where the frame names none.
     origin_lps_mm
         (3,), centre of the first pixel.
-    row_direction, column_direction
-        (3,) unit vectors along a row and along a column.
+    row_direction, column_direction, normal
+        (3,) unit vectors along a row, along a column and at right angles to both.
     spacing_mm
         (2,), from row to row and from column to column.
     """
@@ -56,16 +56,11 @@ class FramePlace:
     origin_lps_mm: FloatArray
     row_direction: FloatArray
     column_direction: FloatArray
+    normal: FloatArray
     spacing_mm: FloatArray
     thickness_mm: float | None
     step_mm: float | None
     images: tuple[InstanceRef, ...]
-
-    @property
-    def normal(self) -> FloatArray:
-        """(3,), unit normal of the plane."""
-        normal = np.cross(self.row_direction, self.column_direction)
-        return np.asarray(normal / np.linalg.norm(normal), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -164,7 +159,7 @@ def _frame(
             f"frame {index + 1} of the segmentation has no usable position, orientation or pixel spacing;"
             " expected all three, please export it again",
         )
-    row, column = directions
+    row, column, normal = directions
     alike = (n for n, (one, *_) in enumerate(stacks) if _are_parallel(one, row, column))
     return FramePlace(
         index=index,
@@ -173,7 +168,8 @@ def _frame(
         origin_lps_mm=np.array(origin),
         row_direction=row,
         column_direction=column,
-        spacing_mm=np.array(spacing),
+        normal=normal,
+        spacing_mm=_spacing(spacing),
         thickness_mm=_finite(measures.get("SliceThickness")),
         step_mm=_finite(measures.get("SpacingBetweenSlices")),
         images=own.images or shared.images,
@@ -193,15 +189,22 @@ def _are_parallel(one: FramePlace, row: FloatArray, column: FloatArray) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _directions(orientation: tuple[float, ...]) -> tuple[FloatArray, FloatArray] | None:
-    """Unit vectors along a row and a column, or None; mostly those of the frame before."""
+def _directions(orientation: Numbers) -> tuple[FloatArray, FloatArray, FloatArray] | None:
+    """Unit vectors along a row, a column and the normal, or None; mostly those of the frame before."""
     if len(orientation) != 6 or not all(map(math.isfinite, orientation)):
         return None
     row, column = np.array(orientation[:3]), np.array(orientation[3:])
     lengths = float(np.linalg.norm(row)), float(np.linalg.norm(column))
     if max(abs(length - 1) for length in lengths) >= 1e-2 or abs(row @ column) >= 1e-2:
         return None
-    return row / lengths[0], column / lengths[1]
+    row, column = row / lengths[0], column / lengths[1]
+    normal = np.cross(row, column)
+    return row, column, np.asarray(normal / np.linalg.norm(normal))
+
+
+@lru_cache(maxsize=64)
+def _spacing(spacing: Numbers) -> FloatArray:
+    return np.array(spacing)
 
 
 def _is_plane(origin: Numbers, spacing: Numbers) -> bool:
@@ -232,12 +235,17 @@ def stacked(frames: Sequence[FramePlace]) -> list[list[FramePlace]]:
     """
     lead = frames[0]
     normal = lead.normal
-    spacings = np.array([frame.spacing_mm for frame in frames])
-    unlike = np.abs(spacings / lead.spacing_mm - 1).max() > PARALLEL
+    spacings = {id(frame.spacing_mm): frame.spacing_mm for frame in frames}
+    unlike = np.abs(np.array([*spacings.values()]) / lead.spacing_mm - 1).max() > PARALLEL
     if unlike or {frame.stack for frame in frames} != {lead.stack}:
         raise _differ("frames that differ in orientation or pixel spacing in one segment")
+    heights = (np.array([frame.origin_lps_mm for frame in frames]) * normal).sum(axis=1)
+    order = heights.argsort(kind="stable")
+    ordered = [frames[i] for i in order.tolist()]
+    if (np.diff(heights[order]) >= STEP_TOLERANCE_MM).all():
+        return [[frame] for frame in ordered]
     planes: list[list[FramePlace]] = []
-    for frame in sorted(frames, key=lambda one: float(one.origin_lps_mm @ normal)):
+    for frame in ordered:
         away = frame.origin_lps_mm - planes[-1][0].origin_lps_mm if planes else None
         if away is None or abs(float(away @ normal)) >= STEP_TOLERANCE_MM:
             planes.append([frame])

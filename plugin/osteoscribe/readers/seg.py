@@ -7,9 +7,9 @@ PS3.3 A.51 and C.8.20 (Segmentation), C.7.6.16 (functional groups)
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +34,9 @@ from osteoscribe.readers.attributes import (
     text,
     uid,
 )
-from osteoscribe.readers.frames import Frame, FrameLayout, frame_layout, iter_frames
-from osteoscribe.readers.planes import Frames, common_image, read_frames, slice_step, stacked
+from osteoscribe.readers.frames import Frame, FrameLayout, frame_layout, iter_frames, packed_frames
+from osteoscribe.readers.packed import PackedFrames
+from osteoscribe.readers.planes import FramePlace, Frames, common_image, read_frames, slice_step, stacked
 
 INVENTED = (
     "An early writer of 3D Slicer made up the frame of reference: the CT images that the mask names count."
@@ -58,6 +59,52 @@ class _Patch:
     row: int
     column: int
     mask: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Pixels:
+    """The pixels of one segment.
+
+    Parameters
+    ----------
+    packed
+        The frames, where they stay packed until all of a segment's are known; then there are no patches.
+    patches
+        By frame index.
+    """
+
+    packed: PackedFrames | None
+    patches: dict[int, _Patch | None] = field(default_factory=dict)
+
+    def stacked(
+        self, planes: Sequence[Sequence[FramePlace]]
+    ) -> tuple[tuple[int, int], npt.NDArray[np.bool_]]:
+        """First row and column, and the mask of planes, cut to what all of them touch."""
+        frames = [[frame.index for frame in plane] for plane in planes]
+        if self.packed is not None:
+            box = self.packed.box_of([index for plane in frames for index in plane])
+            _check_size(len(planes) * box.pixels)
+            return self.packed.stacked(frames)
+        patches = [[one for index in plane if (one := self.patches[index])] for plane in frames]
+        every = [patch for plane in patches for patch in plane]
+        row, column = min(one.row for one in every), min(one.column for one in every)
+        rows = max(one.row + one.mask.shape[0] for one in every) - row
+        columns = max(one.column + one.mask.shape[1] for one in every) - column
+        _check_size(len(planes) * rows * columns)
+        mask = np.zeros((len(planes), rows, columns), dtype=np.bool_)
+        for k, plane in enumerate(patches):
+            for patch in plane:
+                top, left = patch.row - row, patch.column - column
+                mask[k, top : top + patch.mask.shape[0], left : left + patch.mask.shape[1]] |= patch.mask
+        return (row, column), mask
+
+
+def _check_size(pixels: int) -> None:
+    if pixels > MAX_MASK_VOXELS:
+        raise InputError(
+            "seg.too-large",
+            f"the box of this segment holds over {MAX_MASK_VOXELS} pixels; please mark one lesion a segment",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -104,7 +151,7 @@ def read(ds: Dataset) -> tuple[RoiMark | UnreadableMark, ...]:
         numbers_ = [integer(segment, "SegmentNumber") for segment in segments]
         count = Counter(numbers_)
         described = tuple(
-            _mark(whole, segment, masks.pop(number, {}), repeated=count[number] > 1)
+            _mark(whole, segment, masks.pop(number, None), repeated=count[number] > 1)
             for number, segment in zip(numbers_, segments, strict=True)
             if not (whole.kind == "LABELMAP" and number == whole.background)
         )
@@ -152,12 +199,44 @@ def _read_object(ds: Dataset) -> _Object:
     )
 
 
-def _masks(whole: _Object) -> dict[int | None, dict[int, _Patch]]:
-    """For each segment number its pixels by frame index; frames without any are left out."""
-    numbers_ = [integer(segment, "SegmentNumber") for segment in items(whole.ds, "SegmentSequence")]
-    only = numbers_[0] if len(numbers_) == 1 else None
-    masks: dict[int | None, dict[int, _Patch]] = defaultdict(dict)
+def _masks(whole: _Object) -> dict[int | None, _Pixels]:
+    """For each segment number its pixels; frames without any are left out."""
+    packed = None
+    if whole.kind != "LABELMAP" and 0 < whole.threshold <= 1:
+        packed = packed_frames(whole.ds, whole.layout)
+    masks: dict[int | None, _Pixels] = {}
     used = 0
+    for number, frame, size, patch in _patches(whole) if packed is None else _boxes(whole, packed):
+        used += size
+        if used > MAX_MASK_VOXELS:
+            raise InputError(
+                "seg.too-large",
+                f"the masks of this segmentation hold over {MAX_MASK_VOXELS} pixels;"
+                " please send the lesion marks in a segmentation of their own",
+            )
+        if number not in masks:
+            masks[number] = _Pixels(packed=packed)
+        masks[number].patches[frame] = patch
+    return masks
+
+
+def _only_segment(whole: _Object) -> int | None:
+    """The number of the segment where there is but one: its frames need not name it."""
+    numbers_ = [integer(segment, "SegmentNumber") for segment in items(whole.ds, "SegmentSequence")]
+    return numbers_[0] if len(numbers_) == 1 else None
+
+
+def _boxes(whole: _Object, packed: PackedFrames) -> Iterator[tuple[int | None, int, int, None]]:
+    """Segment number, index and size of each frame with pixels, which stay packed."""
+    only = _only_segment(whole)
+    for frame, box in zip(whole.frames.places, packed.boxes, strict=True):
+        if box is not None:
+            yield only if frame.segment is None else frame.segment, frame.index, box.pixels, None
+
+
+def _patches(whole: _Object) -> Iterator[tuple[int | None, int, int, _Patch]]:
+    """Segment number, frame index, size and pixels of each segment on each frame."""
+    only = _only_segment(whole)
     for frame, found in zip(whole.frames.places, iter_frames(whole.ds, whole.layout), strict=True):
         if whole.kind == "LABELMAP":
             patches = _labels(found, whole.background)
@@ -165,17 +244,8 @@ def _masks(whole: _Object) -> dict[int | None, dict[int, _Patch]]:
             segment = only if frame.segment is None else frame.segment
             patches = iter([(segment, _patch(found.row, found.pixels >= whole.threshold))])
         for number, patch in patches:
-            if patch is None:
-                continue
-            used += patch.mask.size
-            if used > MAX_MASK_VOXELS:
-                raise InputError(
-                    "seg.too-large",
-                    f"the masks of this segmentation hold over {MAX_MASK_VOXELS} pixels;"
-                    " please send the lesion marks in a segmentation of their own",
-                )
-            masks[number][frame.index] = patch
-    return masks
+            if patch is not None:
+                yield number, frame.index, patch.mask.size, patch
 
 
 def _labels(frame: Frame, background: int) -> Iterator[tuple[int | None, _Patch | None]]:
@@ -202,7 +272,7 @@ def _patch(first_row: int, mask: npt.NDArray[np.bool_]) -> _Patch | None:
 
 
 def _mark(
-    whole: _Object, segment: Dataset, masks: dict[int, _Patch], *, repeated: bool
+    whole: _Object, segment: Dataset, masks: _Pixels | None, *, repeated: bool
 ) -> RoiMark | UnreadableMark:
     segment_number = integer(segment, "SegmentNumber")
     label = text(segment, "SegmentLabel") or text(segment, "SegmentDescription")
@@ -214,7 +284,7 @@ def _mark(
                 f"several segments have the number {segment_number}, so their pixels cannot be told apart;"
                 " please export the segmentation again",
             )
-        if not masks:
+        if masks is None:
             raise InputError(
                 "roi.empty", "the segment has no pixel; please draw the mark again or leave it out"
             )
@@ -230,7 +300,7 @@ def _mark(
         )
     # Frames that share their sources share one tuple of them.
     places = whole.frames.places
-    sources = {id(places[k].images): places[k].images for k in masks}
+    sources = {id(places[k].images): places[k].images for k in masks.patches}
     images = tuple(dict.fromkeys(image for named in sources.values() for image in named))
     images = images or _series_images(whole.ds)
     finding_site, laterality = _site(segment)
@@ -255,29 +325,16 @@ def _mark(
     )
 
 
-def _shape(whole: _Object, masks: dict[int, _Patch]) -> tuple[MaskShape, tuple[str, ...]]:
+def _shape(whole: _Object, masks: _Pixels) -> tuple[MaskShape, tuple[str, ...]]:
     """The mask of one segment, cut to the rows and columns that it touches."""
-    planes = stacked([whole.frames.places[index] for index in masks])
+    planes = stacked([whole.frames.places[index] for index in masks.patches])
     lead = planes[0][0]
-    row, column = min(one.row for one in masks.values()), min(one.column for one in masks.values())
-    rows = max(one.row + one.mask.shape[0] for one in masks.values()) - row
-    columns = max(one.column + one.mask.shape[1] for one in masks.values()) - column
-    if len(planes) * rows * columns > MAX_MASK_VOXELS:
-        raise InputError(
-            "seg.too-large",
-            f"the box of this segment holds over {MAX_MASK_VOXELS} pixels; please mark one lesion a segment",
-        )
-    mask = np.zeros((len(planes), rows, columns), dtype=np.bool_)
-    for k, plane in enumerate(planes):
-        for frame in plane:
-            patch = masks[frame.index]
-            top, left = patch.row - row, patch.column - column
-            mask[k, top : top + patch.mask.shape[0], left : left + patch.mask.shape[1]] |= patch.mask
+    (row, column), mask = masks.stacked(planes)
     row_step = lead.column_direction * lead.spacing_mm[0]
     column_step = lead.row_direction * lead.spacing_mm[1]
     step, remarks = slice_step(whole.frames, lead)
     grid = Grid(
-        shape=(len(planes), rows, columns),
+        shape=(len(planes), mask.shape[1], mask.shape[2]),
         origins_lps_mm=np.array([plane[0].origin_lps_mm for plane in planes])
         + row * row_step
         + column * column_step,

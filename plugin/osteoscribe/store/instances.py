@@ -26,19 +26,31 @@ from osteoscribe.store.schema import (
 from osteoscribe.store.segments import node_of
 
 _NEWEST = sa.select(sa.func.max(INSTANCES.c.id))
-_SEGMENT, _END = sa.bindparam("segment", type_=sa.Text), sa.bindparam("end", type_=sa.BigInteger)
 # Made once: that takes longer than running them, and they run for each association.
-_CLOSE = SEGMENTS.update().where(SEGMENTS.c.name == _SEGMENT).values(closed=True)
-_ADVANCE = (
-    SEGMENTS.update()
-    .where(SEGMENTS.c.name == _SEGMENT)
-    .values(indexed_bytes=sa.case((SEGMENTS.c.indexed_bytes < _END, _END), else_=SEGMENTS.c.indexed_bytes))
-)
+_CLOSE = SEGMENTS.update().where(SEGMENTS.c.name == sa.bindparam("segment", type_=sa.Text)).values(closed=True)
 _INSERT_NEW = {
     "postgresql": postgresql.insert(INSTANCES).on_conflict_do_nothing(),
     "sqlite": sqlite.insert(INSTANCES).on_conflict_do_nothing(),
 }
 """Insert rows, without those of known instances; by the database's name."""
+
+
+def _advance(insert: Any, greatest: Callable[..., Any]) -> Any:
+    """Record how far a segment is in the ledger now, and whether its association has ended."""
+    end, closed = insert.excluded.indexed_bytes, insert.excluded.closed
+    return insert.on_conflict_do_update(
+        index_elements=[SEGMENTS.c.name],
+        set_={
+            "indexed_bytes": greatest(SEGMENTS.c.indexed_bytes, end),
+            "closed": sa.or_(SEGMENTS.c.closed, closed),
+        },
+    )
+
+
+_ADVANCE = {
+    "postgresql": _advance(postgresql.insert(SEGMENTS), sa.func.greatest),
+    "sqlite": _advance(sqlite.insert(SEGMENTS), sa.func.max),
+}
 
 
 class InstanceTable:
@@ -96,9 +108,8 @@ class InstanceTable:
                         _add_mark_object(connection, one)
                 else:
                     connection.execute(_INSERT_NEW[connection.dialect.name], [_row(one) for one in some])
-            _advance(connection, stored)
-            for name in ended:
-                connection.execute(_CLOSE, {"segment": name})
+            if segments := _segments(stored, ended):
+                connection.execute(_ADVANCE[connection.dialect.name], segments)
 
     def close_segment(self, name: str) -> None:
         """Record that the association of a segment has ended."""
@@ -188,15 +199,13 @@ def _add_mark(connection: sa.Connection, instance_id: int, sop_instance_uid: str
     connection.execute(MARKS.insert().values(instance_id=instance_id, state="own" if own else "open"))
 
 
-def _advance(connection: sa.Connection, stored: Sequence[Stored]) -> None:
-    """Record how far the segments are in the ledger now."""
-    ends: dict[str, int] = {}
+def _segments(stored: Sequence[Stored], ended: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of the segments: how far they are recorded, and whether their association has ended."""
+    ends = dict.fromkeys(ended, 0)
     for one in stored:
         ends[one.blob.segment] = max(ends.get(one.blob.segment, 0), one.blob.offset + one.blob.length)
-    for name, end in ends.items():
-        moved = connection.execute(_ADVANCE, {"segment": name, "end": end})
-        if moved.rowcount == 0:
-            connection.execute(SEGMENTS.insert().values(name=name, indexed_bytes=end, closed=False))
+    closed = set(ended)
+    return [{"name": name, "indexed_bytes": end, "closed": name in closed} for name, end in ends.items()]
 
 
 def stored_instance(row: sa.RowMapping) -> StoredInstance:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from osteoscribe.app.assure import after_commitment
 from osteoscribe.app.ports import (
@@ -25,7 +26,7 @@ from osteoscribe.core.report import Problem
 from osteoscribe.core.series import BlobRef
 from osteoscribe.store.instances import stored_instance
 from osteoscribe.store.lesions import earlier_lesions, insert_lesions
-from osteoscribe.store.outbox import Outbox, delivery_of, settle
+from osteoscribe.store.outbox import Outbox, delivery_of, settle, settled_state
 from osteoscribe.store.removed import ct_removed_at, removed_marks
 from osteoscribe.store.reports import has_objects, insert_reports, new_objects, objects_of, revision
 from osteoscribe.store.schema import (
@@ -93,7 +94,11 @@ _RESUMED = (
     .values(state="measured", finished_us=None)
 )
 _MEASURED = JOBS.update().where(JOBS.c.key == sa.bindparam("job_key"))
-_NEW_DELIVERY = DELIVERIES.insert()
+_NEW_DELIVERY = {
+    "postgresql": postgresql.insert(DELIVERIES).on_conflict_do_nothing(),
+    "sqlite": sqlite.insert(DELIVERIES).on_conflict_do_nothing(),
+}
+"""By the database's name; one that is there is left as it is."""
 _ASKED = sa.select(JOBS.c.state, JOBS.c.forms).where(JOBS.c.key == sa.bindparam("key"))
 
 
@@ -176,18 +181,17 @@ class JobTable(Outbox):
                 )
             for destination in destinations:
                 for holder in sorted(set().union(*(holders.get(form, ()) for form in destination.forms))):
-                    if queue_delivery(connection, holder, destination.name, now):
+                    if queue_delivery(connection, holder, destination.name, now, is_ready=holder == key):
                         queued.append(destination.name)
             if result.quarantined:
                 _insert_quarantined(connection, key, result.quarantined, blobs, now)
             is_new = key in set().union(*holders.values()) or has_objects(connection, key)
             values = _outcome(result, is_new=is_new, is_sent=bool(destinations))
-            finished_us = to_us(now) if values["state"] == "done" else None
-            all_forms = json.dumps(sorted(_forms(forms) | set(result.forms)))
-            values |= {"measured_us": to_us(now), "finished_us": finished_us, "forms": all_forms}
-            connection.execute(_MEASURED, {"job_key": key, **values})
             if values["state"] == "measured":
-                settle(connection, key, now)
+                values["state"] = settled_state(connection, key)
+            values["finished_us"] = to_us(now) if values["state"] == "done" else None
+            values["forms"] = json.dumps(sorted(_forms(forms) | set(result.forms)))
+            connection.execute(_MEASURED, {"job_key": key, "measured_us": to_us(now), **values})
         return tuple(queued)
 
     def fail(self, key: str, problem: Problem, now: datetime) -> None:
@@ -389,10 +393,16 @@ def _outcome(result: JobResult, *, is_new: bool, is_sent: bool) -> dict[str, Any
     }
 
 
-def queue_delivery(connection: sa.Connection, key: str, destination: str, now: datetime) -> bool:
-    """Queue a job's reports for a destination that has no delivery of them yet; False where it has."""
-    if connection.execute(_DELIVERY, {"key": key, "destination": destination}).first() is not None:
-        return False
+def queue_delivery(
+    connection: sa.Connection, key: str, destination: str, now: datetime, *, is_ready: bool = False
+) -> bool:
+    """Queue a job's reports for a destination that has no delivery of them yet; False where it has.
+
+    Parameters
+    ----------
+    is_ready
+        Whether the job is just being recorded: another one that was at its end waits for this delivery again.
+    """
     values = {
         "job_key": key,
         "destination": destination,
@@ -406,8 +416,10 @@ def queue_delivery(connection: sa.Connection, key: str, destination: str, now: d
         "code": "",
         "message": "",
     }
-    connection.execute(_NEW_DELIVERY, values)
-    connection.execute(_RESUMED, {"job_key": key})
+    if not connection.execute(_NEW_DELIVERY[connection.dialect.name], values).rowcount:
+        return False
+    if not is_ready:
+        connection.execute(_RESUMED, {"job_key": key})
     return True
 
 

@@ -147,18 +147,21 @@ class Outbox:
 
 def settle(connection: sa.Connection, key: str, now: datetime) -> None:
     """Set the state of a job by those of its deliveries, and end it with the last one."""
+    state = settled_state(connection, key)
+    finished_us = to_us(now) if state == "done" else None
+    connection.execute(_SETTLED, {"job_key": key, "state": state, "finished_us": finished_us})
+
+
+def settled_state(connection: sa.Connection, key: str) -> str:
+    """State of a measured job by those of its deliveries."""
     rows = connection.execute(_STATES, {"key": key}).all()
     states = {state for state, _ in rows}
     # A stored delivery with a due time still waits for its commitment.
     awaited = any(state == "stored" and due is not None for state, due in rows)
     is_unproved = _UNPROVED, {"key": key}
     if states & {"queued", "waiting"} or awaited or connection.execute(*is_unproved).first() is not None:
-        state, finished = "measured", None
-    elif "parked" in states:
-        state, finished = "parked", None
-    else:
-        state, finished = "done", to_us(now)
-    connection.execute(_SETTLED, {"job_key": key, "state": state, "finished_us": finished})
+        return "measured"
+    return "parked" if "parked" in states else "done"
 
 
 def delivery_of(row: sa.RowMapping) -> Delivery:

@@ -64,7 +64,7 @@ INSTANCES = sa.Table(
     sa.Column("sop_instance_uid", Uid, nullable=False),
     sa.Column("sop_class_uid", Uid, nullable=False),
     sa.Column("study_instance_uid", Uid, nullable=False, index=True),
-    sa.Column("series_instance_uid", Uid, nullable=False, index=True),
+    sa.Column("series_instance_uid", Uid, nullable=False),
     sa.Column("modality", sa.String(16), nullable=False),
     sa.Column("frame_of_reference_uid", Uid),
     sa.Column("transfer_syntax_uid", Uid, nullable=False),
@@ -76,6 +76,8 @@ INSTANCES = sa.Table(
     sa.Column("received_us", sa.BigInteger, nullable=False),
     sa.Column("header", sa.Text, nullable=False),
     sa.UniqueConstraint("sop_instance_uid", "digest"),
+    # What came last of a series is asked before each job on it.
+    sa.Index("ix_instances_series_received", "series_instance_uid", "received_us"),
     sqlite_autoincrement=True,
 )
 """Every version of every instance; a higher id is newer. The header is JSON without patient data."""

@@ -136,6 +136,7 @@ class SegmentStore:
 
     def __init__(self, folder: Path, node: str = "") -> None:
         self.folder = folder
+        self._path = os.path.join(folder, "")  # noqa: PTH118  a mark reads thirty slices, each in 10 us
         self._node = node
 
     def writer(self, kind: str, opened_at: datetime) -> SegmentWriter:
@@ -162,7 +163,7 @@ class SegmentStore:
         stop = min(stop, blob.length)
         length = max(stop - start, 0)
         try:
-            descriptor = os.open(self.folder / blob.segment, os.O_RDONLY)
+            descriptor = os.open(self._path + blob.segment, os.O_RDONLY)
             try:
                 read = os.pread(descriptor, length, blob.offset + start)
             finally:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from osteoscribe.core.marks import RoiMark
-from osteoscribe.core.report import Report
+from osteoscribe.core.report import Finding, Report
 
 _NAMESPACE = uuid.UUID("88324b0c-6beb-4409-bf15-e1f82e659fa3")
 _UID = re.compile(r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))+")
@@ -49,21 +49,42 @@ def report_key(report: Report) -> str:
     six decimals, so that the last digits of another machine's arithmetic make no new report. It is kept for
     the last few reports, which are frozen: builders and gate of every document ask for it.
     """
-    text = json.dumps(_canonical(report, {}), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return _key_of(_canonical_report(report))
 
 
 def content_key(report: Report) -> str:
     """As `report_key`, whichever report came before: two of one CT series with the same key say the same."""
-    is_first = report.revision == 1 and report.predecessor is None
-    return report_key(report if is_first else dataclasses.replace(report, revision=1, predecessor=None))
+    return _key_of(_canonical_report(report) | {"revision": 1, "predecessor": None})
+
+
+def _key_of(content: dict[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _canonical_report(report: Report) -> dict[str, Any]:
+    others = {
+        name: _canonical(getattr(report, name), {}) for name in _key_fields(Report) if name != "findings"
+    }
+    return others | {"findings": _canonical_findings(report.findings)}
+
+
+@lru_cache(maxsize=4)
+def _canonical_findings(findings: tuple[Finding, ...]) -> list[Any]:
+    """Nearly all of a report, and the same ones in each of its forms."""
+    return list(_canonical(findings, {}))
 
 
 def _canonical(value: Any, known: dict[int, Any]) -> Any:
     """A value as JSON can hold it; `known` has that of objects by identity, as lesions share their grid."""
-    if type(value) in _SAID_PLAINLY:
+    kind = type(value)
+    if kind in _SAID_PLAINLY:
         return value
-    match value:
+    if kind is float:
+        return f"{value + 0.0:.6f}"
+    if kind is tuple:
+        return [_canonical(v, known) for v in value]
+    match value:  # what is seldom, and subclasses
         case tuple():
             return [_canonical(v, known) for v in value]
         case Enum():

@@ -215,6 +215,9 @@ class Rounds:
             self._plan_at = now + timedelta(seconds=self._plan_not_before - began)
             return False
         planned = plan(self._plans, self._settings, now)
+        for key in planned.keys:
+            self._engine.submit_job(key, 0)
+            self._submitted.add(("job", key, "0"))
         self._seen_id, self._planned_at, self._plan_at = newest, now, planned.again_at
         took_s = self._clock() - began
         self._plan_not_before = began + took_s * (PLANNING_PAUSE if took_s > LONG_PLANNING_S else 1)

@@ -26,7 +26,17 @@ from osteoscribe.store.schema import (
 from osteoscribe.store.segments import node_of
 
 _NEWEST = sa.select(sa.func.max(INSTANCES.c.id))
+_OF_OBJECT = INSTANCES.c.sop_instance_uid == sa.bindparam("uid")
+_IDS = sa.bindparam("ids", expanding=True)
 # Made once: that takes longer than running them, and they run for each association.
+_SAME = sa.select(INSTANCES.c.id, INSTANCES.c.segment).where(
+    _OF_OBJECT, INSTANCES.c.digest == sa.bindparam("digest")
+)
+_OLDER = sa.select(INSTANCES.c.id).where(_OF_OBJECT, INSTANCES.c.id != sa.bindparam("newest_id"))
+_OWN_REPORT = sa.select(REPORTS.c.id).where(REPORTS.c.sop_instance_uid == sa.bindparam("uid"))
+_SUPERSEDED = MARKS.update().where(MARKS.c.instance_id.in_(_IDS)).values(state="superseded")
+_NO_LONGER_AWAITED = AWAITED.delete().where(AWAITED.c.instance_id.in_(_IDS))
+_NEW, _NEW_MARK = INSTANCES.insert(), MARKS.insert()
 _SEGMENT = sa.bindparam("segment", type_=sa.Text)
 _CLOSE = SEGMENTS.update().where(SEGMENTS.c.name == _SEGMENT).values(closed=True)
 _INSERT_NEW = {
@@ -163,14 +173,11 @@ def _row(one: Stored) -> dict[str, Any]:
 
 
 def _add_mark_object(connection: sa.Connection, one: Stored) -> None:
-    query = sa.select(INSTANCES.c.id, INSTANCES.c.segment).where(
-        INSTANCES.c.sop_instance_uid == one.header.sop_instance_uid, INSTANCES.c.digest == one.digest
-    )
-    known = connection.execute(query).first()
+    known = connection.execute(_SAME, {"uid": one.header.sop_instance_uid, "digest": one.digest}).first()
     if known is not None and known.segment == "":
         _bring_back_mark(connection, known.id, one)
     if known is None:
-        inserted = connection.execute(INSTANCES.insert().values(_row(one))).inserted_primary_key
+        inserted = connection.execute(_NEW, _row(one)).inserted_primary_key
         if inserted is not None:
             _add_mark(connection, inserted[0], one.header.sop_instance_uid)
 
@@ -187,17 +194,13 @@ def _bring_back_mark(connection: sa.Connection, instance_id: int, one: Stored) -
 
 def _add_mark(connection: sa.Connection, instance_id: int, sop_instance_uid: str) -> None:
     """Record a mark object; an older version of it is superseded; our own report is no mark."""
-    own = connection.execute(
-        sa.select(REPORTS.c.id).where(REPORTS.c.sop_instance_uid == sop_instance_uid)
-    ).first()
-    older = (
-        sa.select(INSTANCES.c.id)
-        .where(INSTANCES.c.sop_instance_uid == sop_instance_uid, INSTANCES.c.id != instance_id)
-        .scalar_subquery()
-    )
-    connection.execute(MARKS.update().where(MARKS.c.instance_id.in_(older)).values(state="superseded"))
-    connection.execute(AWAITED.delete().where(AWAITED.c.instance_id.in_(older)))
-    connection.execute(MARKS.insert().values(instance_id=instance_id, state="own" if own else "open"))
+    of_object = {"uid": sop_instance_uid}
+    own = connection.execute(_OWN_REPORT, of_object).first()
+    older = connection.execute(_OLDER, {**of_object, "newest_id": instance_id}).scalars().all()
+    if older:
+        connection.execute(_SUPERSEDED, {"ids": older})
+        connection.execute(_NO_LONGER_AWAITED, {"ids": older})
+    connection.execute(_NEW_MARK, {"instance_id": instance_id, "state": "own" if own else "open"})
 
 
 def _segments(stored: Sequence[Stored], ended: Sequence[str]) -> list[dict[str, Any]]:

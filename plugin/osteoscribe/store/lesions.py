@@ -24,15 +24,27 @@ _KNOWN = (
     .limit(1)
 )
 _NEW = LESIONS.insert()
-_OF_PATIENT = (
-    sa.select(*LESIONS.c)
+_REPORTS_OF_PATIENT = (
+    sa.select(LESIONS.c.ct_series_instance_uid, LESIONS.c.job_key)
+    .distinct()
+    .add_columns(JOBS.c.accepted_us)
     .join(JOBS, JOBS.c.key == LESIONS.c.job_key)
     .where(
         LESIONS.c.patient_key == sa.bindparam("patient_key"),
         LESIONS.c.job_key != sa.bindparam("job_key"),
         JOBS.c.accepted_us < sa.bindparam("accepted_us"),
     )
-    .order_by(JOBS.c.accepted_us.desc(), LESIONS.c.job_key, LESIONS.c.number)
+    .order_by(JOBS.c.accepted_us.desc(), LESIONS.c.job_key)
+)
+"""Reports with lesions, by CT series and job, the newest first."""
+_OF_REPORT = (
+    sa.select(*LESIONS.c)
+    .where(
+        LESIONS.c.job_key == sa.bindparam("job_key"),
+        LESIONS.c.ct_series_instance_uid == sa.bindparam("ct_series_instance_uid"),
+        LESIONS.c.patient_key == sa.bindparam("patient_key"),
+    )
+    .order_by(LESIONS.c.number)
 )
 
 
@@ -86,12 +98,17 @@ def earlier_lesions(reads: Reads, key: str, accepted_us: int) -> Callable[[str],
         if not patient_key:
             return ()
         wanted = {"patient_key": patient_key, "job_key": key, "accepted_us": accepted_us}
+        rows: list[sa.RowMapping] = []
         with reads.begin() as connection:
-            rows = connection.execute(_OF_PATIENT, wanted).mappings().all()
-        newest: dict[str, str] = {}
-        for row in rows:
-            newest.setdefault(row["ct_series_instance_uid"], row["job_key"])
-        return tuple(_stored(r) for r in rows if newest[r["ct_series_instance_uid"]] == r["job_key"])
+            newest: dict[str, str] = {}
+            for series, of_job, _ in connection.execute(_REPORTS_OF_PATIENT, wanted):
+                newest.setdefault(series, of_job)
+            for series, of_job in newest.items():
+                of_report = {"job_key": of_job, "ct_series_instance_uid": series, "patient_key": patient_key}
+                rows += connection.execute(_OF_REPORT, of_report).mappings()
+        age = {of_job: rank for rank, of_job in enumerate(newest.values())}
+        rows.sort(key=lambda row: (age[row["job_key"]], row["number"], row["ct_series_instance_uid"]))
+        return tuple(map(_stored, rows))
 
     return look_up
 

@@ -330,7 +330,8 @@ def open_database(url: str) -> sa.Engine:
     locked for long, its disk full, its server away.
     """
     try:
-        engine = sa.create_engine(url)
+        # The connection that was used last is the one whose pages and statements are at hand.
+        engine = sa.create_engine(url, pool_use_lifo=True)
     except sa.exc.SQLAlchemyError as error:
         raise _unusable(error) from error
     try:

@@ -27,7 +27,7 @@ from osteoscribe.store.segments import node_of
 
 _NEWEST = sa.select(sa.func.max(INSTANCES.c.id))
 _OF_OBJECT = INSTANCES.c.sop_instance_uid == sa.bindparam("uid")
-_IDS = sa.bindparam("ids", expanding=True)
+_IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
 # Made once: that takes longer than running them, and they run for each association.
 _SAME = sa.select(INSTANCES.c.id, INSTANCES.c.segment).where(
     _OF_OBJECT, INSTANCES.c.digest == sa.bindparam("digest")

@@ -201,4 +201,7 @@ def test_the_library_has_what_the_fast_path_stands_on() -> None:
         "_process_recv_primitive",
     ):
         assert used in reactor
-    assert "_reactor_checkpoint.wait()" in inspect.getsource(pynetdicom.association.Association._run_reactor)
+    loop = inspect.getsource(pynetdicom.association.Association._run_reactor)
+    for used in ("_reactor_checkpoint.wait()", "send_release(is_response=True)", "evt.EVT_RELEASED"):
+        assert used in loop
+    assert "self._run_reactor()" in inspect.getsource(pynetdicom.association.Association.run_reactor)

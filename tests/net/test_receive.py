@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -268,6 +269,33 @@ def test_an_idle_association_costs_no_processor_time(tmp_path: Path) -> None:
         time.sleep(1.0)
         assert _context_switches() - waits < 40
         association.release()
+
+
+def test_an_association_has_one_thread_which_ends_with_it(tmp_path: Path) -> None:
+    """Of our own path: a thread that would be left behind holds a connection for ever."""
+    with receiving_node(tmp_path, fast_receive=True) as node:
+        before = set(threading.enumerate())
+        with raw_association(node.port) as association, raw_association(node.port) as other:
+            assert len(set(threading.enumerate()) - before) == 2
+            association.release()
+            other.send(ABORT)
+        until = time.monotonic() + 5
+        while set(threading.enumerate()) - before and time.monotonic() < until:
+            time.sleep(0.01)
+        assert set(threading.enumerate()) <= before
+
+
+def test_a_connection_that_never_associates_is_over_when_its_peer_closes_it(tmp_path: Path) -> None:
+    with receiving_node(tmp_path, fast_receive=True) as node:
+        before = set(threading.enumerate())
+        with socket.create_connection(("127.0.0.1", node.port)) as connection:
+            connection.sendall(b"\1\0\0")
+            time.sleep(0.1)
+        until = time.monotonic() + 5
+        while set(threading.enumerate()) - before and time.monotonic() < until:
+            time.sleep(0.01)
+        assert set(threading.enumerate()) <= before
+        assert is_usable(node)
 
 
 def _context_switches() -> int:

@@ -33,6 +33,16 @@ COMMITS_A_JOB, COMMIT_S = 8, 0.002
 """Writing transactions of one job in the ledger, and how long each holds the writers' lock: assumed."""
 BUSY = 0.7
 """What a part may be used at the busiest hour, for waiting grows without bound towards 1."""
+TAKES_OVER = {
+    "listener process": "a node more behind the balancer, on the same ledger",
+    "network, 10 Gbit/s": "another machine: nodes behind the balancer",
+    "disk, 1 GB/s": "another machine, each with its disk; or an object store (`store.objects_url`)",
+    "object store, one prefix": "a bucket or prefix for each region",
+    f"PostgreSQL, {DATABASE_CORES} cores": "a ledger for each region",
+    "ledger, one writer at a time": "a ledger for each region",
+    "worker process": "`jobs.workers`, then nodes on the same ledger",
+}
+"""What is done where one of a part is no longer enough."""
 SCALES: Mapping[str, int] = {"a hospital": 1, "a region": 20, "a vendor's cloud": 1000}
 
 
@@ -153,7 +163,25 @@ def tables(days: Sequence[Mapping[str, Any]]) -> str:
         _row("99 of 100 wait less than", [f"{1e3 * one['wait_99_s']:.0f} ms" for one in days]),
         _row("longest", [f"{one['wait_longest_s']:.1f} s" for one in days]),
     ]
+    lines += [
+        "",
+        f"Where one of each part is {BUSY:.0%} busy, and what takes over there:",
+        "",
+        "| part | enough for | then |",
+        "|---|---|---|",
+    ]
+    lines += [
+        _row(part, [f"{enough_for(busy):,} sites", TAKES_OVER[part]])
+        for part, busy in sorted(days[0]["busy"].items(), key=lambda one: -one[1])
+    ]
     return "\n".join(lines) + "\n"
+
+
+def enough_for(busy: float) -> int:
+    """Sites that one of a part is enough for, which one site keeps so busy; two digits."""
+    sites = BUSY / busy
+    digits = max(0, math.floor(math.log10(sites)) - 1)
+    return int(sites // 10**digits * 10**digits)
 
 
 def _row(name: str, cells: Sequence[str]) -> str:

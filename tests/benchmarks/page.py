@@ -35,7 +35,7 @@ class Measured:
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{self.name}.json").write_text(json.dumps(vars(self), indent=1, sort_keys=True) + "\n")
+        (folder / f"{self.name}.json").write_text(json.dumps(vars(self), indent=1) + "\n")
 
     @staticmethod
     def load(path: Path) -> Measured:

@@ -71,7 +71,7 @@ def draw_conventions(path: Path) -> None:
     ]
     figure, axes = plt.subplots(1, 3, figsize=(9, 3.3))
     titles = ("centre to centre", "edge to edge", "ours")
-    for ax, title, ends in zip(axes, titles, [*naive, found.long_ends], strict=True):
+    for ax, title, ends in zip(axes, titles, [*naive, np.array(found.long_ends)], strict=True):
         _pixels(ax, mask, centre, radius)
         length = float(np.hypot(*(ends[1] - ends[0]))) * 0.7
         ax.plot(ends[:, 1], ends[:, 0], "o-", ms=3, color=COLOURS[title])

@@ -28,20 +28,25 @@ from tests.benchmarks.listeners import (
     listener,
     memory_mb,
     processor_s,
+    running_s,
     senders,
     tree,
 )
+from tests.benchmarks.marked_series import CT as MARKED_CT
+from tests.benchmarks.marked_series import SEG as MARK
+from tests.benchmarks.marked_series import Series, encoded_marks, lesions, renamed
+from tests.benchmarks.marked_series import make_series as make_series_of_marks
 from tests.benchmarks.page import Goal
+from tests.benchmarks.peers import Sending
 from tests.benchmarks.whole_node import node, one_object
 from tests.fakes.dicom import ct_slice
-from tests.faults.kill import SAMPLES
-from tests.faults.peers import KeepingSender, study_under_other_uids
 
 NAMES = ("raw", "storescp", "ours", "orthanc", "stock")
 TLS_NAMES = ("raw", "storescp-tls", "ours-tls")
 SLOW = {"orthanc", "stock", "storescp-tls", "ours-tls"}
 """Measured in fewer rounds; no goal hangs on them."""
 WARM_UP = 3
+MARKED_SLICES = 100
 ALLOWED = {1: 1.3, 4: 1.5, 8: 1.5}
 
 
@@ -64,7 +69,7 @@ def run(short: bool) -> dict[str, Any]:
         result["nagle"] = series(
             work, 1, rounds, names=("raw", "storescp", "ours"), source=few, nodelay=False
         )
-        result["busy"] = busy(work, rounds, studies=3 if short else 12)
+        result["busy"] = busy(work, rounds, marked=2 if short else 6)
         result["one_object"] = one_object(work, ("storescp", "ours"), repeats=5 if short else 25)
         result["node"] = node(work, large_series=100 if short else 2000)
     return result
@@ -170,31 +175,46 @@ def send(
     }
 
 
-def busy(work: Path, rounds: int, studies: int) -> dict[str, float]:
-    """Half the series while a worker measures, beside the other half on the same node at rest before."""
-    idle, loaded, pending = [], [], []
+def busy(work: Path, rounds: int, marked: int) -> dict[str, float]:
+    """Half the series while a worker measures, beside the other half on the same node at rest before.
+
+    The worker has series with a hundred marks each to measure, some seconds of work.
+    """
+    idle, loaded, shares = [], [], []
     parts, warm = parts_of(work / "series", work, 2)
     environment = {**os.environ, "TCP_NODELAY": "1"}
+    series_of_marks, marks = make_series_of_marks(MARKED_SLICES), lesions(100, MARKED_SLICES)
+    objects = encoded_marks(marks, 1, 0)
     for turn in range(rounds):
         at_rest, under_load = parts if turn % 2 else reversed(parts)
         folder = work / "busy-run"
         with listener("ours", folder, 1) as running:
             idle.append(send("ours", running, [at_rest], warm, environment)["wall_s"])
-            for number in range(studies):
-                assert KeepingSender().send(
-                    running.port, study_under_other_uids(SAMPLES, 100 * turn + number)
-                )
-            time.sleep(0.5)
+            _mark(running.port, series_of_marks, objects, [str(6000 + number) for number in range(marked)])
+            workers = [pid for pid in tree(running.pid) if pid != running.pid]
+            before, began = running_s(workers), time.perf_counter()
             loaded.append(send("ours", running, [under_load], warm, environment)["wall_s"])
-            if running.node is not None:
-                jobs = running.node.status()["jobs"]
-                pending.append(sum(jobs.values()) - jobs.get("done", 0))
+            shares.append((running_s(workers) - before) / (time.perf_counter() - began))
         shutil.rmtree(folder, ignore_errors=True)
     return {
         "idle_s": statistics.median(idle),
         "busy_s": statistics.median(loaded),
-        "jobs_left": float(min(pending)),
+        "least_load": min(shares),
     }
+
+
+def _mark(port: int, series: Series, objects: Sequence[tuple[str, bytes]], names: Sequence[str]) -> None:
+    """Send series, then their marks; the worker has begun with them when this returns."""
+    for sop_class in (MARKED_CT, MARK):
+        sending = Sending(port, [sop_class])
+        for name in names:
+            sent = renamed(objects, name) if sop_class == MARK else []
+            for uid, encoded in sent:
+                sending.store(sop_class, uid, [encoded])
+            for uid, parts in series.slices(name) if sop_class == MARKED_CT else []:
+                sending.store(sop_class, uid, parts)
+        sending.release()
+    time.sleep(0.2)
 
 
 def tables(result: dict[str, Any]) -> str:
@@ -219,9 +239,9 @@ def tables(result: dict[str, Any]) -> str:
         if name in nagle:
             ratio = _ratio(nagle, name)
             lines.append(f"| {_LABELS[name]}, sender with Nagle's algorithm, x raw | {ratio:.2f} |")
-    at_rest, left = _load(result), result["busy"]["jobs_left"]
+    at_rest, share = _load(result), result["busy"]["least_load"]
     lines += [
-        f"| while a worker measures, x the same node at rest (jobs left: {left:.0f}) | {at_rest:.2f} |",
+        f"| while a worker measures (at least {share:.0%} of a core), x the node at rest | {at_rest:.2f} |",
         *(
             f"| one association, one small object, {_SENDERS[sender]}, ms | "
             + ", ".join(f"{_LABELS[name]} {ms:.1f}" for name, ms in found.items())

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from osteoscribe.app.ports import Envelope
 from osteoscribe.app.settings import StoreSettings
 from osteoscribe.app.watch import Heartbeat
-from osteoscribe.core.digest import new_digest
 from osteoscribe.errors import SetupError, StoreError
 from osteoscribe.store.folder import open_folder
 from osteoscribe.store.identity import identity_of, node_name
@@ -94,7 +93,7 @@ def test_what_a_dead_node_stored_is_recorded_by_another_and_not_doubled(ledger: 
             calling_ae="SENDER",
             received_at=START,
         )
-        writer.append([encoded], envelope, new_digest(encoded).digest())
+        writer.append([encoded], envelope)
     writer.close()
     assert node_of(writer.name) == "a"
     table = ledger.instances

@@ -10,14 +10,14 @@ import pytest
 
 from osteoscribe.app.intake import Incoming
 from osteoscribe.app.ports import Envelope
-from osteoscribe.core.digest import new_digest
 from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import StoreError
+from osteoscribe.store.blocks import BLOCK
 from osteoscribe.store.export import export_files
 from osteoscribe.store.objects import ObjectStore
 from osteoscribe.store.places import Segments
 from osteoscribe.store.recovery import recover_instances
-from osteoscribe.store.segments import HEADER_LENGTH, MADE, RECEIVED, SegmentStore
+from osteoscribe.store.segments import MADE, RECEIVED, SegmentStore
 from osteoscribe.store.status import StatusView
 from tests.fakes.dicom import EXPLICIT, ct_slice, ct_uid, encode, mark_object
 from tests.fakes.ledger import START, FilledLedger
@@ -48,10 +48,7 @@ def envelope(number: int) -> Envelope:
 
 def fill(store: Segments, payloads: list[bytes], kind: str = RECEIVED) -> list[BlobRef]:
     writer = store.writer(kind, START)
-    blobs = [
-        writer.append([one[:3], one[3:]], envelope(number), new_digest(one).digest())
-        for number, one in enumerate(payloads)
-    ]
+    blobs = [writer.append([one[:3], one[3:]], envelope(number)) for number, one in enumerate(payloads)]
     writer.close()
     return blobs
 
@@ -81,8 +78,10 @@ def test_a_part_of_a_data_set_is_read(place: NewPlace) -> None:
 def test_segments_are_listed_with_their_lengths_by_kind_and_day(place: NewPlace) -> None:
     store = place("a")
     received, made = fill(store, PAYLOADS), fill(store, PAYLOADS[:1], MADE)
-    assert store.lengths(RECEIVED) == {received[0].segment: sum(map(len, PAYLOADS)) + 3 * HEADER_LENGTH}
-    assert store.lengths(MADE) == {made[0].segment: len(PAYLOADS[0]) + HEADER_LENGTH}
+    for kind, blobs in ((RECEIVED, received), (MADE, made)):
+        ((name, length),) = store.lengths(kind).items()
+        assert name == blobs[0].segment
+        assert 0 <= length - blobs[-1].offset - blobs[-1].length < BLOCK
     day = START.strftime("%Y%m%d")
     assert store.lengths(RECEIVED, day) == store.lengths(RECEIVED)
     assert store.lengths(RECEIVED, (START + timedelta(days=1)).strftime("%Y%m%d")) == {}
@@ -100,7 +99,7 @@ def test_of_an_abandoned_data_set_nothing_is_seen(place: NewPlace) -> None:
             record.abandon()
             assert [list(store.scan(name)) for name in store.lengths(RECEIVED)] in ([], [[]])
         else:
-            blob = record.commit(envelope(1), new_digest(b"abcdef").digest())
+            blob = record.commit(envelope(1))
     writer.close()
     assert [one.blob for one in store.scan(writer.name)] == [blob]
 
@@ -171,10 +170,10 @@ def test_an_object_store_that_is_gone_refuses_and_names_nobody(own_s3: S3Server,
     url = own_s3.new_bucket()
     store = ObjectStore(url, endpoint_url=own_s3.endpoint_url, spool=tmp_path, node="a")
     writer = store.writer(RECEIVED, START)
-    blob = writer.append([b"kept"], envelope(1), new_digest(b"kept").digest())
+    blob = writer.append([b"kept"], envelope(1))
     own_s3.end()
     with pytest.raises(StoreError, match=r"store\.write-failed") as refused:
-        writer.append([b"SECRET^NAME"], envelope(2), new_digest(b"SECRET^NAME").digest())
+        writer.append([b"SECRET^NAME"], envelope(2))
     assert refused.value.dimse_status == 0xA700
     assert "SECRET" not in str(refused.value)
     with pytest.raises(StoreError, match=r"store\.unreadable"):

@@ -136,7 +136,8 @@ def test_for_want_of_space_the_oldest_go_first_and_only_until_there_is_room(benc
     sizes = []
     for number in range(4):
         bench.receive(ct_slice(number))
-        sizes.append(max(bench.ledger.segments.lengths(RECEIVED).values()))
+        segments = bench.ledger.segments
+        sizes.append(max(one.end for name in segments.lengths(RECEIVED) for one in segments.scan(name)))
     oldest = next(iter(bench.ledger.segments.lengths(RECEIVED)))
     assert bench.run(START + timedelta(minutes=59), keep_below_bytes=1) == 0, "too young"
     assert bench.run(START + timedelta(hours=2), keep_below_bytes=4 * sizes[0] - 1) == 1

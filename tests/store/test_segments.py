@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,9 @@ from osteoscribe.app.ports import Envelope
 from osteoscribe.core.digest import new_digest
 from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import StoreError
-from osteoscribe.store.segments import RECEIVED, SegmentStore
+from osteoscribe.store.blocks import AT_ONCE, BLOCK, BlockFile
+from osteoscribe.store.records import HEADER_LENGTH, pack_header
+from osteoscribe.store.segments import RECEIVED, SegmentStore, new_name
 
 AT = datetime(2026, 11, 22, 1, 2, 3, 456789, tzinfo=UTC)
 
@@ -31,10 +34,7 @@ def envelope(number: int) -> Envelope:
 
 def fill(store: SegmentStore, payloads: list[bytes]) -> list[BlobRef]:
     writer = store.writer(RECEIVED, AT)
-    blobs = [
-        writer.append([one[:3], one[3:]], envelope(number), new_digest(one).digest())
-        for number, one in enumerate(payloads)
-    ]
+    blobs = [writer.append([one[:3], one[3:]], envelope(number)) for number, one in enumerate(payloads)]
     writer.close()
     return blobs
 
@@ -54,6 +54,63 @@ def test_whole_records_survive_any_torn_tail(
     assert [record.envelope for record in records] == [envelope(number) for number in range(len(whole))]
     for blob, payload in zip(whole, payloads, strict=False):
         assert store.read_bytes(blob, 0, blob.length) == payload
+
+
+@pytest.mark.parametrize("direct", [True, False], ids=["past the page cache", "through it"])
+@pytest.mark.parametrize("more", [-1, 0, 1, AT_ONCE, AT_ONCE + 5])
+def test_data_sets_of_any_length_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int, direct: bool
+) -> None:
+    """Around the lengths at which something is written before the whole is there."""
+    if not direct:
+        monkeypatch.setattr(os, "O_DIRECT", 0)
+    random = Random(more)
+    payloads = [
+        random.randbytes(BLOCK - HEADER_LENGTH + AT_ONCE + more),
+        b"after it",
+        random.randbytes(BLOCK),
+    ]
+    store = SegmentStore(tmp_path)
+    blobs = fill(store, payloads)
+    assert [store.read_bytes(blob, 0, blob.length) for blob in blobs] == payloads
+    assert [record.blob for record in store.scan(blobs[0].segment)] == blobs
+    assert [record.digest for record in store.scan(blobs[0].segment)] == [
+        new_digest(one).hexdigest() for one in payloads
+    ]
+
+
+def test_what_was_written_of_a_large_data_set_can_be_read_and_taken_back(tmp_path: Path) -> None:
+    store = SegmentStore(tmp_path)
+    writer = store.writer(RECEIVED, AT)
+    kept = writer.append([b"kept"], envelope(1))
+    record = writer.begin()
+    content = Random(1).randbytes(2 * AT_ONCE + 77)
+    for start in range(0, len(content), 100_000):
+        record.write([content[start : start + 100_000]])
+    assert bytes(record.content()) == content
+    assert record.digest() == new_digest(content).digest()
+    record.abandon()
+    other = writer.append([b"other"], envelope(2))
+    writer.close()
+    assert [one.blob for one in store.scan(writer.name)] == [kept, other]
+    assert store.lengths(RECEIVED)[writer.name] == 2 * BLOCK
+
+
+def test_records_without_room_between_them_are_read(tmp_path: Path) -> None:
+    """As nodes wrote them before records began at blocks."""
+    name = new_name(RECEIVED, AT, "")
+    payloads = [b"a" * 50, b"b" * 5000, b"c"]
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).write_bytes(
+        b"".join(
+            pack_header(envelope(number), len(one), new_digest(one).digest()) + one
+            for number, one in enumerate(payloads)
+        )
+    )
+    store = SegmentStore(tmp_path)
+    records = list(store.scan(name))
+    assert [store.read_bytes(one.blob, 0, one.blob.length) for one in records] == payloads
+    assert list(store.scan(name, records[0].end)) == records[1:]
 
 
 def test_part_of_a_blob_is_read(tmp_path: Path) -> None:
@@ -79,13 +136,14 @@ def test_a_name_that_is_not_ours_is_never_opened(tmp_path: Path, name: str) -> N
         SegmentStore(tmp_path).read_bytes(BlobRef(segment=name, offset=0, length=1), 0, 1)
 
 
-def test_a_full_disk_is_a_store_error_and_leaves_no_torn_record() -> None:
+def test_a_full_disk_is_a_store_error_and_leaves_no_torn_record(tmp_path: Path) -> None:
     # /dev/full answers every write with "no space left".
     store = SegmentStore(Path("/dev"))
     writer = store.writer(RECEIVED, AT)
-    writer._path = Path("/dev/full")
-    writer._descriptor = os.open("/dev/full", os.O_WRONLY)
+    file = BlockFile(tmp_path / "x.seg")
+    os.dup2(os.open("/dev/full", os.O_WRONLY), file._descriptor)
+    writer._file = file
     with pytest.raises(StoreError, match=r"store.disk-full") as caught:
-        writer.append([b"data"], envelope(1), bytes(32))
+        writer.append([b"data"], envelope(1))
     assert caught.value.dimse_status == 0xA700
     writer.close()

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from osteoscribe.app.ports import Envelope, InstanceLedger, OpenRecord, Stored, StoredRecord
-from osteoscribe.core.digest import new_digest
 from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import InputError, WrongClassError
 from osteoscribe.readers.headers import InstanceHeader, read_header
@@ -29,7 +28,7 @@ class Accepted:
 
 
 class Incoming:
-    """One instance on its way in: written and hashed as it comes, checked and synced at its end.
+    """One instance on its way in: written as it comes, checked and synced at its end.
 
     Parameters
     ----------
@@ -60,7 +59,6 @@ class Incoming:
         self._ledger = ledger
         self._check_room = check_room
         self._headers = headers or HeaderReader()
-        self._digest = new_digest()
         self._head = bytearray()
         self._room_known_to = ROOM_CHECKED_EVERY
         check_room()
@@ -74,9 +72,9 @@ class Incoming:
             They could not be stored.
         """
         for piece in pieces:
-            self._digest.update(piece)
-            if len(self._head) < HEAD_LENGTH:
-                self._head += piece[: HEAD_LENGTH - len(self._head)]
+            if len(self._head) == HEAD_LENGTH:
+                break
+            self._head += piece[: HEAD_LENGTH - len(self._head)]
         self._record.write(pieces)
         if self._record.length > self._room_known_to:
             self._room_known_to = self._record.length + ROOM_CHECKED_EVERY
@@ -102,14 +100,15 @@ class Incoming:
         try:
             header = self._header(envelope.transfer_syntax_uid)
             _check_announced(header, envelope)
-            if self._ledger.has_instance(header, self._digest.hexdigest()):
+            digest = self._record.digest().hex()
+            if self._ledger.has_instance(header, digest):
                 self.abandon()
                 return Accepted(header=header, is_new=False)
         except BaseException:
             self.abandon()
             raise
-        blob = self._record.commit(envelope, self._digest.digest())
-        self._ledger.add([_stored(header, envelope, blob, self._digest.hexdigest())])
+        blob = self._record.commit(envelope)
+        self._ledger.add([_stored(header, envelope, blob, digest)])
         return Accepted(header=header, is_new=True)
 
     def abandon(self) -> None:

@@ -498,7 +498,7 @@ class StoredRecord(Protocol):
 class SegmentAppender(Protocol):
     """Where the bytes of one association go."""
 
-    def append(self, encoded: Sequence[bytes | memoryview], envelope: Envelope, digest: bytes) -> BlobRef:
+    def append(self, encoded: Sequence[bytes | memoryview], envelope: Envelope) -> BlobRef:
         """Store the bytes; they are on disk when this returns."""
         ...
 
@@ -519,7 +519,11 @@ class OpenRecord(Protocol):
         """Give what was written so far."""
         ...
 
-    def commit(self, envelope: Envelope, digest: bytes) -> BlobRef:
+    def digest(self) -> bytes:
+        """Digest of what was written so far."""
+        ...
+
+    def commit(self, envelope: Envelope) -> BlobRef:
         """Make it whole; it is on disk when this returns."""
         ...
 

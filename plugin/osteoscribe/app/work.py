@@ -19,7 +19,6 @@ from osteoscribe.app.ports import (
     SegmentAppender,
 )
 from osteoscribe.app.settings import Destination
-from osteoscribe.core.digest import new_digest
 from osteoscribe.core.report import Problem
 from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import InputError, SetupError, StoreError
@@ -150,7 +149,5 @@ def _store_objects(
             calling_ae=mark,
             received_at=at,
         )
-        blobs[one.sop_instance_uid] = segment.append(
-            [one.encoded], envelope, new_digest(one.encoded).digest()
-        )
+        blobs[one.sop_instance_uid] = segment.append([one.encoded], envelope)
     return blobs

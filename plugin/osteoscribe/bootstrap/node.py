@@ -37,7 +37,7 @@ from osteoscribe.store.schema import open_database
 
 LOGGER = logging.getLogger(__name__)
 
-SWITCH_S = 0.0005
+SWITCH_S = 0.002
 """How long a thread of the listener may compute while another waits for its turn."""
 
 STOP_PATIENCE_S = 4.0

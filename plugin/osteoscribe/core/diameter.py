@@ -28,6 +28,10 @@ EDGE = 1e-9
 """A pixel centre on the edge of an ellipse is inside, whatever the last float digit says."""
 
 
+Ends = tuple[tuple[float, float], tuple[float, float]]
+"""Both ends of a line in the mm axes of a slice."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Diameters:
     """Longest diameter on one slice and the longest chord perpendicular to it, in the mm axes of the slice.
@@ -37,16 +41,16 @@ class Diameters:
     long_mm, short_mm
         Lengths; `short_mm` is None where only one length was drawn.
     long_ends, short_ends
-        (2, 2), their ends.
+        Their ends.
     """
 
     long_mm: float
-    long_ends: FloatArray
+    long_ends: Ends
     short_mm: float | None
-    short_ends: FloatArray | None
+    short_ends: Ends | None
 
     @staticmethod
-    def of_lines(long_ends: FloatArray, short_ends: FloatArray | None = None) -> Diameters:
+    def of_lines(long_ends: Ends, short_ends: Ends | None = None) -> Diameters:
         """Lengths as drawn."""
         return Diameters(
             long_mm=_length(long_ends),
@@ -55,13 +59,13 @@ class Diameters:
             short_ends=short_ends,
         )
 
-    def moved(self, by: FloatArray) -> Diameters:
-        """Shift the ends; (2,) mm."""
+    def moved(self, x: float, y: float) -> Diameters:
+        """Shift the ends."""
         return Diameters(
             long_mm=self.long_mm,
-            long_ends=self.long_ends + by,
+            long_ends=_shifted(self.long_ends, x, y, x, y),
             short_mm=self.short_mm,
-            short_ends=None if self.short_ends is None else self.short_ends + by,
+            short_ends=None if self.short_ends is None else _shifted(self.short_ends, x, y, x, y),
         )
 
 
@@ -89,7 +93,10 @@ def _with_chords(hull: FloatArray, pairs: FloatArray) -> list[Diameters]:
     drawn, chords = along.any(axis=1), pairs.copy()
     if drawn.any():
         chords[drawn] = across(hull, _turned(along[drawn]))
-    return [Diameters.of_lines(pair, chord) for pair, chord in zip(pairs, chords, strict=True)]
+    return [
+        Diameters.of_lines((tuple(a), tuple(b)), (tuple(c), tuple(d)))
+        for (a, b), (c, d) in zip(pairs.tolist(), chords.tolist(), strict=True)
+    ]
 
 
 def _turned(directions: FloatArray) -> FloatArray:
@@ -170,19 +177,22 @@ def _bounds_mm(ends: Sequence[FloatArray]) -> FloatArray:
 
 def _completed(drawn: Sequence[Diameters], ellipse: _Ellipse, missed_long_mm: float) -> list[Diameters]:
     """Lengthen diameters between pixel centres by what they miss."""
-    along = np.array([one.long_ends[1] - one.long_ends[0] for one in drawn])
+    along = np.array([one.long_ends for one in drawn])
+    along = along[:, 1] - along[:, 0]
     if not along.any():
         along[:] = np.linalg.eigh(ellipse.moments)[1][:, 1]
     perpendicular = _turned(along)
     missed_short_mm = ellipse.missed_across(perpendicular)
     found = []
-    for one, x, y, missed_mm in zip(drawn, along, perpendicular, missed_short_mm, strict=True):
+    for one, (x, y), (u, v), missed_mm in zip(
+        drawn, along.tolist(), perpendicular.tolist(), missed_short_mm, strict=True
+    ):
         assert one.short_ends is not None
-        long_ends = _stretched(one.long_ends, x, missed_long_mm)
-        short_ends = _stretched(one.short_ends, y, missed_mm)
+        long_ends = _stretched(one.long_ends, x, y, missed_long_mm)
+        short_ends = _stretched(one.short_ends, u, v, missed_mm)
         # What a shape unlike an ellipse misses differs by direction; the longest diameter stays the longest.
         excess_mm = max(0.0, _length(short_ends) - _length(long_ends))
-        found.append(Diameters.of_lines(long_ends, _stretched(short_ends, y, -excess_mm)))
+        found.append(Diameters.of_lines(long_ends, _stretched(short_ends, u, v, -excess_mm)))
     return found
 
 
@@ -242,13 +252,13 @@ class _Ellipse:
     def missed_across(self, directions: FloatArray) -> list[float]:
         """What the raster misses of the chords along directions, in mm."""
         (xx, xy), (_, yy) = self.moments.tolist()
+        pixel_mm = _pixel(self.steps_mm)
+        chords = across(convex_hull(self.row_ends_mm()), directions).tolist()
         found = []
-        for (x, y), drawn in zip(
-            directions.tolist(), across(convex_hull(self.row_ends_mm()), directions), strict=True
-        ):
+        for (x, y), drawn in zip(directions.tolist(), chords, strict=True):
             inverse = (yy * x * x - 2 * xy * x * y + xx * y * y) / (xx * yy - xy * xy)
             chord = 4 * math.hypot(x, y) / math.sqrt(inverse)
-            found.append(_plausible(chord - _length(drawn), _pixel(self.steps_mm)))
+            found.append(_plausible(chord - _length(drawn), pixel_mm))
         return found
 
 
@@ -330,13 +340,17 @@ def _ellipse_row_ends(centre: FloatArray, moments: FloatArray) -> FloatArray:
     return ends.T.reshape(-1, 2)
 
 
-def _length(ends: FloatArray) -> float:
-    (x0, y0), (x1, y1) = ends.tolist()
+def _length(ends: Ends) -> float:
+    (x0, y0), (x1, y1) = ends
     return math.hypot(x1 - x0, y1 - y0)
 
 
-def _stretched(ends: FloatArray, direction: FloatArray, by: float) -> FloatArray:
-    x, y = direction.tolist()
+def _stretched(ends: Ends, x: float, y: float, by: float) -> Ends:
+    """Longer by some mm along a direction."""
     part = by / (2 * math.hypot(x, y))
-    (x0, y0), (x1, y1) = ends.tolist()
-    return np.array([[x0 - part * x, y0 - part * y], [x1 + part * x, y1 + part * y]])
+    return _shifted(ends, -part * x, -part * y, part * x, part * y)
+
+
+def _shifted(ends: Ends, x0: float, y0: float, x1: float, y1: float) -> Ends:
+    (a, b), (c, d) = ends
+    return (a + x0, b + y0), (c + x1, d + y1)

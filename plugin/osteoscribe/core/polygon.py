@@ -22,7 +22,6 @@ TIE = 1e-6
 """Two diameters closer than this (in the unit of the plane) are equally long."""
 MOST_TIES = 64
 """So many equally long diameters are looked at; more has only a regular polygon, and there all are alike."""
-_RIGHT, _DOWN, _LEFT, _UP = (0, 1), (1, 0), (0, -1), (-1, 0)
 
 
 def rasterise(
@@ -96,53 +95,71 @@ def outlines(mask: npt.ArrayLike) -> tuple[tuple[FloatArray, ...], int]:
     >>> found[0].tolist(), holes
     ([[0.5, 1.0], [1.0, 1.5], [1.5, 1.0], [1.0, 0.5]], 0)
     """
-    loops = _crack_loops(np.pad(np.asarray(mask, dtype=bool), 1))
-    outer = [loop for loop in loops if _signed_area(loop) > 0]
-    outer.sort(key=lambda loop: (-_signed_area(loop), tuple(loop[0])))
-    middles = [(loop + np.roll(loop, -1, axis=0)) / 2 - 1.5 for loop in outer]
+    inside = np.asarray(mask, dtype=bool)
+    padded = np.zeros((inside.shape[0] + 2, inside.shape[1] + 2), dtype=np.int8)
+    padded[1:-1, 1:-1] = inside
+    loops = [(_signed_area(loop), loop) for loop in _crack_loops(padded)]
+    outer = sorted((-area, tuple(loop[0]), at) for at, (area, loop) in enumerate(loops) if area > 0)
+    lines = [loops[at][1] for _, _, at in outer]
+    middles = [(line + _next(line)) / 2 - 1.5 for line in lines]
     return tuple(_corners(line) for line in middles), len(loops) - len(outer)
+
+
+def _next(line: FloatArray) -> FloatArray:
+    """For each point of a closed line the one after it."""
+    return np.concatenate([line[1:], line[:1]])
 
 
 def _corners(line: FloatArray) -> FloatArray:
     """Drop the points between which a closed line runs straight on."""
-    onward = np.roll(line, -1, axis=0) - line
-    return np.asarray(line[(onward != np.roll(onward, 1, axis=0)).any(axis=1)])
+    onward = _next(line) - line
+    before = np.concatenate([onward[-1:], onward[:-1]])
+    return np.asarray(line[(onward != before).any(axis=1)])
 
 
-def _crack_loops(padded: BoolArray) -> list[FloatArray]:
-    """Walk along pixel edges with the mask on the right; closed paths in corner coordinates, unit steps."""
-    inside = padded.astype(np.int8)
-    across, along = np.diff(inside, axis=0), np.diff(inside, axis=1)
-    heads: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    for r, c in np.argwhere(across).tolist():
-        start, step = ((r + 1, c), _RIGHT) if across[r, c] > 0 else ((r + 1, c + 1), _LEFT)
-        heads.setdefault(start, []).append(step)
-    for r, c in np.argwhere(along).tolist():
-        start, step = ((r, c + 1), _DOWN) if along[r, c] < 0 else ((r + 1, c + 1), _UP)
+def _crack_loops(padded: npt.NDArray[np.int8]) -> list[FloatArray]:
+    """Walk along pixel edges with the mask on the right; closed paths in corner coordinates, unit steps.
+
+    Corners are numbered row by row, so that a step is a difference of two numbers.
+    """
+    width = padded.shape[1] + 1
+    across, along = np.diff(padded, axis=0), np.diff(padded, axis=1)
+    r, c = np.nonzero(across)
+    leftward = across[r, c] < 0
+    starts = [(r + 1) * width + c + leftward]
+    steps = [np.where(leftward, -1, 1)]
+    r, c = np.nonzero(along)
+    upward = along[r, c] > 0
+    starts.append((r + upward) * width + c + 1)
+    steps.append(np.where(upward, -width, width))
+    heads: dict[int, list[int]] = {}
+    for start, step in zip(np.concatenate(starts).tolist(), np.concatenate(steps).tolist(), strict=True):
         heads.setdefault(start, []).append(step)
     loops = []
     for start in sorted(heads):
         while heads[start]:
-            loops.append(_walk(heads, start))
+            path = np.array(_walk(heads, start, width))
+            loops.append(np.array([path // width, path % width], dtype=np.float64).T)
     return loops
 
 
-def _walk(heads: dict[tuple[int, int], list[tuple[int, int]]], start: tuple[int, int]) -> FloatArray:
+def _walk(heads: dict[int, list[int]], start: int, width: int) -> list[int]:
     """Follow one loop from a corner, using its edges up; at a crossing turn right, so stay on the pixel."""
+    right_of = {1: width, width: -1, -1: -width, -width: 1}
     path, at, step = [], start, heads[start].pop(0)
     while True:
         path.append(at)
-        at = (at[0] + step[0], at[1] + step[1])
+        at += step
         if at == start:
-            return np.array(path, dtype=np.float64)
-        right = (step[1], -step[0])
+            return path
         choices = heads[at]
+        right = right_of[step]
         step = choices.pop(choices.index(right) if right in choices else 0)
 
 
 def _signed_area(loop: FloatArray) -> float:
     """Enclosed area, positive where (row, column) turn clockwise on the screen."""
-    nxt = np.roll(loop, -1, axis=0)
+    nxt = _next(loop)
     return float(np.sum(loop[:, 1] * nxt[:, 0] - nxt[:, 1] * loop[:, 0]) / 2)
 
 

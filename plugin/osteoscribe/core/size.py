@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -162,10 +163,10 @@ def _size(region: Region, plane: _Plane, k: int, diameters: Diameters, thickness
         mesh_volume_mm3=None if mesh is None else CubicMillimetre(_clean(mesh)),
         whole_mm=round_half_up(long_axis),
         k=k,
-        endpoints_lps_mm=origin + diameters.long_ends @ plane.basis,
+        endpoints_lps_mm=origin + np.array(diameters.long_ends) @ plane.basis,
         short_endpoints_lps_mm=None
         if diameters.short_ends is None
-        else origin + diameters.short_ends @ plane.basis,
+        else origin + np.array(diameters.short_ends) @ plane.basis,
         method=METHODS[region.kind],
         uncertainty_mm=Millimetre(_uncertainty(region, plane, long_axis, thickness_mm)),
         doubts=tuple(_doubts(region, long_axis, thickness_mm)),
@@ -196,6 +197,7 @@ class _Plane:
     pixel_area: float
 
     @staticmethod
+    @lru_cache(maxsize=4)  # marks share their grid
     def of(grid: Grid) -> _Plane:
         right = grid.column_step_lps_mm / grid.column_spacing_mm
         down = grid.row_step_lps_mm - (grid.row_step_lps_mm @ right) * right
@@ -216,10 +218,10 @@ def _longest_slice(region: Region, plane: _Plane) -> tuple[int, Diameters] | Non
         if not len(used):
             return None
         best, found = of_masks(region.mask[used], plane.steps_mm)
-        return region.offset[0] + int(used[best]), found.moved(plane.to_mm(region.offset[1:]))
+        return region.offset[0] + int(used[best]), found.moved(*plane.to_mm(region.offset[1:]).tolist())
     if region.kind is RegionKind.CALIPER:
-        lines = [plane.to_mm(line.points_rc) for line in region.outlines]
-        return region.outlines[0].k, Diameters.of_lines(*lines)
+        lines = [plane.to_mm(line.points_rc).tolist() for line in region.outlines]
+        return region.outlines[0].k, Diameters.of_lines(*[(tuple(a), tuple(b)) for a, b in lines])
     slices = sorted({outline.k for outline in region.outlines})
     drawn = [
         of_points(np.concatenate([plane.to_mm(line.points_rc) for line in region.outlines if line.k == k]))
@@ -337,7 +339,7 @@ def _traced(region: Region, k: int) -> list[Outline]:
 
 def _enclosed(line: Outline) -> float:
     """Enclosed area in pixels."""
-    following = np.roll(line.points_rc, -1, axis=0)
+    following = np.concatenate([line.points_rc[1:], line.points_rc[:1]])
     return float(
         abs(np.sum(line.points_rc[:, 0] * following[:, 1] - line.points_rc[:, 1] * following[:, 0])) / 2
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from osteoscribe.app.bugs import trace_of
@@ -157,6 +158,7 @@ def uid_for_log(received: object) -> str:
     return str(received) if is_uid(str(received)) else "(no UID)"
 
 
+@lru_cache(maxsize=256)
 def printable(text: str, longest: int) -> str:
     """Received text for a log line or a column: printable ASCII only, cut to a length."""
     return "".join(one if " " <= one <= "~" else "?" for one in text.strip())[:longest]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Protocol, cast
+from typing import NoReturn, Protocol, cast
 
 from osteoscribe.app.ports import Envelope
 from osteoscribe.net.command import StoreRequest, encode_answer, has_data_set, read_store_request
@@ -43,8 +43,6 @@ class State(IntEnum):
     OTHER = 3
     """The data set of a message that pynetdicom answers."""
 
-
-_FRAGMENTS = tuple(Fragment)
 
 TRANSITIONS: Mapping[tuple[State, Fragment], str] = {
     (State.IDLE, Fragment.COMMAND): "_collect",
@@ -118,6 +116,10 @@ class Conversation:
         self._transfer_syntax = ""
         self._storing: Storing | None = None
         self._pieces: list[memoryview] = []
+        self._actions = [
+            [getattr(self, TRANSITIONS.get((state, fragment), "_refuse")) for fragment in Fragment]
+            for state in State
+        ]
 
     def take(self, variable_field: memoryview) -> None:
         """Take what a P-DATA-TF PDU holds: presentation data values, one behind the other (PS3.8 9.3.5).
@@ -137,17 +139,20 @@ class Conversation:
             start, position = position + _PDV_HEAD.size, position + 4 + length
             if length < 2 or position > end:
                 raise ProtocolViolation("a length that leads out of its PDU")
-            action = TRANSITIONS.get((self.state, _FRAGMENTS[control & 3]))
-            if action is None or (self.state is not State.IDLE and context_id != self._context_id):
-                raise ProtocolViolation("a fragment that cannot come here")
-            self._context_id = context_id
-            getattr(self, action)(variable_field[start:position])
+            if context_id != self._context_id:
+                if self.state is not State.IDLE:
+                    self._refuse()
+                self._context_id = context_id
+            self._actions[self.state][control & 3](variable_field[start:position])
 
     def flush(self) -> None:
         """Write the pieces of a data set that were taken: their memory is used again."""
         if self._pieces and self._storing is not None:
             self._storing.write(self._pieces)
         self._pieces.clear()
+
+    def _refuse(self, _payload: object = None) -> NoReturn:
+        raise ProtocolViolation("a fragment that cannot come here")
 
     def _collect(self, payload: memoryview) -> None:
         if len(self._command) + len(payload) > LONGEST_COMMAND:

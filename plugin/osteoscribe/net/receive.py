@@ -17,7 +17,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 from pynetdicom import evt
@@ -55,12 +55,13 @@ CLOSING = "Sta13"
 INVALID_PDU, CONNECTION_CLOSED = "Evt19", "Evt17"
 """Events of the upper layer (PS3.8 table 9-7)."""
 
-BUFFER_LENGTH = 3 * LARGEST_PDU
-"""Room for a whole PDU behind one that is being read."""
+BUFFER_LENGTH = 4 * LARGEST_PDU
+"""Room for what may have come while a slice was written: then it is read at once."""
 
 _P_DATA = 0x04
 _PDU_HEAD = struct.Struct(">BxL")
 _LONGEST_WAIT_S = 60.0
+_NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class ReadAhead(GuardedReceive):
@@ -114,10 +115,15 @@ class ReadAhead(GuardedReceive):
         self._start, self._began = end, None
         return self._buffer[start:end]
 
-    def fill(self) -> bool:
-        """Read what is there; False where the peer has closed the connection.
+    def fill(self) -> int | None:
+        """Read what is there from a connection that does not block.
 
         What `data_pdu` gave before is overwritten.
+
+        Returns
+        -------
+        int or None
+            How many bytes; 0 where the peer has closed the connection, None where nothing is there.
 
         Raises
         ------
@@ -129,25 +135,42 @@ class ReadAhead(GuardedReceive):
         elif BUFFER_LENGTH - self._start < _PDU_HEAD.size + LARGEST_PDU:
             self._buffer[: self.buffered] = self._buffer[self._start : self._end]
             self._start, self._end = 0, self.buffered
-        count = self._read_some()
-        self._end += count or 0
+        try:
+            count = self._connection.recv_into(self._buffer[self._end :])
+        except _NOT_NOW:
+            return None
+        self._end += count
         with contextlib.suppress(AttributeError, OSError):
             # Not lasting: without it each pause of a peer with Nagle's algorithm costs 40 ms.
             self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        return count != 0
+        return count
 
-    def _read_some(self) -> int | None:
-        """Read into the buffer; None where only TLS had something to say."""
-        connection, room = self._connection, self._buffer[self._end :]
-        if not isinstance(connection, ssl.SSLSocket):
-            return connection.recv_into(room)
-        connection.settimeout(0.0)
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within it the connection does not block, which spares a look whether it would."""
+        self._connection.settimeout(0.0)
         try:
-            return connection.recv_into(room)
-        except ssl.SSLWantReadError:
-            return None
+            yield
         finally:
-            connection.settimeout(self._patience_s)
+            with contextlib.suppress(OSError):  # closed meanwhile
+                self._connection.settimeout(self._patience_s)
+
+    def send(self, pdu: bytes) -> None:
+        """Send on a connection that does not block; waits where the peer does not read.
+
+        Raises
+        ------
+        OSError
+            The connection is broken, or the peer does not read for too long.
+        """
+        try:
+            sent = self._connection.send(pdu)
+        except _NOT_NOW:
+            sent = 0
+        if sent < len(pdu):
+            self._connection.settimeout(self._patience_s)
+            self._connection.sendall(pdu[sent:])
+            self._connection.settimeout(0.0)
 
     def __call__(self, length: int) -> bytearray:
         """Read so many bytes; fewer where the peer closed the connection.
@@ -218,14 +241,12 @@ class FastProvider(DULServiceProvider):
         begin: Callable[[], Storing],
         envelope: Callable[..., Envelope],
     ) -> None:
-        super().__init__(association)
-        former = association.dul
-        self.socket, self.event_queue = former.socket, former.event_queue
-        self.artim_timer.timeout = former.artim_timer.timeout
-        self._idle_timer.timeout = former._idle_timer.timeout
+        # All that the one in its place has, as it is: to make it again takes longer than a small object.
+        vars(self).update(vars(association.dul))
+        self.state_machine.dul = self
         self._run_loop_delay = 0.0
         self._wire = wire
-        self._connection = cast(Any, former.socket).socket
+        self._connection = cast(Any, self.socket).socket
         self._ear, self._bell = socket.socketpair()
         self._ear.setblocking(False)
         self._bell.setblocking(False)
@@ -330,7 +351,7 @@ class FastProvider(DULServiceProvider):
 
     def answer(self, pdu: bytes) -> None:
         """Send a P-DATA-TF PDU."""
-        self._connection.sendall(pdu)
+        self._wire.send(pdu)
 
     def hand_over(self, context_id: int, value: bytes) -> None:
         """Give pynetdicom a fragment of a message that it answers."""
@@ -349,7 +370,8 @@ class FastProvider(DULServiceProvider):
             raise _Enough
         if self.state_machine.current_state == ESTABLISHED:
             try:
-                return self._receive()
+                with self._wire.at_once():
+                    return self._receive()
             except OSError:
                 self.event_queue.put(CONNECTION_CLOSED)
             except ProtocolViolation:
@@ -364,7 +386,7 @@ class FastProvider(DULServiceProvider):
 
     def _receive(self) -> bool:
         """Read P-DATA until the library has something to do; whether it is an event."""
-        wire = self._wire
+        wire, answered = self._wire, False
         while not (self._kill_thread or self.event_queue.queue or self.to_provider_queue.queue):
             if self._is_enough():
                 raise _Enough
@@ -374,18 +396,26 @@ class FastProvider(DULServiceProvider):
                 return True
             pdu = wire.data_pdu() if kind is not None else None
             if pdu is not None:
-                self._take(pdu)
+                answered = self._take(pdu)
                 continue
             self._conversation.flush()
-            if self._wait(self._patience_s()) and not wire.fill():
+            # A peer sends nothing in the moment after its answer.
+            count, answered = None if answered else wire.fill(), False
+            if count is None:
+                self._wait(self._patience_s())
+            elif count:
+                self._idle_timer.restart()
+            else:
                 self.event_queue.put(CONNECTION_CLOSED)
         return False
 
-    def _take(self, pdu: memoryview) -> None:
+    def _take(self, pdu: memoryview) -> bool:
+        """Take a PDU; whether it was the last of a message, and nothing came behind it."""
         self._conversation.take(pdu)
-        if self._conversation.state is State.IDLE:
-            self._wire.received = 0
-        self._idle_timer.restart()
+        if self._conversation.state is not State.IDLE:
+            return False
+        self._wire.received = 0
+        return not self._wire.buffered
 
     def _patience_s(self) -> float:
         """How long to wait for bytes."""
@@ -394,19 +424,15 @@ class FastProvider(DULServiceProvider):
             self._wire.refuse_slow()
         return self._idle_timer.remaining if remaining is None else remaining
 
-    def _wait(self, patience_s: float) -> bool:
-        """Wait for bytes or for the user of the provider; whether there are bytes."""
+    def _wait(self, patience_s: float) -> None:
+        """Wait for bytes or for the user of the provider."""
         connection = self._connection
-        if isinstance(connection, ssl.SSLSocket) and connection.pending():
-            return True
-        if connection.fileno() < 0:
-            return False
-        ready = self._poll.poll(min(max(patience_s, 0.0), _LONGEST_WAIT_S) * 1000 + 1)
-        for descriptor, _ in ready:
+        if (isinstance(connection, ssl.SSLSocket) and connection.pending()) or connection.fileno() < 0:
+            return
+        for descriptor, _ in self._poll.poll(min(max(patience_s, 0.0), _LONGEST_WAIT_S) * 1000 + 1):
             if descriptor == self._ear.fileno():
                 with contextlib.suppress(OSError):
                     self._ear.recv(4096)
-        return any(descriptor != self._ear.fileno() for descriptor, _ in ready)
 
 
 def take_over(

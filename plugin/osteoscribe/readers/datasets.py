@@ -45,6 +45,7 @@ _VALUE_BYTES = {
     b"AT": 4, b"FD": 8, b"FL": 4, b"SL": 4, b"SS": 2, b"SV": 8, b"UL": 4, b"US": 2, b"UV": 8,
 }  # fmt: skip
 _BULK = frozenset({b"LT", b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"ST", b"UR", b"UT"})
+_PLAIN_TEXT = frozenset({"CS", "LO", "SH", "UI"})
 _TEXT = frozenset({b"LO", b"LT", b"PN", b"SH", b"ST", b"UC", b"UT"})
 
 
@@ -237,15 +238,18 @@ def _convert(ds: Dataset) -> None:
 
 
 def _plain(raw: RawDataElement) -> DataElement | None:
-    """What marks have thousands of: a long list of numbers, a single UID or code string; else None."""
+    """What marks have thousands of: a long list of numbers, a single UID, code or plain text; else None."""
     value = raw.value
     vr = raw.VR or (dictionary_VR(raw.tag) if dictionary_has_tag(raw.tag) else "UN")
     if not isinstance(value, bytes):
         return None
     if vr in ("DS", "IS") and (raw.tag == _CONTOUR_DATA or value.count(b"\\") >= MANY_VALUES):
         return _plain_numbers(raw)
-    if vr in ("UI", "CS") and value.isascii() and b"\\" not in value:
-        # As pydicom converts them, in a fifth of the time.
+    # As pydicom converts them, in a fifth of the time.
+    if vr == "US" and len(value) == 2:
+        number = int.from_bytes(value, "little" if raw.is_little_endian else "big")
+        return DataElement(raw.tag, vr, number, already_converted=True)
+    if vr in _PLAIN_TEXT and value.isascii() and b"\\" not in value and b"\x1b" not in value:
         text = value.rstrip(b" \0").decode("ascii")
         if text:
             return DataElement(raw.tag, vr, UID(text) if vr == "UI" else text, already_converted=True)

@@ -16,6 +16,9 @@ LAYOUTS = 4
 
 _SOP_INSTANCE_UID, _INSTANCE_NUMBER, _IMAGE_POSITION_PATIENT = 0x00080018, 0x00200013, 0x00200032
 _READ_AGAIN = frozenset({_SOP_INSTANCE_UID, _INSTANCE_NUMBER, _IMAGE_POSITION_PATIENT})
+_SHARED = {field.name for field in dataclasses.fields(InstanceHeader)} - {
+    "sop_instance_uid", "instance_number", "image_position_patient",
+}  # fmt: skip
 
 
 class HeaderReader:
@@ -61,6 +64,8 @@ class _Layout:
 
     Parameters
     ----------
+    values
+        The header's values, without those that are read again.
     fixed
         Where these bytes lie: everything before the pixels but the values that are read again, and those that
         nobody asked for.
@@ -70,7 +75,7 @@ class _Layout:
         Where the values lie that are read again.
     """
 
-    header: InstanceHeader
+    values: dict[str, Any]
     little: bool
     pixels: int
     fixed: tuple[slice, ...]
@@ -86,7 +91,7 @@ class _Layout:
         starts = [*(start for start, _ in free), pixels]
         fixed = tuple(slice(end, start) for end, start in zip(ends, starts, strict=True) if start > end)
         return cls(
-            header=header,
+            values={name: getattr(header, name) for name in _SHARED},
             little=encoding_of(header.transfer_syntax_uid, encoded).little,
             pixels=pixels,
             fixed=fixed,
@@ -98,15 +103,15 @@ class _Layout:
         """Whether a data set differs only in values that are read again or that nobody asks for."""
         return (
             len(encoded) >= self.pixels
-            and transfer_syntax_uid == self.header.transfer_syntax_uid
+            and transfer_syntax_uid == self.values["transfer_syntax_uid"]
             and b"".join([encoded[one] for one in self.fixed]) == self.content
         )
 
     def header_of(self, encoded: bytes) -> InstanceHeader:
         """Give the header of a data set that fits."""
         values = Values(encoded, self.little, self.spans)
-        return dataclasses.replace(
-            self.header,
+        return InstanceHeader(
+            **self.values,
             sop_instance_uid=values.uid(_SOP_INSTANCE_UID, "SOPInstanceUID"),
             instance_number=values.integer(_INSTANCE_NUMBER),
             image_position_patient=three(values.decimals(_IMAGE_POSITION_PATIENT, 3)),

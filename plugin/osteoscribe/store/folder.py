@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,7 +52,8 @@ class DataFolder:
 
     def free_bytes(self) -> int:
         """Return the free disk space."""
-        return min(shutil.disk_usage(one).free for one in {self.path, self.shared or self.path})
+        folders = (self.path,) if self.shared is None else (self.path, self.shared)
+        return min(found.f_bavail * found.f_frsize for found in map(os.statvfs, folders))
 
     def check_reserve(self, length: int = 0) -> None:
         """Refuse to take more when the disk would fall below the reserve.

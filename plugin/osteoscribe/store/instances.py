@@ -36,9 +36,8 @@ _OWN_REPORT = sa.select(REPORTS.c.id).where(REPORTS.c.sop_instance_uid == sa.bin
 _SUPERSEDED = MARKS.update().where(MARKS.c.instance_id.in_(_OLDER)).values(state="superseded")
 _NO_LONGER_AWAITED = AWAITED.delete().where(AWAITED.c.instance_id.in_(_OLDER))
 _NEW, _NEW_MARK = INSTANCES.insert(), MARKS.insert()
-_CLOSE = (
-    SEGMENTS.update().where(SEGMENTS.c.name == sa.bindparam("segment", type_=sa.Text)).values(closed=True)
-)
+_SEGMENT = sa.bindparam("segment", type_=sa.Text)
+_CLOSE = SEGMENTS.update().where(SEGMENTS.c.name == _SEGMENT).values(closed=True)
 _INSERT_NEW = {
     "postgresql": postgresql.insert(INSTANCES).on_conflict_do_nothing(),
     "sqlite": sqlite.insert(INSTANCES).on_conflict_do_nothing(),

@@ -19,16 +19,8 @@ from osteoscribe.app.ports import Envelope
 from osteoscribe.core.digest import new_digest
 from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import SetupError, StoreError
-from osteoscribe.store.segments import (
-    HEADER_LENGTH,
-    Record,
-    check_name,
-    is_name,
-    new_name,
-    pack_header,
-    renewed,
-    unpack_header,
-)
+from osteoscribe.store.records import HEADER_LENGTH, Record, pack_header, unpack_header
+from osteoscribe.store.segments import check_name, is_name, new_name, renewed
 
 IN_ONE_PIECE = 64 << 20
 """Larger records are uploaded in parts; they too become visible all at once."""
@@ -181,7 +173,7 @@ class ObjectWriter:
         """Begin a data set whose length is not known yet; one at a time."""
         return ObjectRecord(self, self._spool)
 
-    def append(self, encoded: Sequence[bytes | memoryview], envelope: Envelope, digest: bytes) -> BlobRef:
+    def append(self, encoded: Sequence[bytes | memoryview], envelope: Envelope) -> BlobRef:
         """Store one data set; it is in the object store when this returns.
 
         Raises
@@ -191,7 +183,7 @@ class ObjectWriter:
         """
         record = self.begin()
         record.write(encoded)
-        return record.commit(envelope, digest)
+        return record.commit(envelope)
 
     def upload(self, content: Any, length: int) -> None:
         """Upload a record, its header included, behind the last one.
@@ -232,6 +224,7 @@ class ObjectRecord:
         self._writer = writer
         self._spool = spool
         self._file: Any = None
+        self._digest = new_digest()
         self.length = 0
 
     def write(self, pieces: Sequence[bytes | memoryview]) -> None:
@@ -247,6 +240,7 @@ class ObjectRecord:
                 self._file = tempfile.TemporaryFile(dir=self._spool)  # noqa: SIM115  closed with the record
                 self._file.write(bytes(HEADER_LENGTH))
             for piece in pieces:
+                self._digest.update(piece)
                 self.length += self._file.write(piece)
 
     def content(self) -> memoryview:
@@ -257,7 +251,11 @@ class ObjectRecord:
             self._file.flush()
             return memoryview(os.pread(self._file.fileno(), self.length, HEADER_LENGTH))
 
-    def commit(self, envelope: Envelope, digest: bytes) -> BlobRef:
+    def digest(self) -> bytes:
+        """Digest of what was written so far, 32 bytes."""
+        return self._digest.digest()
+
+    def commit(self, envelope: Envelope) -> BlobRef:
         """Upload the record; it is in the object store when this returns.
 
         Raises
@@ -269,7 +267,7 @@ class ObjectRecord:
         start = self._writer.end
         with self._stated():
             self._file.seek(0)
-            self._file.write(pack_header(envelope, self.length, digest))
+            self._file.write(pack_header(envelope, self.length, self.digest()))
             self._writer.upload(self._file, HEADER_LENGTH + self.length)
         self.abandon()
         return BlobRef(segment=self._writer.name, offset=start + HEADER_LENGTH, length=self.length)

@@ -12,7 +12,8 @@ from osteoscribe.core.series import BlobRef
 from osteoscribe.store.folder import DataFolder
 from osteoscribe.store.identity import identity_of
 from osteoscribe.store.objects import ObjectStore
-from osteoscribe.store.segments import Record, SegmentStore
+from osteoscribe.store.records import Record
+from osteoscribe.store.segments import SegmentStore
 
 
 class Segment(Protocol):
@@ -32,7 +33,7 @@ class Segment(Protocol):
         """Begin a data set whose length is not known yet; one at a time."""
         ...
 
-    def append(self, encoded: Sequence[bytes | memoryview], envelope: Envelope, digest: bytes) -> BlobRef:
+    def append(self, encoded: Sequence[bytes | memoryview], envelope: Envelope) -> BlobRef:
         """Store one data set; it is safe when this returns."""
         ...
 

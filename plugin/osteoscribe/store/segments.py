@@ -8,27 +8,19 @@ from __future__ import annotations
 
 import errno
 import itertools
-import mmap
 import os
 import re
-import struct
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from osteoscribe.app.ports import Envelope
 from osteoscribe.core.digest import new_digest
 from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import StoreError
-
-MAGIC = b"OSTEOSG2"
-_FIELDS = struct.Struct("<8sQ64s64s64s32s16sq")
-_CRC = struct.Struct("<I")
-HEADER_LENGTH = _FIELDS.size + _CRC.size
-"""Bytes in front of each data set: magic, length, three UIDs, digest, AE title, time in us, CRC-32."""
+from osteoscribe.store.blocks import BlockFile, next_block
+from osteoscribe.store.records import EPOCH, HEADER_LENGTH, MICROSECOND, Record, pack_header, unpack_header
 
 RECEIVED = "received"
 """Folder of the segments that peers filled."""
@@ -41,9 +33,10 @@ NODE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,30}[a-z0-9])?")
 _NAME = re.compile(
     rf"(?:{RECEIVED}|{MADE})/[0-9]{{8}}/[0-9a-f]+-(?:(?P<node>{NODE_NAME.pattern})-)?[0-9]+-[0-9]+\.seg"
 )
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _COUNTER = itertools.count()
+
+READ_AHEAD = 8
+"""Records whose same part is read meanwhile."""
 
 
 def node_of(name: str) -> str:
@@ -68,7 +61,7 @@ def new_name(kind: str, opened_at: datetime, node: str) -> str:
     opened_at
         Time with zone.
     """
-    stamp = (opened_at - _EPOCH) // _MICROSECOND
+    stamp = (opened_at - EPOCH) // MICROSECOND
     day = opened_at.astimezone(UTC).strftime("%Y%m%d")
     mine = f"{node}-{os.getpid()}" if node else str(os.getpid())
     return f"{kind}/{day}/{stamp:x}-{mine}-{next(_COUNTER)}.seg"
@@ -88,7 +81,7 @@ def opened_at(name: str) -> datetime:
     '2026-11-22T12:00:00+00:00'
     """
     stamp = name.rpartition("/")[2].partition("-")[0]
-    return _EPOCH + int(stamp, 16) * _MICROSECOND
+    return EPOCH + int(stamp, 16) * MICROSECOND
 
 
 def is_name(name: str) -> bool:
@@ -106,20 +99,6 @@ def check_name(name: str) -> None:
     """
     if not is_name(name):
         raise StoreError("store.unreadable", "found a segment name that this node never gives")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """One record of a segment, as its own header describes it."""
-
-    envelope: Envelope
-    blob: BlobRef
-    digest: str
-
-    @property
-    def end(self) -> int:
-        """Byte offset behind the record."""
-        return self.blob.offset + self.blob.length
 
 
 class SegmentStore:
@@ -165,6 +144,8 @@ class SegmentStore:
         try:
             descriptor = os.open(self._path + blob.segment, os.O_RDONLY)
             try:
+                if length < blob.length:
+                    _read_ahead(descriptor, blob, start, length)
                 read = os.pread(descriptor, length, blob.offset + start)
             finally:
                 os.close(descriptor)
@@ -223,23 +204,41 @@ class SegmentStore:
         name
             Name of the segment.
         start
-            Offset of a record's header.
+            Offset of a record's header, or behind a record.
         """
         with (self.folder / name).open("rb") as file:
             total = os.fstat(file.fileno()).st_size
-            while start + HEADER_LENGTH <= total:
-                file.seek(start)
-                record = unpack_header(file.read(HEADER_LENGTH), name, start)
-                if record is None or record.end > total:
+            while record := _record_at(file, name, start) or _record_at(file, name, next_block(start)):
+                if record.end > total:
                     return
+                file.seek(record.blob.offset)
                 if new_digest(file.read(record.blob.length)).hexdigest() != record.digest:
                     return
                 yield record
                 start = record.end
 
 
+def _read_ahead(descriptor: int, blob: BlobRef, start: int, length: int) -> None:
+    """Have the same part of the next records read meanwhile: a mark needs the same rows of slice after slice.
+
+    They were written past the page cache. Where the next records are none of equal length it is in vain.
+    """
+    stride = next_block(blob.offset + blob.length) + HEADER_LENGTH - blob.offset
+    for ahead in range(1, READ_AHEAD + 1):
+        os.posix_fadvise(descriptor, blob.offset + start + ahead * stride, length, os.POSIX_FADV_WILLNEED)
+
+
+def _record_at(file: BinaryIO, name: str, start: int) -> Record | None:
+    """Record whose header stands at an offset; None where none stands there."""
+    file.seek(start)
+    header = file.read(HEADER_LENGTH)
+    return unpack_header(header, name, start) if len(header) == HEADER_LENGTH else None
+
+
 class SegmentWriter:
     """Appends the data sets of one association to one file. For one thread.
+
+    Each record begins at a block of its own (`store.blocks`); zeros fill what is left of its last.
 
     Parameters
     ----------
@@ -253,13 +252,13 @@ class SegmentWriter:
         self.name = name
         self.end = 0
         self._path = folder / name
-        self._descriptor: int | None = None
+        self._file: BlockFile | None = None
 
     def begin(self) -> SegmentRecord:
         """Begin a data set whose length is not known yet; one at a time."""
         return SegmentRecord(self)
 
-    def append(self, encoded: Sequence[bytes | memoryview], envelope: Envelope, digest: bytes) -> BlobRef:
+    def append(self, encoded: Sequence[bytes | memoryview], envelope: Envelope) -> BlobRef:
         """Store one data set; it is on disk when this returns.
 
         Parameters
@@ -268,8 +267,6 @@ class SegmentWriter:
             The data set, in pieces, without preamble and file meta group.
         envelope
             What is known of it; becomes the record's header.
-        digest
-            Digest of the data set, 32 bytes.
 
         Raises
         ------
@@ -278,21 +275,20 @@ class SegmentWriter:
         """
         record = self.begin()
         record.write(encoded)
-        return record.commit(envelope, digest)
+        return record.commit(envelope)
 
-    def open_at(self, offset: int) -> int:
-        """Open the file, made if absent, for writing at an offset; returns its descriptor."""
-        if self._descriptor is None:
-            self._descriptor = _create(self._path)
-        os.lseek(self._descriptor, offset, os.SEEK_SET)
-        return self._descriptor
+    def open(self) -> BlockFile:
+        """Open the file, made if absent."""
+        if self._file is None:
+            self._file = BlockFile(self._path)
+        return self._file
 
     def undo(self) -> None:
         """Take back what was written behind the last whole record."""
-        if self._descriptor is None:
+        if self._file is None:
             return
         try:
-            os.ftruncate(self._descriptor, self.end)
+            self._file.cut(self.end)
         except OSError:
             # Without the truncation the next record would stand behind a torn one: leave this file for good.
             self.close()
@@ -302,9 +298,9 @@ class SegmentWriter:
 
     def close(self) -> None:
         """Close the file; nothing can be appended afterwards."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 class SegmentRecord:
@@ -321,7 +317,7 @@ class SegmentRecord:
 
     def __init__(self, writer: SegmentWriter) -> None:
         self._writer = writer
-        self._descriptor: int | None = None
+        self._file: BlockFile | None = None
         self.length = 0
 
     def write(self, pieces: Sequence[bytes | memoryview]) -> None:
@@ -332,10 +328,13 @@ class SegmentRecord:
         StoreError
             ``store.disk-full`` or ``store.write-failed``; nothing of the data set is kept.
         """
-        with self._stated():
-            if self._descriptor is None:
-                self._descriptor = self._writer.open_at(self._writer.end + HEADER_LENGTH)
-            self.length += _write_all(self._descriptor, pieces)
+        file = self._begun()
+        try:
+            for piece in pieces:
+                file.put(piece)
+                self.length += len(piece)
+        except OSError as error:
+            raise self._fault(error) from error
 
     def content(self) -> memoryview:
         """Give what was written so far, without a copy of it.
@@ -345,119 +344,63 @@ class SegmentRecord:
         StoreError
             ``store.write-failed``: it cannot be read back.
         """
-        if self._descriptor is None or not self.length:
+        if self._file is None or not self.length:
             return memoryview(b"")
-        before = (self._writer.end + HEADER_LENGTH) % mmap.ALLOCATIONGRANULARITY
-        start = self._writer.end + HEADER_LENGTH - before
-        with self._stated():
-            mapped = mmap.mmap(self._descriptor, before + self.length, prot=mmap.PROT_READ, offset=start)
-        return memoryview(mapped)[before:]
+        try:
+            self._file.end(b"")
+            return self._file.read(self._writer.end + HEADER_LENGTH, self.length)
+        except OSError as error:
+            raise self._fault(error) from error
 
-    def commit(self, envelope: Envelope, digest: bytes) -> BlobRef:
+    def digest(self) -> bytes:
+        """Digest of what was written so far, 32 bytes."""
+        return self._begun().digest()
+
+    def commit(self, envelope: Envelope) -> BlobRef:
         """Write the header; the record is on disk when this returns.
 
         Parameters
         ----------
         envelope
             What is known of the data set.
-        digest
-            Digest of it, 32 bytes.
 
         Raises
         ------
         StoreError
             ``store.disk-full`` or ``store.write-failed``; nothing of the data set is kept.
         """
-        writer, start = self._writer, self._writer.end
-        with self._stated():
-            descriptor = self._descriptor if self._descriptor is not None else writer.open_at(start)
-            os.lseek(descriptor, start, os.SEEK_SET)
-            _write_all(descriptor, [pack_header(envelope, self.length, digest)])
-            os.fdatasync(descriptor)
-        writer.end = start + HEADER_LENGTH + self.length
-        self._descriptor = None
-        return BlobRef(segment=writer.name, offset=start + HEADER_LENGTH, length=self.length)
+        writer, offset = self._writer, self._writer.end + HEADER_LENGTH
+        file = self._begun()
+        try:
+            file.end(pack_header(envelope, self.length, file.digest()))
+            file.sync()
+        except OSError as error:
+            raise self._fault(error) from error
+        writer.end = next_block(offset + self.length)
+        self._file = None
+        return BlobRef(segment=writer.name, offset=offset, length=self.length)
 
     def abandon(self) -> None:
         """Keep nothing of it."""
-        if self._descriptor is not None:
-            self._descriptor = None
+        if self._file is not None:
+            self._file = None
             self._writer.undo()
 
-    @contextmanager
-    def _stated(self) -> Iterator[None]:
+    def _begun(self) -> BlockFile:
+        if self._file is None:
+            try:
+                self._file = self._writer.open()
+            except OSError as error:
+                raise self._fault(error) from error
+            self._file.begin(self._writer.end, HEADER_LENGTH)
+        return self._file
+
+    def _fault(self, error: OSError) -> StoreError:
         """State a fault of the disk as our own error, and keep nothing of the record."""
-        try:
-            yield
-        except OSError as error:
-            self._descriptor = None
-            self._writer.undo()
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            raise StoreError(
-                "store.disk-full" if full else "store.write-failed",
-                f"found no way to write a segment (error {error.errno}), expected free space and a healthy "
-                "disk; free space or repair it, then send again",
-            ) from error
-
-
-def _create(path: Path) -> int:
-    """Make the file and put its name, and those of new folders, on disk."""
-    missing = [folder for folder in path.parents if not folder.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    for folder in (path.parent, *(folder.parent for folder in missing)):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-    return descriptor
-
-
-def _write_all(descriptor: int, pieces: Sequence[bytes | memoryview]) -> int:
-    """Write all pieces at the file's position; returns how many bytes they are."""
-    waiting = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
-    length = sum(map(len, waiting))
-    while waiting:
-        written = os.writev(descriptor, waiting[:512])
-        while written:
-            if written < len(waiting[0]):
-                waiting[0] = waiting[0][written:]
-                break
-            written -= len(waiting.pop(0))
-    return length
-
-
-def pack_header(envelope: Envelope, length: int, digest: bytes) -> bytes:
-    """Header of a record, `HEADER_LENGTH` bytes."""
-    fields = _FIELDS.pack(
-        MAGIC,
-        length,
-        envelope.sop_class_uid.encode("ascii"),
-        envelope.sop_instance_uid.encode("ascii"),
-        envelope.transfer_syntax_uid.encode("ascii"),
-        digest,
-        envelope.calling_ae.encode("ascii", "replace"),
-        (envelope.received_at - _EPOCH) // _MICROSECOND,
-    )
-    return fields + _CRC.pack(zlib.crc32(fields))
-
-
-def unpack_header(header: bytes, name: str, start: int) -> Record | None:
-    """Record of a header that stands at an offset of a segment; None where it is none."""
-    fields, (crc,) = header[: _FIELDS.size], _CRC.unpack(header[_FIELDS.size :])
-    if zlib.crc32(fields) != crc or not fields.startswith(MAGIC):
-        return None
-    _, length, sop_class, sop_instance, syntax, digest, calling, stamp = _FIELDS.unpack(fields)
-    sop_class_uid, sop_instance_uid, transfer_syntax_uid, calling_ae = (
-        text.rstrip(b"\0").decode("ascii") for text in (sop_class, sop_instance, syntax, calling)
-    )
-    envelope = Envelope(
-        sop_class_uid=sop_class_uid,
-        sop_instance_uid=sop_instance_uid,
-        transfer_syntax_uid=transfer_syntax_uid,
-        calling_ae=calling_ae,
-        received_at=_EPOCH + stamp * _MICROSECOND,
-    )
-    blob = BlobRef(segment=name, offset=start + HEADER_LENGTH, length=length)
-    return Record(envelope=envelope, blob=blob, digest=digest.hex())
+        self._file = None
+        self._writer.undo()
+        return StoreError(
+            "store.disk-full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "store.write-failed",
+            f"found no way to write a segment (error {error.errno}), expected free space and a healthy "
+            "disk; free space or repair it, then send again",
+        )

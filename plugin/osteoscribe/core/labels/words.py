@@ -89,6 +89,8 @@ class WordPattern:
 
     text: str
     parts: tuple[re.Pattern[str], ...] = field(init=False, compare=False, repr=False)
+    literal: str | None = field(init=False, compare=False, repr=False)
+    """The word, where the pattern is a single one without wildcards."""
 
     def __post_init__(self) -> None:
         words = _plain(self.text).split()
@@ -102,12 +104,17 @@ class WordPattern:
                 f"the label pattern {self.text!r} takes every label; say so in a site policy"
                 " (all_rois_are_marks = true) instead",
             )
+        is_literal = len(words) == 1 and not set(words[0]) & set("*?[")
+        object.__setattr__(self, "literal", words[0] if is_literal else None)
         object.__setattr__(self, "parts", tuple(re.compile(translate(word)) for word in words))
 
     def within(self, words: Words) -> bool:
         """Whether the words hold this pattern."""
+        # Nearly every pattern is a single word, and each is asked of every word of every label.
+        if self.literal is not None:
+            return self.literal in words
         size = len(self.parts)
-        if size == 1:  # nearly every pattern, asked of every word of every label
+        if size == 1:
             return any(map(self.parts[0].match, words))
         return any(
             all(part.match(word) for part, word in zip(self.parts, words[at : at + size], strict=True))

@@ -30,6 +30,8 @@ def measure(key):
     if key == "slow" and not (folder / "second").exists():
         time.sleep(60)
     note(f"end {key}")
+    if key.startswith("report"):
+        engine.hand_over("P@h:1")
     return None
 
 def deliver(key, destination):
@@ -42,6 +44,8 @@ engine = DurableEngine(
     executor_id="worker-0",
     measure=measure,
     errands={"delivery": deliver},
+    is_open=lambda key, destination: key != "gone",
+    send_waiting=lambda destination: note(f"send {destination}"),
 )
 engine.start()
 for key in sys.argv[2:]:
@@ -175,3 +179,16 @@ def test_however_often_its_process_is_killed_a_job_is_resumed(bench: Bench) -> N
     last = bench.start("slow")
     bench.wait_for("end slow")
     assert "slow" not in bench.stop(last)
+
+
+@pytest.mark.slow
+def test_what_a_job_recorded_is_tried_at_once_and_no_delivery_begins_that_is_at_its_end(bench: Bench) -> None:
+    process = bench.start("report", "report-2")
+    bench.wait_for("end report-2")
+    bench.wait_for("send P@h:1", 2)
+    bench.stop(process)
+    second = bench.start("gone/P@h:1", "next/P@h:1")
+    bench.wait_for("deliver next P@h:1")
+    bench.stop(second)
+    assert "deliver gone P@h:1" not in bench.log
+    assert bench.log.index("end report") < bench.log.index("send P@h:1") < bench.log.index("begin report-2")

@@ -159,6 +159,7 @@ class DurableEngine:
         self._handed_over: dict[str, threading.Event] = {}
         self._has_begun = False
         self._lanes: dict[str, _Lane] = {}
+        self._making_lanes = threading.Lock()
         self._failure: Exception | None = None
         config: DBOSConfig = {
             "name": "osteoscribe",
@@ -267,9 +268,10 @@ class DurableEngine:
         lane.put(lambda: self._do(name, lambda: errand(about, peer)))
 
     def _lane(self, name: str, turn: Callable[[], AbstractContextManager[None]]) -> _Lane:
-        if name not in self._lanes:
-            self._lanes[name] = _Lane(name, turn, self._fail)
-        return self._lanes[name]
+        with self._making_lanes:
+            if name not in self._lanes:
+                self._lanes[name] = _Lane(name, turn, self._fail)
+            return self._lanes[name]
 
     def _do(self, workflow_id: str, begin: Callable[[], object], *, is_ordered: bool = False) -> None:
         """Run a workflow to its end, unless it was begun before: then who began it, or recovery, ends it."""

@@ -27,15 +27,14 @@ from osteoscribe.store.segments import node_of
 
 _NEWEST = sa.select(sa.func.max(INSTANCES.c.id))
 _OF_OBJECT = INSTANCES.c.sop_instance_uid == sa.bindparam("uid")
-_IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
 # Made once: that takes longer than running them, and they run for each association.
 _SAME = sa.select(INSTANCES.c.id, INSTANCES.c.segment).where(
     _OF_OBJECT, INSTANCES.c.digest == sa.bindparam("digest")
 )
 _OLDER = sa.select(INSTANCES.c.id).where(_OF_OBJECT, INSTANCES.c.id != sa.bindparam("newest_id"))
 _OWN_REPORT = sa.select(REPORTS.c.id).where(REPORTS.c.sop_instance_uid == sa.bindparam("uid"))
-_SUPERSEDED = MARKS.update().where(MARKS.c.instance_id.in_(_IDS)).values(state="superseded")
-_NO_LONGER_AWAITED = AWAITED.delete().where(AWAITED.c.instance_id.in_(_IDS))
+_SUPERSEDED = MARKS.update().where(MARKS.c.instance_id.in_(_OLDER)).values(state="superseded")
+_NO_LONGER_AWAITED = AWAITED.delete().where(AWAITED.c.instance_id.in_(_OLDER))
 _NEW, _NEW_MARK = INSTANCES.insert(), MARKS.insert()
 _SEGMENT = sa.bindparam("segment", type_=sa.Text)
 _CLOSE = SEGMENTS.update().where(SEGMENTS.c.name == _SEGMENT).values(closed=True)
@@ -194,12 +193,11 @@ def _bring_back_mark(connection: sa.Connection, instance_id: int, one: Stored) -
 
 def _add_mark(connection: sa.Connection, instance_id: int, sop_instance_uid: str) -> None:
     """Record a mark object; an older version of it is superseded; our own report is no mark."""
-    of_object = {"uid": sop_instance_uid}
-    own = connection.execute(_OWN_REPORT, of_object).first()
-    older = connection.execute(_OLDER, {**of_object, "newest_id": instance_id}).scalars().all()
-    if older:
-        connection.execute(_SUPERSEDED, {"ids": older})
-        connection.execute(_NO_LONGER_AWAITED, {"ids": older})
+    own = connection.execute(_OWN_REPORT, {"uid": sop_instance_uid}).first()
+    older = {"uid": sop_instance_uid, "newest_id": instance_id}
+    if connection.execute(_OLDER, older).first() is not None:
+        connection.execute(_SUPERSEDED, older)
+        connection.execute(_NO_LONGER_AWAITED, older)
     connection.execute(_NEW_MARK, {"instance_id": instance_id, "state": "own" if own else "open"})
 
 

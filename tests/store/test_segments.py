@@ -56,14 +56,9 @@ def test_whole_records_survive_any_torn_tail(
         assert store.read_bytes(blob, 0, blob.length) == payload
 
 
-@pytest.mark.parametrize("direct", [True, False], ids=["past the page cache", "through it"])
 @pytest.mark.parametrize("more", [-1, 0, 1, AT_ONCE, AT_ONCE + 5])
-def test_data_sets_of_any_length_come_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int, direct: bool
-) -> None:
+def test_data_sets_of_any_length_come_back(tmp_path: Path, more: int) -> None:
     """Around the lengths at which something is written before the whole is there."""
-    if not direct:
-        monkeypatch.setattr(os, "O_DIRECT", 0)
     random = Random(more)
     payloads = [
         random.randbytes(BLOCK - HEADER_LENGTH + AT_ONCE + more),

@@ -1,9 +1,4 @@
-"""A file that is written in whole blocks, past the page cache where the file system can.
-
-Pixels that nobody may ever read would else be copied into the page cache, waited for there, and push out
-what is read often. Written this way, a slice of 0.5 MB is on disk earlier and for less processor time
-(docs/decisions/082).
-"""
+"""A file that is written in whole blocks, a slice in one go (docs/decisions/082)."""
 
 from __future__ import annotations
 
@@ -15,7 +10,7 @@ from pathlib import Path
 from osteoscribe.core.digest import new_digest
 
 BLOCK = 4096
-"""Bytes; each run begins at a multiple of it, as writing past the page cache asks for."""
+"""Bytes; each run begins at a multiple of it: no write touches what an earlier one has put on disk."""
 
 AT_ONCE = 1 << 20
 """Bytes that are written at once: a slice in one go, for each write has to wait for the disk."""
@@ -49,8 +44,7 @@ class BlockFile:
 
     def __init__(self, path: Path) -> None:
         self._descriptor = _create(path)
-        # Its own pages, for writing past the page cache takes whole ones.
-        self._buffer = memoryview(mmap.mmap(-1, BLOCK + AT_ONCE))
+        self._buffer = memoryview(bytearray(BLOCK + AT_ONCE))
         self._start = self._next = self._filled = self._hashed = 0
         self._digest = new_digest()
 
@@ -151,7 +145,7 @@ def _create(path: Path) -> int:
     """Make the file and put its name, and those of new folders, on disk."""
     missing = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = _open_new(path)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     for folder in (path.parent, *(folder.parent for folder in missing)):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -159,15 +153,3 @@ def _create(path: Path) -> int:
         finally:
             os.close(handle)
     return descriptor
-
-
-def _open_new(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-    try:
-        return os.open(path, flags | os.O_DIRECT, 0o600)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-    # A file system without direct writing may have made the file before it refused.
-    path.unlink(missing_ok=True)
-    return os.open(path, flags, 0o600)

@@ -35,9 +35,6 @@ _NAME = re.compile(
 )
 _COUNTER = itertools.count()
 
-READ_AHEAD = 8
-"""Records whose same part is read meanwhile."""
-
 
 def node_of(name: str) -> str:
     """Name of the node that wrote a segment; empty where it had none.
@@ -144,8 +141,6 @@ class SegmentStore:
         try:
             descriptor = os.open(self._path + blob.segment, os.O_RDONLY)
             try:
-                if length < blob.length:
-                    _read_ahead(descriptor, blob, start, length)
                 read = os.pread(descriptor, length, blob.offset + start)
             finally:
                 os.close(descriptor)
@@ -216,16 +211,6 @@ class SegmentStore:
                     return
                 yield record
                 start = record.end
-
-
-def _read_ahead(descriptor: int, blob: BlobRef, start: int, length: int) -> None:
-    """Have the same part of the next records read meanwhile: a mark needs the same rows of slice after slice.
-
-    They were written past the page cache. Where the next records are none of equal length it is in vain.
-    """
-    stride = next_block(blob.offset + blob.length) + HEADER_LENGTH - blob.offset
-    for ahead in range(1, READ_AHEAD + 1):
-        os.posix_fadvise(descriptor, blob.offset + start + ahead * stride, length, os.POSIX_FADV_WILLNEED)
 
 
 def _record_at(file: BinaryIO, name: str, start: int) -> Record | None:

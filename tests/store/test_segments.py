@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from osteoscribe.app.ports import Envelope
 from osteoscribe.core.digest import new_digest
 from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import StoreError
-from osteoscribe.store.blocks import AT_ONCE, BLOCK, BlockFile
+from osteoscribe.store.blocks import AT_ONCE, BLOCK, WRITTEN_OUT_AT_ONCE, BlockFile
 from osteoscribe.store.records import HEADER_LENGTH, pack_header
 from osteoscribe.store.segments import RECEIVED, SegmentStore, new_name
 
@@ -56,7 +57,7 @@ def test_whole_records_survive_any_torn_tail(
         assert store.read_bytes(blob, 0, blob.length) == payload
 
 
-@pytest.mark.parametrize("more", [-1, 0, 1, AT_ONCE, AT_ONCE + 5])
+@pytest.mark.parametrize("more", [-1, 0, 1, AT_ONCE, AT_ONCE + 5, 2 * WRITTEN_OUT_AT_ONCE + 1])
 def test_data_sets_of_any_length_come_back(tmp_path: Path, more: int) -> None:
     """Around the lengths at which something is written before the whole is there."""
     random = Random(more)
@@ -89,6 +90,30 @@ def test_what_was_written_of_a_large_data_set_can_be_read_and_taken_back(tmp_pat
     writer.close()
     assert [one.blob for one in store.scan(writer.name)] == [kept, other]
     assert store.lengths(RECEIVED)[writer.name] == 2 * BLOCK
+
+
+def test_a_fault_of_the_disk_while_more_comes_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux states it to one sync only."""
+    store = SegmentStore(tmp_path)
+    writer = store.writer(RECEIVED, AT)
+    kept = writer.append([b"kept"], envelope(1))
+    synced = os.fdatasync
+    faults = [OSError(errno.EIO, "fault")]
+
+    def fdatasync(descriptor: int) -> None:
+        if faults:
+            raise faults.pop()
+        synced(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    with pytest.raises(StoreError, match=r"store\.write-failed|found no way to write"):
+        writer.append([bytes(WRITTEN_OUT_AT_ONCE + 2 * AT_ONCE)], envelope(2))
+    assert not faults
+    other = writer.append([b"other"], envelope(3))
+    writer.close()
+    assert [one.blob for one in store.scan(writer.name)] == [kept, other]
 
 
 def test_records_without_room_between_them_are_read(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from osteoscribe.core.digest import new_digest
@@ -15,8 +16,14 @@ BLOCK = 4096
 AT_ONCE = 1 << 20
 """Bytes that are written at once: a slice in one go, for each write has to wait for the disk."""
 
+WRITTEN_OUT_AT_ONCE = 4 << 20
+"""Bytes of a long run that go to the disk while more of it comes: its last byte waits for fewer."""
+
 HASHED_AT_ONCE = 128 << 10
 """Bytes of which the digest is made while they are in the processor's cache."""
+
+
+_WRITE_OUT = ThreadPoolExecutor(max_workers=2, thread_name_prefix="write-out")
 
 
 def next_block(offset: int) -> int:
@@ -47,6 +54,7 @@ class BlockFile:
         self._buffer = memoryview(bytearray(BLOCK + AT_ONCE))
         self._start = self._next = self._filled = self._hashed = 0
         self._digest = new_digest()
+        self._write_out: Future[None] | None = None
 
     def begin(self, start: int, reserved: int) -> None:
         """Begin a run.
@@ -82,6 +90,8 @@ class BlockFile:
                 self._write(self._buffer[BLOCK:], self._next)
                 self._next += AT_ONCE
                 self._filled = self._hashed = BLOCK
+                if (self._next - self._start - BLOCK) % WRITTEN_OUT_AT_ONCE == 0:
+                    self._begin_write_out()
 
     def digest(self) -> bytes:
         """Digest of the run so far, without what was reserved."""
@@ -111,7 +121,17 @@ class BlockFile:
         self._write(self._buffer[:BLOCK], self._start)
 
     def sync(self) -> None:
-        """Have everything on disk when this returns."""
+        """Have everything on disk when this returns.
+
+        Raises
+        ------
+        OSError
+            It is not.
+        """
+        begun, self._write_out = self._write_out, None
+        if begun is not None:
+            # Linux states a fault of the disk once: the sync below would know nothing of one stated there.
+            begun.result()
         os.fdatasync(self._descriptor)
 
     def read(self, start: int, length: int) -> memoryview:
@@ -126,7 +146,14 @@ class BlockFile:
 
     def close(self) -> None:
         """Close it."""
+        if self._write_out is not None:
+            # Its descriptor must not become another file's meanwhile.
+            self._write_out.exception()
         os.close(self._descriptor)
+
+    def _begin_write_out(self) -> None:
+        if self._write_out is None or (self._write_out.done() and self._write_out.exception() is None):
+            self._write_out = _WRITE_OUT.submit(os.fdatasync, self._descriptor)
 
     def _hash(self) -> None:
         self._digest.update(self._buffer[self._hashed : self._filled])

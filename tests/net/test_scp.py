@@ -206,7 +206,7 @@ def test_an_open_association_is_told_when_the_reserve_is_reached(tmp_path: Path)
     reception = AssociationReception(
         folder=folder,
         segments=SegmentStore(folder.segments),
-        recorder=Recorder(InstanceTable(open_database("sqlite://"))),
+        recorder=Recorder(InstanceTable(open_database(f"sqlite:///{tmp_path / 'ledger.sqlite'}"))),
         opened_at=datetime.now(UTC),
     )
     with pytest.raises(StoreError, match=r"store.reserve-reached") as caught:

@@ -11,6 +11,7 @@ from pynetdicom import AE
 from pynetdicom.transport import ThreadedAssociationServer
 
 _POLL_S = 0.02
+_ENDS_WITHIN_S = 0.1
 
 
 class _Server(ThreadedAssociationServer):
@@ -41,10 +42,14 @@ class Listening:
         threading.Thread(target=self._server.serve_forever, args=(_POLL_S,), daemon=True).start()
 
     def stop(self) -> None:
-        """Abort what is open and listen no more."""
-        for association in self._server.active_associations:
-            association.abort()
+        """Listen no more, and abort what stays open."""
+        open_ones = self._server.active_associations
         self._server.shutdown()
+        for association in open_ones:
+            # An association that is ending already must not be aborted: the library has no state for that.
+            association.join(_ENDS_WITHIN_S)
+            if association.is_established:
+                association.abort()
 
     def __enter__(self) -> Self:
         return self

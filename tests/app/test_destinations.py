@@ -94,17 +94,20 @@ class Site:
                 self.measure(key)
             self.deliver_due()
 
+    def desk(self, destination: str) -> Desk:
+        return Desk(
+            name=destination,
+            destination_named=self.named,
+            ledger=self.ledger.jobs,
+            patience=PATIENCE,
+            now=lambda: NOW,
+        )
+
     def deliver_due(self) -> None:
         for one in self.ledger.jobs.due_deliveries():
             deliver(
                 one.job_key,
-                Desk(
-                    name=one.destination,
-                    destination_named=self.named,
-                    ledger=self.ledger.jobs,
-                    patience=PATIENCE,
-                    now=lambda: NOW,
-                ),
+                self.desk(one.destination),
                 sender=self,
                 read=self.ledger.segments.read_bytes,
             )
@@ -246,13 +249,7 @@ def test_commitment_is_asked_for_what_went_there_and_answered_by_that(site: Site
     (due,) = site.ledger.jobs.due_commitments(NOW)
     ask_commitment(
         key,
-        Desk(
-            name=due.destination,
-            destination_named=site.named,
-            ledger=site.ledger.jobs,
-            patience=PATIENCE,
-            now=lambda: NOW,
-        ),
+        site.desk(due.destination),
         committer=site,
     )
     ((transaction_uid, uids),) = site.asked

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import mmap
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +13,7 @@ BLOCK = 4096
 """Bytes; each run begins at a multiple of it: no write touches what an earlier one has put on disk."""
 
 AT_ONCE = 1 << 20
-"""Bytes that are written at once: a slice in one go, for each write has to wait for the disk."""
+"""Bytes that are written at once: a slice in one go."""
 
 WRITTEN_OUT_AT_ONCE = 4 << 20
 """Bytes of a long run that go to the disk while more of it comes: its last byte waits for fewer."""
@@ -161,10 +160,7 @@ class BlockFile:
 
     def _write(self, content: memoryview, offset: int) -> None:
         while content:
-            # A disk that is full may take part of a block: nothing can be written behind that.
-            written = os.pwrite(self._descriptor, content, offset) // BLOCK * BLOCK
-            if not written:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            written = os.pwrite(self._descriptor, content, offset)
             content, offset = content[written:], offset + written
 
 

@@ -13,6 +13,7 @@ from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from osteoscribe.app.ports import EncodedObject, StoreReply
 from osteoscribe.app.settings import Destination
@@ -233,9 +234,19 @@ def _unreachable(peer: Destination) -> PeerError:
     )
 
 
+def _rejection(association: Association) -> Any:
+    """The peer's A-ASSOCIATE-RJ, or None.
+
+    The library does not read it where its own thread reads it and ends the connection before the thread that
+    asked is awake: to that one it looks as if there never was a connection.
+    """
+    answer = association.acceptor.primitive or association.dul.peek_next_pdu()
+    return answer if isinstance(answer, A_ASSOCIATE) and answer.result else None
+
+
 def _not_established(association: Association, peer: Destination) -> PeerError:
-    if association.is_rejected:
-        answer: Any = association.acceptor.primitive
+    answer = _rejection(association)
+    if answer is not None:
         reason = _REASONS.get((answer.result_source, answer.diagnostic), "unknown reason")
         if answer.result == _PERMANENT:
             return RefusedError(

@@ -14,6 +14,7 @@ from tests.conftest import Program
 from tests.fakes.dicom import ct_slice
 from tests.fakes.disk import SmallDisk, small_disk
 from tests.fakes.processes import QUICK, running_node, wait_until
+from tests.fakes.sender import associate, is_rejected
 from tests.faults.kill import SAMPLES
 from tests.faults.peers import (
     KeepingSender,
@@ -59,7 +60,7 @@ def test_below_the_reserve_associations_are_rejected_and_objects_refused(
         refused = association.send_c_store(large_slice(2))
         assert refused.Status == 0xA700
         late = open_association(node.port, [ct_slice(1)])
-        assert late.is_rejected
+        assert is_rejected(late)
         assert is_echoed(node.port)
         disk.clear()
         assert association.send_c_store(large_slice(2)).Status == 0x0000, "the same association goes on"
@@ -112,7 +113,7 @@ def test_a_disk_that_is_full_to_the_last_byte_costs_nothing_that_was_accepted(
 def is_echoed(port: int) -> bool:
     ae = AE()
     ae.add_requested_context("1.2.840.10008.1.1")
-    association = ae.associate("127.0.0.1", port)
+    association = associate(ae, port)
     echoed = bool(association.send_c_echo().Status == 0x0000)
     association.release()
     return echoed

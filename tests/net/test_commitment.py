@@ -32,6 +32,7 @@ from tests.fakes.dicom import COMPREHENSIVE_SR, EXPLICIT, ct_slice, ct_uid, mark
 from tests.fakes.ledger import START, FilledLedger, one_report, place
 from tests.fakes.listening import Listening
 from tests.fakes.processes import wait_until
+from tests.fakes.sender import associate
 
 PATIENCE = Patience(
     first_pause_s=5,
@@ -219,7 +220,7 @@ def test_an_answer_on_a_new_association_commits_also_after_a_restart(tmp_path: P
             ae = AE(ae_title="PACS")
             ae.add_requested_context(PUSH_MODEL, EXPLICIT)
             role = build_role(PUSH_MODEL, scp_role=True)
-            association = ae.associate("127.0.0.1", port, ext_neg=[role])
+            association = associate(ae, port, ext_neg=[role])
             assert association.is_established
             stranger = Dataset()
             stranger.TransactionUID = "1.2.3"

@@ -21,6 +21,7 @@ from osteoscribe.errors import SetupError
 from osteoscribe.net.guard import address_check, calling_aes
 from tests.fakes.dicom import CT, ct_slice
 from tests.fakes.node import RunningNode, receiving_node
+from tests.fakes.sender import associate, is_rejected
 
 # The library leaves the socket of a rejected requestor to be closed by reference counting.
 pytestmark = [
@@ -54,7 +55,7 @@ def test_only_named_callers_may_associate(tmp_path: Path, caplog: pytest.LogCapt
         assert node.send(ct_slice(1), ae_title="PACS") == [0]
         ae = AE(ae_title="STRANGER")
         ae.add_requested_context(CT)
-        assert ae.associate("127.0.0.1", node.port).is_rejected
+        assert is_rejected(associate(ae, node.port))
     assert "association rejected calling=STRANGER" in caplog.text
 
 

@@ -27,6 +27,7 @@ from tests.fakes.listening import Listening
 from tests.fakes.node import RunningNode, receiving_node
 from tests.fakes.orthanc import DICOM_PORT, NODE_PORT, inside, network_namespace, running_orthanc
 from tests.fakes.processes import NodeProcess, free_port, running_node, wait_until
+from tests.fakes.sender import associate
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 PATIENCE = Patience(first_pause_s=5, longest_pause_s=60, give_up_after_s=3600, refusals=3)
@@ -78,7 +79,7 @@ class Asker:
         ae.add_requested_context(PUSH_MODEL, EXPLICIT)
         for ds in store:
             ae.add_requested_context(ds.SOPClassUID, EXPLICIT)
-        association = ae.associate("127.0.0.1", port)
+        association = associate(ae, port)
         assert association.is_established
         try:
             for ds in store:

@@ -19,6 +19,7 @@ from osteoscribe.app.ports import EncodedObject, StoreReply
 from osteoscribe.app.settings import Destination
 from osteoscribe.errors import PeerError, RefusedError
 from osteoscribe.net.channel import Channel, Silent
+from osteoscribe.net.checkpoint import pause_for_certain
 
 LARGEST_PDU = 131072
 IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
@@ -211,6 +212,7 @@ def associate(
     except (OSError, RuntimeError) as error:
         raise _unreachable(peer) from error
     if association.is_established:
+        pause_for_certain(association)
         return association
     raise _not_established(association, peer)
 
@@ -234,8 +236,8 @@ def _unreachable(peer: Destination) -> PeerError:
     )
 
 
-def _rejection(association: Association) -> Any:
-    """The peer's A-ASSOCIATE-RJ, or None.
+def rejection_of(association: Association) -> Any:
+    """Give the peer's A-ASSOCIATE-RJ, or None.
 
     The library does not read it where its own thread reads it and ends the connection before the thread that
     asked is awake: to that one it looks as if there never was a connection.
@@ -245,7 +247,7 @@ def _rejection(association: Association) -> Any:
 
 
 def _not_established(association: Association, peer: Destination) -> PeerError:
-    answer = _rejection(association)
+    answer = rejection_of(association)
     if answer is not None:
         reason = _REASONS.get((answer.result_source, answer.diagnostic), "unknown reason")
         if answer.result == _PERMANENT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -85,6 +86,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("peer")
         if "shared_data" in fixtures:
             item.add_marker("shared")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what the modules hold out of every later collection of garbage: it took a seventh of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

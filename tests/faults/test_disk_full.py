@@ -26,7 +26,7 @@ from tests.faults.peers import (
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(400),
     # The library leaves a connection that its peer closed first to be closed by reference counting.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
@@ -97,11 +97,11 @@ def test_a_disk_that_is_full_to_the_last_byte_costs_nothing_that_was_accepted(
             time.sleep(1.0)
             assert set(sender.acknowledged) <= set(stored_digests(disk))
             disk.clear()
-            wait_until(lambda half=half: sender.send(node.port, half), "space again", 60)  # type: ignore[misc]
+            wait_until(lambda half=half: sender.send(node.port, half), "space again", 90)  # type: ignore[misc]
             assert sender.send(node.port, study)
-        wait_until(lambda: len(archive.per_study()) == 8, "two objects for each study", 100)
+        wait_until(lambda: len(archive.per_study()) == 8, "two objects for each study", 150)
         assert set(archive.per_study().values()) == {1}
-        wait_until(lambda: node.status()["deliveries"] == {"stored": 4}, "the states", 60)
+        wait_until(lambda: node.status()["deliveries"] == {"stored": 4}, "the states", 90)
         assert node.status()["instances"] == 32
         assert node.status()["findings"] == 4
         assert node.process.poll() is None

@@ -137,7 +137,7 @@ class Answering:
                 one.calling_ae,
                 one.transaction_uid,
                 ledger=self.table,
-                reporter=SafekeepingReporter(ae_title="OSTEOSCRIBE", timeout_s=5),
+                reporter=SafekeepingReporter(ae_title="OSTEOSCRIBE", timeout_s=30),
                 peer_named=self._settings.peer_named,
                 patience=PATIENCE,
                 now=self.now,
@@ -249,6 +249,7 @@ def test_a_peer_that_does_not_take_the_report(tmp_path: Path, asker: Asker, code
     assert (found.code, found.due_at is None) == (code, is_over)
 
 
+@pytest.mark.slow
 def test_there_is_an_end_to_how_many_questions_wait(tmp_path: Path) -> None:
     asker = Asker()
     with receiving_node(tmp_path, peers=[asker.settings]) as node:

@@ -51,7 +51,7 @@ def archive(
 
 
 def send(
-    destination: Destination, objects: Sequence[EncodedObject], timeout_s: float = 10.0
+    destination: Destination, objects: Sequence[EncodedObject], timeout_s: float = 30.0
 ) -> list[StoreReply]:
     return list(StoreSender(ae_title="OSTEOSCRIBE", timeout_s=timeout_s).send(destination, objects))
 

@@ -170,7 +170,7 @@ class GuardedServer(ThreadedAssociationServer):
         super().serve_forever(poll_interval)
 
     def service_actions(self) -> None:
-        """Nothing between two connections: the library collects garbage here, while no other thread goes on."""
+        """Nothing between two connections: the library collects garbage here, a pause of all threads."""
 
     def shutdown(self) -> None:
         """Stop listening."""

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import pytest
 
+from tests import examples
 from tests.objects import s3 as s3
 from tests.postgresql import new_postgresql as new_postgresql
 
@@ -86,6 +87,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("peer")
         if "shared_data" in fixtures:
             item.add_marker("shared")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have properties tried with fewer examples where the slow tests are left out."""
+    examples.choose(fast="not slow" in config.getoption("markexpr"))
 
 
 def pytest_collection_finish() -> None:

@@ -18,6 +18,7 @@ from pynetdicom import AE
 from osteoscribe.app.settings import NodeSettings, PeerSettings
 from osteoscribe.errors import SetupError
 from osteoscribe.net.guard import address_check, calling_aes
+from tests.examples import many
 from tests.fakes.dicom import CT, ct_slice
 from tests.fakes.node import RunningNode, receiving_node
 from tests.fakes.processes import wait_until
@@ -143,7 +144,7 @@ def test_two_hundred_silent_connections_do_not_stop_a_sender_for_good(tmp_path: 
 
 @pytest.mark.slow
 @settings(
-    max_examples=60,
+    max_examples=many(60),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

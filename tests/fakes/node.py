@@ -17,6 +17,7 @@ from osteoscribe.bootstrap.node import open_listener
 from osteoscribe.net.scp import Listener
 from osteoscribe.store.folder import DataFolder, open_folder
 from tests.fakes.dicom import EXPLICIT
+from tests.fakes.ledger import put_ledger
 from tests.fakes.sender import associate
 
 fast_receive = True
@@ -45,6 +46,7 @@ def receiving_node(
         store=StoreSettings(folder=folder, reserve_mb=1.0),
         peer=tuple(peers),
     )
+    put_ledger(folder)
     opened = open_folder(settings.store)
     listener = open_listener(settings, opened)
     port = listener.start()

@@ -31,7 +31,7 @@ class Reading:
 def test_the_next_job_on_a_series_that_came_finds_all_of_it_ready(tmp_path: Path) -> None:
     ledger = FilledLedger(tmp_path)
     reading = Reading(ledger)
-    preparation = Preparation(ledger.jobs.series, reading)
+    preparation = Preparation(ledger.jobs.series, reading, reading.clock)
     preparation.run()
     ledger.receive(0, *(ct_slice(n) for n in (3, 1, 2)))
     preparation.run()
@@ -47,7 +47,7 @@ def test_what_was_there_before_is_left_alone(tmp_path: Path) -> None:
     ledger = FilledLedger(tmp_path)
     ledger.receive(0, ct_slice(1))
     reading = Reading(ledger)
-    preparation = Preparation(ledger.jobs.series, reading)
+    preparation = Preparation(ledger.jobs.series, reading, reading.clock)
     preparation.run()
     preparation.run()
     assert reading.count == 0
@@ -70,7 +70,7 @@ def test_preparing_takes_a_share_of_the_time_only(tmp_path: Path) -> None:
 def test_a_series_without_geometry_is_nothing_to_stop_at(tmp_path: Path) -> None:
     ledger = FilledLedger(tmp_path)
     reading = Reading(ledger)
-    preparation = Preparation(ledger.jobs.series, reading)
+    preparation = Preparation(ledger.jobs.series, reading, reading.clock)
     preparation.run()
     bad = ct_slice(1, series=f"{SERIES}.1")
     del bad.ImagePositionPatient

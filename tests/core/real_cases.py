@@ -77,8 +77,14 @@ def load_ct(folder: Path) -> tuple[SeriesIndex, CtBox]:
     return index, CtBox(offset=(0, 0, 0), voxels_hu=hu)
 
 
+@lru_cache(maxsize=2)
+def structure_set(path: Path) -> pydicom.Dataset:
+    """A structure set, read once for all its regions."""
+    return pydicom.dcmread(path)
+
+
 def rtstruct_mark(path: Path, roi: str) -> RoiMark:
-    ds = pydicom.dcmread(path)
+    ds = structure_set(path)
     number, frame = next(
         (item.ROINumber, item.ReferencedFrameOfReferenceUID)
         for item in ds.StructureSetROISequence

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def volume(sample: str) -> tuple[np.ndarray[Any, Any], Dataset]:
     return np.stack(planes).astype(float), images[0]
 
 
+@cache
 def positions(sample: str) -> tuple[np.ndarray[Any, Any], ...]:
     """x, y, z in mm of every voxel, from the headers."""
     voxels, first = volume(sample)

@@ -17,7 +17,7 @@ def test_a_thread_that_has_just_passed_does_not_look_any_more_once_the_pause_has
         while not ended.is_set():
             checkpoint.wait()
             passed.set()
-            time.sleep(0.1)
+            time.sleep(0.05)
             looks.append(time.monotonic())
 
     thread = threading.Thread(target=look)
@@ -26,7 +26,7 @@ def test_a_thread_that_has_just_passed_does_not_look_any_more_once_the_pause_has
         assert passed.wait(60)
         checkpoint.clear()
         before = list(looks)
-        time.sleep(0.3)
+        time.sleep(0.15)
         assert looks == before
         checkpoint.set()
     finally:

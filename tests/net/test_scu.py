@@ -121,7 +121,7 @@ def test_a_rejection_is_understood_however_late_it_is_looked_at() -> None:
         archive(lambda _event: 0, require_calling_aet=["SOMEONE"]) as destination,
         pytest.raises(RefusedError, match=r"peer.rejected-permanently.*our AE title is not known there"),
     ):
-        asleep = (evt.EVT_REQUESTED, lambda _event: time.sleep(0.5))
+        asleep = (evt.EVT_REQUESTED, lambda _event: time.sleep(0.3))
         associate(destination, [context], ae_title="OSTEOSCRIBE", timeout_s=30.0, handlers=[asleep])
 
 

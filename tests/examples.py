@@ -7,8 +7,9 @@ from hypothesis import HealthCheck, settings
 WHOLE, FAST = "whole", "fast"
 
 # A machine that stands still for a moment is no fault of what is tested.
+# Built upon Hypothesis' own choice, which tries the same examples each time where CI is set.
 settings.register_profile(
-    WHOLE, deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+    WHOLE, settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.register_profile(FAST, settings.get_profile(WHOLE), max_examples=25)
 

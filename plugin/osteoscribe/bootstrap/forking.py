@@ -6,6 +6,7 @@ That process is single-threaded and opens nothing: no database, no connection, n
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from multiprocessing import forkserver
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -28,4 +29,9 @@ _IMPORTED = (
 def begin() -> None:
     """Begin to import it, beside the imports of this process: on a second core that takes no time."""
     CONTEXT.set_forkserver_preload(list(_IMPORTED))
-    forkserver.ensure_running()
+    # It inherits that SIGTERM is ignored, as in workers: who ends all processes at once means this one.
+    former = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGTERM, former)

@@ -45,7 +45,7 @@ from osteoscribe.store.segments import MADE
 from osteoscribe.store.turns import Turns
 
 if TYPE_CHECKING:
-    # Heavy libraries: the listener process, which imports this module to spawn workers, must not load them.
+    # Heavy libraries: the listener process, which imports this module to start workers, must not load them.
     from osteoscribe.app.prepare import Preparation
     from osteoscribe.engine.dbos import DurableEngine
 

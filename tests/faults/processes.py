@@ -48,11 +48,11 @@ def kill_worker(node: NodeProcess) -> bool:
 def kill_listener(node: NodeProcess) -> None:
     """Kill -9 of the listener alone; its workers notice that and end by themselves."""
     os.kill(node.process.pid, signal.SIGKILL)
-    node.process.wait(20)
+    node.process.wait(60)
     assert node.process.stdout is not None
     node.process.stdout.close()
 
 
-def wait_for_end(pids: list[int], patience_s: float = 20.0) -> None:
+def wait_for_end(pids: list[int], patience_s: float = 60.0) -> None:
     """Wait until these workers have ended."""
     wait_until(lambda: not any(is_running(pid) for pid in pids), "the end of the workers", patience_s)

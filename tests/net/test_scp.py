@@ -211,7 +211,7 @@ def test_an_open_association_is_told_when_the_reserve_is_reached(tmp_path: Path)
         opened_at=datetime.now(UTC),
     )
     with pytest.raises(StoreError, match=r"store.reserve-reached") as caught:
-        reception.begin()
+        reception.begin(EXPLICIT)
     assert caught.value.dimse_status == 0xA700
 
 

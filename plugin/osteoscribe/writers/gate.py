@@ -21,7 +21,7 @@ from pydicom.errors import InvalidDicomError
 from osteoscribe.core import codes
 from osteoscribe.core.report import Report
 from osteoscribe.writers import modules, uids
-from osteoscribe.writers.copying import copy_patient_and_study, quiet, tags_in
+from osteoscribe.writers.copying import copy_patient_and_study, once, quiet, tags_in
 from osteoscribe.writers.document import (
     BASIC_TEXT_SR,
     EvidenceRef,
@@ -198,12 +198,18 @@ def _check_patient_and_study(ds: Dataset, report: Report, context: Dataset) -> N
         fail("gate.other-study", "the CT header is of another study than the report")
     if str(context.SeriesInstanceUID) != report.series_instance_uid:
         fail("gate.other-series", "the CT header is of another series than the report")
+    expected = once(_patient_and_study, context)
+    for tag in sorted({*tags_in(ds, modules.COPIED), *expected}):
+        found = _plain(ds[tag].value) if tag in ds else None
+        if found != expected.get(tag):
+            fail("gate.patient-differs", f"{keyword_for_tag(tag)} is not the CT's")
+
+
+def _patient_and_study(context: Dataset) -> Mapping[int, object]:
+    """What a document must say of patient and study: values by tag."""
     expected = Dataset()
     copy_patient_and_study(context, expected)
-    for tag in sorted({*tags_in(ds, modules.COPIED), *tags_in(expected, modules.COPIED)}):
-        found, stated = (_plain(one[tag].value) if tag in one else None for one in (ds, expected))
-        if found != stated:
-            fail("gate.patient-differs", f"{keyword_for_tag(tag)} is not the CT's")
+    return {tag: _plain(expected[tag].value) for tag in tags_in(expected, modules.COPIED)}
 
 
 def _check_key_image(ds: Dataset, report: Report) -> None:

@@ -173,6 +173,20 @@ def test_text_without_a_character_set_is_utf8_where_it_can_be() -> None:
         assert ds.ContentDescription == text
 
 
+@pytest.mark.parametrize("sets", [("ISO_IR 100", "ISO_IR 192"), ("ISO_IR 192", "ISO_IR 192")])
+def test_sequences_of_the_same_bytes_say_what_their_own_character_set_says(sets: tuple[str, str]) -> None:
+    ds = Dataset()
+    ds.SegmentSequence = [Dataset() for _ in sets]
+    said = ["\u00c3\u00a4" if one == "ISO_IR 100" else "\u00e4" for one in sets]
+    for one, character_set, text in zip(ds.SegmentSequence, sets, said, strict=True):
+        one.SpecificCharacterSet = character_set
+        one.SegmentedPropertyTypeCodeSequence = [item(CodeMeaning=text)]
+    encoded = encode(ds)
+    assert encoded.count(b"\xc3\xa4") == 2
+    read = read_dataset(encoded, transfer_syntax_uid=EXPLICIT)
+    assert [one.SegmentedPropertyTypeCodeSequence[0].CodeMeaning for one in read.SegmentSequence] == said
+
+
 def test_values_that_cannot_be_converted_are_absent_and_nothing_is_said(
     recwarn: pytest.WarningsRecorder, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,8 +10,9 @@ import pydicom
 import pytest
 from pydicom import Dataset
 
+from osteoscribe.errors import InputError
 from osteoscribe.writers.companion import build_companion
-from osteoscribe.writers.copying import quiet
+from osteoscribe.writers.copying import KeptHeader, quiet
 from osteoscribe.writers.document import encode
 from osteoscribe.writers.gate import check
 from osteoscribe.writers.sr import build_sr
@@ -85,7 +86,8 @@ def test_a_value_that_is_illegal_is_left_out_but_not_what_the_study_is_found_by(
         finding = finding_for(series)
     evidence = evidence_for(series, finding.lesion.mark.source)
     ds = build_sr(report_for(series, [finding]), series[0], evidence)
-    assert (ds.StudyID, ds.PatientSex, ds.AccessionNumber) == ("", "", "A234567890123456789")
+    with quiet():
+        assert (ds.StudyID, ds.PatientSex, ds.AccessionNumber) == ("", "", "A234567890123456789")
     assert "PatientComments" not in ds
     assert ds.DeidentificationMethod == "Not stated by the CT"
 
@@ -104,3 +106,17 @@ def test_odd_values_of_the_patient_are_not_quoted_in_logs_or_warnings(caplog, re
     check(encode(build_sr(report, context, evidence)), report, context, evidence)
     assert "SECRET" not in caplog.text
     assert not [w for w in recwarn.list if "SECRET" in str(w.message)]
+
+
+def test_documents_of_a_kept_header_are_those_of_the_header_itself():
+    series = ct_series(PatientName="M\u00fcller^A", AccessionNumber="A1", ReferringPhysicianName="B")
+    finding = finding_for(series)
+    report, evidence = report_for(series, [finding]), evidence_for(series, finding.lesion.mark.source)
+    kept = KeptHeader(series[0])
+    for build in (build_sr, build_companion, build_sr):
+        encoded = encode(build(report, kept, evidence))
+        assert encoded == encode(build(report, series[0], evidence))
+        check(encoded, report, kept, evidence)
+    other = ct_series(PatientName="Other", AccessionNumber="A1", ReferringPhysicianName="B")
+    with pytest.raises(InputError, match="PatientName"):
+        check(encoded, report, KeptHeader(other[0]), evidence)

@@ -17,6 +17,7 @@ from osteoscribe.errors import InputError
 from osteoscribe.readers.ct import index_series, prepare_decoding
 from osteoscribe.readers.datasets import read_context
 from osteoscribe.readers.headers import InstanceHeader, StoredInstance
+from osteoscribe.writers.copying import KeptHeader
 from osteoscribe.writers.document import EvidenceRef, hierarchy
 
 KEPT_SERIES = 12
@@ -112,11 +113,12 @@ class CtSeries:
             As `osteoscribe.readers.datasets.read_context`.
         """
         if not self._contexts:
-            header, blob = self.instances[0].header, self.instances[0].blob
-            pixels_at = header.pixel_data_offset
+            first, blob = self.instances[0].header, self.instances[0].blob
+            pixels_at = first.pixel_data_offset
             encoded = read(blob, 0, blob.length if pixels_at is None else pixels_at)
-            syntax = header.transfer_syntax_uid
-            self._contexts.append(read_context(encoded, transfer_syntax_uid=syntax, pixels_at=pixels_at))
+            syntax = first.transfer_syntax_uid
+            header = read_context(encoded, transfer_syntax_uid=syntax, pixels_at=pixels_at)
+            self._contexts.append(KeptHeader(header))
         return self._contexts[0]
 
 

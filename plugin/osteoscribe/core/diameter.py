@@ -131,9 +131,11 @@ def of_masks(masks: npt.NDArray[np.bool_], steps_mm: FloatArray) -> tuple[int, D
     ellipses = dict(zip(near, _ellipses(masks[near], steps_mm), strict=True))
     true_mm = max(ellipse.long_mm for ellipse in ellipses.values())
     missed_mm = _plausible(true_mm - _longest_drawn_mm(ellipses.values()), _pixel(steps_mm))
-    whole = []
+    whole, seen = [], set[bytes]()
     for i in near:
-        if drawn_mm[i] >= longest_mm - TIE:
+        # Slices that tie are often one and the same, as those on both sides of the middle of a round lesion.
+        if drawn_mm[i] >= longest_mm - TIE and (shape := masks[i].tobytes()) not in seen:
+            seen.add(shape)
             hull = convex_hull(ends[i])
             drawn = _with_chords(hull, longest(hull))
             whole += [(i, one) for one in _completed(drawn, ellipses[i], missed_mm)]

@@ -221,26 +221,46 @@ def _is_utf8(text: bytes) -> bool:
 
 
 def _convert(ds: Dataset) -> None:
-    """Convert every value in place; drop those that cannot be."""
+    """Convert every value in place; drop those that cannot be.
+
+    Sequences with the same bytes become one: the segments of an object repeat their codes.
+    """
     waiting = [ds]
+    known: dict[tuple[object, ...], DataElement] = {}
     while waiting:
         item = waiting.pop()
         for tag in list(item.keys()):
             try:
-                raw = item.get_item(tag)
-                plain = _plain(raw) if isinstance(raw, RawDataElement) else None
+                raw, key, plain = item.get_item(tag), None, None
+                if isinstance(raw, RawDataElement):
+                    key = _sequence_key(raw, item)
+                    plain = known.get(key) if key else _plain(raw)
                 if plain is not None:
                     item[tag] = plain
                 elif item[tag].VR == "SQ":
                     waiting.extend(item[tag].value)
+                    if key:
+                        known[key] = item[tag]
             except UNREADABLE:
                 del item[tag]
+
+
+def _sequence_key(raw: RawDataElement, holder: Dataset) -> tuple[object, ...] | None:
+    """All that a sequence is converted from; None for other elements."""
+    if _vr_of(raw) != "SQ" or not isinstance(raw.value, bytes):
+        return None
+    character_set = repr(holder.original_character_set)
+    return raw.tag, raw.value, raw.is_implicit_VR, raw.is_little_endian, character_set
+
+
+def _vr_of(raw: RawDataElement) -> str:
+    return raw.VR or (dictionary_VR(raw.tag) if dictionary_has_tag(raw.tag) else "UN")
 
 
 def _plain(raw: RawDataElement) -> DataElement | None:
     """What marks have thousands of: a long list of numbers, a single UID, code or plain text; else None."""
     value = raw.value
-    vr = raw.VR or (dictionary_VR(raw.tag) if dictionary_has_tag(raw.tag) else "UN")
+    vr = _vr_of(raw)
     if not isinstance(value, bytes):
         return None
     if vr in ("DS", "IS") and (raw.tag == _CONTOUR_DATA or value.count(b"\\") >= MANY_VALUES):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any, TypeVar, cast
 
 from pydicom import DataElement, Dataset
 from pydicom import config as pydicom_config
@@ -14,7 +15,26 @@ from pydicom.valuerep import PersonName, validate_value
 
 from osteoscribe.writers import modules
 
+T = TypeVar("T")
+
 DEIDENTIFICATION_NOT_STATED = "Not stated by the CT"
+
+
+class KeptHeader(Dataset):
+    """A header that is only read from now on: what is made of it by `once` is kept with it."""
+
+    def __init__(self, header: Dataset) -> None:
+        super().__init__(header)
+        self.made: dict[Callable[[Dataset], Any], Any] = {}
+
+
+def once(make: Callable[[Dataset], T], header: Dataset) -> T:
+    """What a function makes of a header: of a kept one made once, for all documents of all its marks."""
+    if not isinstance(header, KeptHeader):
+        return make(header)
+    if make not in header.made:
+        header.made[make] = make(header)
+    return cast(T, header.made[make])
 
 
 @contextmanager

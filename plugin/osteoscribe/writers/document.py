@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BytesIO
 from itertools import groupby
 from operator import attrgetter
 
 from pydicom import Dataset
 from pydicom.charset import convert_encodings
 from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -18,8 +20,8 @@ from osteoscribe.core import codes
 from osteoscribe.core.report import Predecessor, Report
 from osteoscribe.writers import modules, uids
 from osteoscribe.writers.content import coded
-from osteoscribe.writers.copying import copy_attributes, copy_patient_and_study, quiet
-from osteoscribe.writers.encoded import Item, data_set, element, item, raw_elements
+from osteoscribe.writers.copying import copy_attributes, copy_patient_and_study, once, quiet
+from osteoscribe.writers.encoded import Item, PydicomElements, data_set, element, item, raw_elements
 
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 COMPREHENSIVE_SR = "1.2.840.10008.5.1.4.1.1.88.33"
@@ -85,7 +87,7 @@ def new_document(
     ds = new_object(report, context, kind)
     with quiet():
         _describe_document(ds, report, context)
-    _cite_evidence(ds, evidence)
+        _cite_evidence(ds, evidence)
     if report.predecessor is not None and kind.names_predecessor:
         predecessor = hierarchy((_as_evidence(report.predecessor),))
         ds.update(raw_elements(PredecessorDocumentsSequence=[*predecessor.values()]))
@@ -94,15 +96,40 @@ def new_document(
 
 def new_object(report: Report, context: Dataset, kind: DocumentKind) -> Dataset:
     """What documents and pictures share: patient, study, series, equipment, times."""
-    ds = Dataset()
-    ds.SpecificCharacterSet = CHARACTER_SET
-    # What is encoded already is written as it is: pydicom would decode it, and encode it again.
-    ds.set_original_encoding(False, True, convert_encodings(CHARACTER_SET))
+    ds = _unicode_data_set()
     with quiet():
-        copy_patient_and_study(context, ds)
+        ds.update(once(_patient_and_study, context))
         _identify(ds, report, kind)
         _describe_equipment(ds, report, context)
     return ds
+
+
+def _unicode_data_set() -> Dataset:
+    ds = Dataset(raw_elements(SpecificCharacterSet=CHARACTER_SET))
+    # What is encoded already is written as it is: pydicom would decode it, and encode it again.
+    ds.set_original_encoding(False, True, convert_encodings(CHARACTER_SET))
+    return ds
+
+
+def _patient_and_study(context: Dataset) -> PydicomElements:
+    """The patient and study modules as every document has them."""
+    ds = _unicode_data_set()
+    with quiet():
+        copy_patient_and_study(context, ds)
+        return _encoded(ds)
+
+
+def _encoded(ds: Dataset) -> PydicomElements:
+    """The elements of a data set, each with its value as it is written."""
+    written = read_dataset(BytesIO(_written(ds)), is_implicit_VR=False, is_little_endian=True)
+    return {tag: written.get_item(tag) for tag in written.keys()}  # noqa: SIM118  as they are, not decoded
+
+
+def _written(ds: Dataset) -> bytes:
+    encoded = DicomBytesIO()
+    encoded.is_implicit_VR, encoded.is_little_endian = False, True
+    write_dataset(encoded, ds, parent_encoding=convert_encodings(CHARACTER_SET))
+    return encoded.getvalue()
 
 
 def _as_evidence(predecessor: Predecessor) -> EvidenceRef:
@@ -143,25 +170,33 @@ def _describe_equipment(ds: Dataset, report: Report, context: Dataset) -> None:
         "SoftwareVersions": report.software_version,
         "DeviceSerialNumber": serial_number(report),
     }
-    own = data_set(
+    own = item(
         **program,
         PurposeOfReferenceCodeSequence=[coded(codes.PROCESSING_EQUIPMENT)],
         DeviceUID=uids.device_uid(report),
         ContributionDateTime=report.accepted_at.strftime("%Y%m%d%H%M%S.%f%z")[:26],
         ContributionDescription=f"Rule table {report.table_id} {report.table_version}"[:1024],
     )
-    scanner = data_set(Manufacturer="", PurposeOfReferenceCodeSequence=[coded(codes.ACQUISITION_EQUIPMENT)])
-    copy_attributes(context, scanner, modules.EQUIPMENT)
-    ds.ContributingEquipmentSequence = [own, scanner]
     scheme = item(
         CodingSchemeDesignator=codes.OSTEOSCRIBE_SCHEME,
         CodingSchemeUID=codes.OSTEOSCRIBE_SCHEME_UID,
         CodingSchemeName="Osteoscribe codes",
         CodingSchemeResponsibleOrganization=MANUFACTURER,
     )
-    ds.update(
-        raw_elements(**program, ContentQualification="RESEARCH", CodingSchemeIdentificationSequence=[scheme])
+    elements = raw_elements(
+        **program,
+        ContentQualification="RESEARCH",
+        ContributingEquipmentSequence=[own, once(_scanner, context)],
+        CodingSchemeIdentificationSequence=[scheme],
     )
+    ds.update(elements)
+
+
+def _scanner(context: Dataset) -> Item:
+    """The machine that made the images."""
+    scanner = data_set(Manufacturer="", PurposeOfReferenceCodeSequence=[coded(codes.ACQUISITION_EQUIPMENT)])
+    copy_attributes(context, scanner, modules.EQUIPMENT)
+    return _written(scanner)
 
 
 def serial_number(report: Report) -> str:
@@ -181,13 +216,13 @@ def _describe_document(ds: Dataset, report: Report, context: Dataset) -> None:
     if report.problems:
         said = f"{len(report.problems)} of the marks could not be reported, see the problems"
         ds.update(raw_elements(CompletionFlagDescription=said[:64]))
-    requests = _requests(ds, context)
-    if requests:
-        ds.ReferencedRequestSequence = requests
+    ds.update(once(_requests, context))
 
 
-def _requests(ds: Dataset, context: Dataset) -> list[Dataset]:
-    """Items of Referenced Request Sequence (PS3.3 table C.17-2) from the request the CT fulfils."""
+def _requests(context: Dataset) -> PydicomElements:
+    """Referenced Request Sequence (PS3.3 table C.17-2), from the request the CT fulfils, if any."""
+    ds = _unicode_data_set()
+    copy_patient_and_study(context, ds)
     attributes = context.get("RequestAttributesSequence") or ([Dataset()] if ds.AccessionNumber else [])
     items = []
     for source in attributes:
@@ -204,7 +239,10 @@ def _requests(ds: Dataset, context: Dataset) -> list[Dataset]:
         copy_attributes(context, request, ("IssuerOfAccessionNumberSequence",))
         copy_attributes(source, request, modules.REQUEST)
         items.append(request)
-    return items
+    made = _unicode_data_set()
+    if items:
+        made.ReferencedRequestSequence = items
+    return _encoded(made)
 
 
 def _cite_evidence(ds: Dataset, evidence: Sequence[EvidenceRef]) -> None:
@@ -271,7 +309,4 @@ def encode(ds: Dataset) -> bytes:
         ImplementationVersionName=IMPLEMENTATION_VERSION_NAME,
     )
     length = element("FileMetaInformationGroupLength", len(meta).to_bytes(4, "little"))
-    encoded = DicomBytesIO()
-    encoded.is_implicit_VR, encoded.is_little_endian = False, True
-    write_dataset(encoded, ds)
-    return bytes(128) + b"DICM" + length + meta + encoded.getvalue()
+    return bytes(128) + b"DICM" + length + meta + _written(ds)

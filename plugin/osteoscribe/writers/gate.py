@@ -21,7 +21,7 @@ from pydicom.errors import InvalidDicomError
 from osteoscribe.core import codes
 from osteoscribe.core.report import Report
 from osteoscribe.writers import modules, uids
-from osteoscribe.writers.copying import copy_patient_and_study, quiet, tags_in
+from osteoscribe.writers.copying import copy_patient_and_study, once, quiet, tags_in
 from osteoscribe.writers.document import (
     BASIC_TEXT_SR,
     EvidenceRef,
@@ -38,7 +38,6 @@ from osteoscribe.writers.tree import (
     fail,
     failure,
     items_of,
-    pairs,
     read_content,
     text_of,
 )
@@ -198,12 +197,18 @@ def _check_patient_and_study(ds: Dataset, report: Report, context: Dataset) -> N
         fail("gate.other-study", "the CT header is of another study than the report")
     if str(context.SeriesInstanceUID) != report.series_instance_uid:
         fail("gate.other-series", "the CT header is of another series than the report")
+    expected = once(_patient_and_study, context)
+    for tag in sorted({*tags_in(ds, modules.COPIED), *expected}):
+        found = _plain(ds[tag].value) if tag in ds else None
+        if found != expected.get(tag):
+            fail("gate.patient-differs", f"{keyword_for_tag(tag)} is not the CT's")
+
+
+def _patient_and_study(context: Dataset) -> Mapping[int, object]:
+    """What a document must say of patient and study: values by tag."""
     expected = Dataset()
     copy_patient_and_study(context, expected)
-    for tag in sorted({*tags_in(ds, modules.COPIED), *tags_in(expected, modules.COPIED)}):
-        found, stated = (_plain(one[tag].value) if tag in one else None for one in (ds, expected))
-        if found != stated:
-            fail("gate.patient-differs", f"{keyword_for_tag(tag)} is not the CT's")
+    return {tag: _plain(expected[tag].value) for tag in tags_in(expected, modules.COPIED)}
 
 
 def _check_key_image(ds: Dataset, report: Report) -> None:
@@ -243,7 +248,7 @@ def _check_tree(root: ContentItem, kind: str) -> None:
     allowed = (
         {*_LEAVES, "CONTAINER"} if kind == "report" else {"TEXT", "CODE", "UIDREF", "PNAME", "CONTAINER"}
     )
-    for parent, item in pairs(root):
+    for parent, item in root.pairs:
         relationship = item.text("RelationshipType")
         legal = _RELATIONSHIPS.get((parent.value_type, relationship), ())
         if item.value_type not in allowed or item.value_type not in legal:
@@ -274,7 +279,7 @@ def _check_references(ds: Dataset, root: ContentItem, evidence: Sequence[Evidenc
                 cited |= _cited(series)
     if cited != _stated(tuple(evidence)):
         fail("gate.reference", "the evidence is not what the report was made from")
-    for _, item in pairs(root):
+    for _, item in root.pairs:
         for sop in item.references:
             if _named(sop) not in cited:
                 fail("gate.reference", "an image is referred to that is not in the evidence")
@@ -300,7 +305,7 @@ def _named(sop: Elements) -> tuple[str, str]:
 
 def _check_words(root: ContentItem, report: Report, kind: str) -> None:
     """Every sentence, lesion, problem and source of the reference panel stands somewhere in the text."""
-    words = "\n".join(item.text() for _, item in pairs(root) if item.value_type == "TEXT")
+    words = "\n".join(item.text() for _, item in root.pairs if item.value_type == "TEXT")
     said = [DISCLAIMER, *(problem.code for problem in report.problems)]
     if kind == "report":
         said += [report.table_sha256, report.software_version]
@@ -314,6 +319,6 @@ def _check_words(root: ContentItem, report: Report, kind: str) -> None:
     for text in said:
         if text not in words:
             fail("gate.phrase", "a sentence, lesion, problem or the disclaimer is not in the document")
-    named = {item.text("PersonName") for _, item in pairs(root) if item.value_type == "PNAME"}
+    named = {item.text("PersonName") for _, item in root.pairs if item.value_type == "PNAME"}
     if named != set(observers(report)):
         fail("gate.observer", "the persons named are not those who marked")

@@ -175,9 +175,9 @@ def _check_line(item: ContentItem, outline: Outline, lesion: Lesion, *, closed: 
     recorded = np.asarray(outline.points_rc, dtype=np.float64)
     if points.shape != recorded.shape:
         fail("gate.geometry", f"{len(points)} points are written, {len(recorded)} are recorded")
-    grid, k = lesion.placement.on_ct.grid, np.full((len(points), 1), float(outline.k))
-    written_mm = grid.to_patient(np.hstack([k, points[:, 1:] - 0.5, points[:, :1] - 0.5]))
-    recorded_mm = grid.to_patient(np.hstack([k, recorded]))
+    in_pixels = np.concatenate([points[:, ::-1] - 0.5, recorded])
+    index = np.insert(in_pixels, 0, outline.k, axis=1)
+    written_mm, recorded_mm = np.split(lesion.placement.on_ct.grid.to_patient(index), 2)
     distance_mm = float(np.max(np.linalg.norm(written_mm - recorded_mm, axis=1)))
     if not distance_mm <= GEOMETRY_TOLERANCE_MM:
         fail("gate.geometry", f"the outline lies {distance_mm:.3f} mm from the recorded one")

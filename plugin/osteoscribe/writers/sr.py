@@ -16,6 +16,7 @@ from osteoscribe.core.region import Outline, RegionKind, area_mm2
 from osteoscribe.core.report import Finding, Lesion, Report
 from osteoscribe.core.size import NotMeasurable, Size
 from osteoscribe.writers import content, uids, wording
+from osteoscribe.writers.copying import quiet
 from osteoscribe.writers.document import (
     MANUFACTURER,
     MODEL_NAME,
@@ -76,9 +77,11 @@ def build_sr(
         names_predecessor=True,
     )
     ds = new_document(report, context, evidence, kind)
+    with quiet():
+        procedure = _procedure_reported(ds)
     children = [
         *observation_context(report, observers(report) if has_one_observer(report) else ()),
-        _procedure_reported(ds),
+        procedure,
         content.text(profile.phrase_code, wording.summary(report), language=wording.language(report)),
         _image_library(report),
         _imaging_measurements(report, profile),

@@ -150,6 +150,16 @@ class ContentItem:
             found.setdefault(child.name, []).append(child)
         return found
 
+    @cached_property
+    def pairs(self) -> Sequence[tuple[ContentItem, ContentItem]]:
+        """Every content item below with its parent, depth first."""
+        found: list[tuple[ContentItem, ContentItem]] = []
+        waiting = [(self, child) for child in reversed(self.children)]
+        while waiting:
+            found.append(pair := waiting.pop())
+            waiting += [(pair[1], child) for child in reversed(pair[1].children)]
+        return found
+
     @property
     def code(self) -> Code:
         """The coded value."""
@@ -199,13 +209,6 @@ def read_content(item: bytes, depth: int = 0) -> ContentItem:
     elements = elements_of(item)
     below = items_of(elements.get("ContentSequence", b""))
     return ContentItem(elements=elements, children=tuple(read_content(each, depth + 1) for each in below))
-
-
-def pairs(item: ContentItem) -> Iterator[tuple[ContentItem, ContentItem]]:
-    """Every content item with its parent, depth first."""
-    for child in item.children:
-        yield item, child
-        yield from pairs(child)
 
 
 def children(item: ContentItem, name: Code) -> Sequence[ContentItem]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from enum import Enum
 from functools import lru_cache
@@ -26,8 +26,8 @@ _UID = re.compile(r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))+")
 _LEFT_OUT_OF_KEY = frozenset({"accepted_at", "shape"})
 """`accepted_at` is no content; a mark's `shape` can be large, and its placement says the same."""
 
-
-_SAID_PLAINLY = frozenset({str, int, bool, type(None)})
+_quoted = json.encoder.encode_basestring_ascii
+"""A text as JSON, every character beyond ASCII escaped."""
 
 
 def derived_uid(kind: str, *parts: str) -> str:
@@ -56,15 +56,19 @@ def content_key(report: Report) -> str:
     """As `report_key`, whichever report came before: two of one CT series with the same key say the same."""
     if report.revision == 1 and report.predecessor is None:
         return report_key(report)
-    return _key_of(_canonical_report(report) | {"revision": 1, "predecessor": None})
+    return _key_of(_canonical_report(report) | {"revision": "1", "predecessor": "null"})
 
 
-def _key_of(content: dict[str, Any]) -> str:
-    text = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+def _key_of(content: dict[str, str]) -> str:
+    return hashlib.sha256(_object(sorted(content.items())).encode()).hexdigest()
 
 
-def _canonical_report(report: Report) -> dict[str, Any]:
+def _object(values: Iterable[tuple[str, str]]) -> str:
+    """A JSON object of names and values that are JSON."""
+    return "{" + ",".join([f'"{name}":{value}' for name, value in values]) + "}"
+
+
+def _canonical_report(report: Report) -> dict[str, str]:
     others = {
         name: _canonical(getattr(report, name), {}) for name in _key_fields(Report) if name != "findings"
     }
@@ -72,49 +76,62 @@ def _canonical_report(report: Report) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=4)
-def _canonical_findings(findings: tuple[Finding, ...]) -> list[Any]:
+def _canonical_findings(findings: tuple[Finding, ...]) -> str:
     """Nearly all of a report, and the same ones in each of its forms."""
-    return list(_canonical(findings, {}))
+    return _canonical(findings, {})
 
 
-def _canonical(value: Any, known: dict[int, Any]) -> Any:
-    """A value as JSON can hold it; `known` has that of objects by identity, as lesions share their grid."""
+def _canonical(value: Any, known: dict[int, str]) -> str:
+    """A value as JSON; `known` has that of objects by identity, as lesions share their grid."""
     kind = type(value)
-    if kind in _SAID_PLAINLY:
-        return value
+    if kind is str:
+        return _quoted(value)
     if kind is float:
-        return f"{value + 0.0:.6f}"
+        return f'"{value + 0.0:.6f}"'
     if kind is tuple:
-        return [_canonical(v, known) for v in value]
-    match value:  # what is seldom, and subclasses
-        case tuple():
-            return [_canonical(v, known) for v in value]
-        case Enum():
-            return value.name
-        case bool() | int() | str():
-            return value
-        case float():
-            return f"{value + 0.0:.6f}"
-        case date():
-            return value.isoformat()
+        return "[" + ",".join([_canonical(v, known) for v in value]) + "]"
+    if value is None:
+        return "null"
+    if kind is int or kind is bool:
+        return str(value).lower()
     if id(value) not in known:
-        known[id(value)] = (
-            _canonical_array(value)
-            if isinstance(value, np.ndarray)
-            else {name: _canonical(getattr(value, name), known) for name in _key_fields(value.__class__)}
-        )
+        known[id(value)] = _canonical_object(value, known)
     return known[id(value)]
+
+
+def _canonical_object(value: Any, known: dict[int, str]) -> str:
+    """What is no plain value: subclasses of these, and what is made of them."""
+    match value:
+        case tuple():
+            return _canonical(tuple(value), known)
+        case Enum():
+            return _quoted(value.name)
+        case bool() | int():
+            return str(int(value))
+        case str():
+            return _quoted(str(value))
+        case float():
+            return _canonical(float(value), known)
+        case date():
+            return _quoted(value.isoformat())
+        case np.ndarray():
+            return _canonical_array(value)
+    return _object([(name, _canonical(getattr(value, name), known)) for name in _key_fields(value.__class__)])
 
 
 @lru_cache(maxsize=128)
 def _key_fields(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(kind) if field.name not in _LEFT_OUT_OF_KEY)
+    """Names of the fields that count, in the order that JSON has them."""
+    return tuple(
+        sorted(field.name for field in dataclasses.fields(kind) if field.name not in _LEFT_OUT_OF_KEY)
+    )
 
 
-def _canonical_array(array: np.ndarray[Any, Any]) -> list[Any]:
+def _canonical_array(array: np.ndarray[Any, Any]) -> str:
     if array.dtype.kind == "f":
         array = np.round(array.astype("<f8"), 6) + 0.0
-    return [list(array.shape), array.dtype.str, hashlib.sha256(array.tobytes()).hexdigest()]
+    shape = ",".join(map(str, array.shape))
+    return f'[[{shape}],{_quoted(array.dtype.str)},"{hashlib.sha256(array.tobytes()).hexdigest()}"]'
 
 
 def report_uid(report: Report, variant: str = "") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
@@ -12,7 +13,8 @@ import pytest
 
 from osteoscribe.app.settings import Settings
 from osteoscribe.bootstrap.node import WorkerProcess
-from osteoscribe.bootstrap.worker import UnderWay
+from osteoscribe.bootstrap.worker import NEWS, Bell, UnderWay, told
+from osteoscribe.core.series import BlobRef
 from osteoscribe.store.jobs import MOST_DEATHS
 from osteoscribe.store.status import StatusView
 from tests.fakes.dicom import ct_slice, ct_uid, mark_object
@@ -83,3 +85,24 @@ def test_a_job_that_ended_its_worker_too_often_is_left_alone_until_a_person_retr
     assert [one["code"] for one in shown["problems"]] == ["job.ends-its-process"]
     ledger.jobs.note_death("unknown", START)
     ledger.engine.dispose()
+
+
+def test_a_worker_hears_of_marks_while_it_waits_and_survives_what_was_cut_off() -> None:
+    ours, theirs = multiprocessing.Pipe()
+    heard: list[tuple[BlobRef, str]] = []
+    bell = Bell()
+    blob = BlobRef(segment="received/20261122/64c5-site-a-71-3.seg", offset=512, length=7)
+    whole = told(blob, "1.2.840.10008.1.2.1")
+
+    def wait(seconds: float = 5.0) -> tuple[bool, bool, bool]:
+        return bell.wait(theirs, seconds, lambda *one: heard.append(one))
+
+    os.write(ours.fileno(), whole)
+    assert wait(0.05) == (False, False, False), "no row of it is there: nothing to plan"
+    os.write(ours.fileno(), whole[:20] + NEWS + whole + NEWS)
+    assert wait() == (True, False, False)
+    assert heard == [(blob, "1.2.840.10008.1.2.1")] * 2
+    bell.ring()
+    assert wait() == (False, True, False)
+    ours.close()
+    assert wait() == (False, False, True)

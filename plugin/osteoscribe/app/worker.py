@@ -24,7 +24,7 @@ LOOK_EVERY = timedelta(seconds=1)
 """Pause between two looks at what other processes and administrators wrote, where nothing else wakes."""
 
 PUT_OFF_S = 0.1
-"""How long the rest of a round waits where it has begun a job: the two would take turns at the interpreter."""
+"""How long the rest of a round waits where it has begun a job: both need the interpreter."""
 
 GIVEN_UP_EVERY = timedelta(seconds=60)
 """Pause between two questions to the engine about jobs that it gave up."""

@@ -6,12 +6,14 @@ import gc
 import logging
 import multiprocessing
 import os
+import re
 import select
 import signal
 import sys
 import threading
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
@@ -30,7 +32,7 @@ from osteoscribe.app.work import measure
 from osteoscribe.app.worker import Rounds
 from osteoscribe.bootstrap.heart import start_watch
 from osteoscribe.core.delivery import Patience
-from osteoscribe.core.series import ReadBytes
+from osteoscribe.core.series import BlobRef, ReadBytes
 from osteoscribe.errors import OsteoscribeError, StoreError
 from osteoscribe.store.folder import FolderLock, open_folder
 from osteoscribe.store.identity import node_name
@@ -59,6 +61,21 @@ SWITCH_S = 0.0005
 """How long a busy thread may keep the others of this process waiting: the default is 5 ms at each turn."""
 
 
+NEWS = b"\0"
+"""What the listener writes into the control pipe when something was recorded."""
+
+_TOLD = re.compile(rb"([\x21-\x7e]+) ([0-9]+) ([0-9]+) ([0-9.]*)\n")
+
+
+def told(blob: BlobRef, transfer_syntax_uid: str) -> bytes:
+    """What the listener writes of a mark object that is on disk: one line; what is cut off is no line."""
+    return f"{blob.segment} {blob.offset} {blob.length} {transfer_syntax_uid}\n".encode("ascii")
+
+
+OnMark = Callable[[BlobRef, str], None]
+"""Told of a mark object on disk, and of its transfer syntax."""
+
+
 class Bell:
     """Wakes a waiting thread of this process; rung from any thread, any number of times."""
 
@@ -72,12 +89,26 @@ class Bell:
         with suppress(BlockingIOError):
             os.write(self._rings, b"\0")
 
-    def wait(self, control: Connection, seconds: float) -> tuple[bool, bool, bool]:
-        """Wait for the bell or the control pipe: news came, the bell rang, the pipe was closed."""
-        ready, _, _ = select.select([self._hears, control.fileno()], [], [], seconds)
-        read = {end: os.read(end, 65536) for end in ready}
-        news = read.get(control.fileno())
-        return bool(news), bool(read.get(self._hears)), news == b""
+    def wait(self, control: Connection, seconds: float, on_mark: OnMark) -> tuple[bool, bool, bool]:
+        """Wait for the bell or the control pipe: news came, the bell rang, the pipe was closed.
+
+        Parameters
+        ----------
+        on_mark
+            Called meanwhile with each mark object that is on disk but not recorded yet.
+        """
+        until = time.monotonic() + seconds
+        while True:
+            left_s = max(until - time.monotonic(), 0.0)
+            ready, _, _ = select.select([self._hears, control.fileno()], [], [], left_s)
+            read = {end: os.read(end, 65536) for end in ready}
+            heard = read.get(control.fileno())
+            for segment, offset, length, syntax in _TOLD.findall(heard or b""):
+                blob = BlobRef(segment=segment.decode(), offset=int(offset), length=int(length))
+                on_mark(blob, syntax.decode())
+            has_news, rings, is_ended = NEWS in (heard or b""), bool(read.get(self._hears)), heard == b""
+            if has_news or rings or is_ended or not ready:
+                return has_news, rings, is_ended
 
 
 def start_logging() -> None:
@@ -148,7 +179,7 @@ def run_worker(settings: Settings, number: int, control: Connection, under_way: 
         signal.signal(ignored, signal.SIG_IGN)
     try:
         bell = Bell()
-        rounds, engine, preparation = _open_worker(settings, number, bell, under_way)
+        rounds, engine, preparation, on_mark = _open_worker(settings, number, bell, under_way)
         if number == 0 and settings.node.health_port:
             _open_health(settings)
         # What the libraries have made stays: a full collection need not walk through it while a mark waits.
@@ -164,7 +195,7 @@ def run_worker(settings: Settings, number: int, control: Connection, under_way: 
             except StoreError as error:
                 LOGGER.warning("round postponed code=%s", error.code)
                 wait_s = POSTPONED_S
-            has_news, has_progress, is_ended = bell.wait(control, wait_s)
+            has_news, has_progress, is_ended = bell.wait(control, wait_s, on_mark)
             engine.check()
         # Steps under way are left where they are: the engine resumes them at the next start.
     except OsteoscribeError as error:
@@ -178,7 +209,7 @@ def run_worker(settings: Settings, number: int, control: Connection, under_way: 
 
 def _open_worker(
     settings: Settings, number: int, bell: Bell, under_way: UnderWay
-) -> tuple[Rounds, DurableEngine, Preparation]:
+) -> tuple[Rounds, DurableEngine, Preparation, OnMark]:
     from osteoscribe.app.prepare import Preparation
     from osteoscribe.engine.dbos import DurableEngine
     from osteoscribe.net.commitment import CommitmentAsker
@@ -304,7 +335,22 @@ def _open_worker(
         newest_id=InstanceTable(database).newest_id,
         settings=settings.jobs,
     )
-    return rounds, engine, Preparation(jobs.series, segments.read_bytes)
+    preparation = Preparation(jobs.series, segments.read_bytes)
+
+    def hear_mark(blob: BlobRef, transfer_syntax_uid: str) -> None:
+        engine.make_ready(lambda: _read_ahead(blob, transfer_syntax_uid, segments.read_bytes))
+
+    return rounds, engine, preparation, hear_mark
+
+
+def _read_ahead(blob: BlobRef, transfer_syntax_uid: str, read: ReadBytes) -> None:
+    """Read a mark object for the job that comes; whatever stops that, the job meets and says."""
+    from osteoscribe.app.ahead import read_ahead
+
+    try:
+        read_ahead(blob, transfer_syntax_uid, read)
+    except Exception as error:  # noqa: BLE001  nobody waits for it
+        LOGGER.warning("mark object not read ahead: %s", trace_of(error))
 
 
 def _listener_lives() -> bool:

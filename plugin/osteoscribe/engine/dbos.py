@@ -86,14 +86,22 @@ class _Lane:
         self._turn = turn
         self._on_failure = on_failure
         self._waiting: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._works = False
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def put(self, work: Callable[[], None]) -> None:
         self._waiting.put(work)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way, nor waits."""
+        return not self._works and self._waiting.empty()
+
     def _run(self) -> None:
         while True:
+            self._works = False
             work = self._waiting.get()
+            self._works = True
             try:
                 with self._turn():
                     work()
@@ -224,6 +232,12 @@ class DurableEngine:
         self._has_begun = True
         name = _workflow_id("job", key, str(run))
         self._lane("jobs", nullcontext).put(lambda: self._do(name, lambda: self._job(key)))
+
+    def make_ready(self, work: Callable[[], None]) -> None:
+        """Do something at once that the next job finds done; nothing where a job is under way."""
+        lane = self._lane("jobs", nullcontext)
+        if lane.is_idle:
+            lane.put(work)
 
     def submit_delivery(self, key: str, destination: str, round_: int) -> None:
         """Have a delivery made; one at a time for each destination, in the order of submission."""

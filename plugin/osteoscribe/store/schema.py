@@ -362,7 +362,12 @@ def _unusable(error: Exception) -> SetupError:
 def _state_as_ours(context: sa.ExceptionContext) -> None:
     """Raise a database that does not answer as our own error: the work is postponed, never given up."""
     if isinstance(context.sqlalchemy_exception, sa.exc.OperationalError):
-        raise StoreError("store.locked", "found the ledger locked or its disk full; free it, then send again")
+        raise not_answering()
+
+
+def not_answering() -> StoreError:
+    """State that the database does not answer now."""
+    return StoreError("store.locked", "found the ledger locked or its disk full; free it, then send again")
 
 
 def _check_version(connection: sa.Connection) -> None:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from datetime import timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -13,9 +14,11 @@ import pytest
 
 from osteoscribe.app.settings import Settings
 from osteoscribe.bootstrap.node import WorkerProcess
-from osteoscribe.bootstrap.worker import NEWS, Bell, UnderWay, told
+from osteoscribe.bootstrap.worker import NEWS, Bell, MadeSegments, UnderWay, told
 from osteoscribe.core.series import BlobRef
 from osteoscribe.store.jobs import MOST_DEATHS
+from osteoscribe.store.retention import WRITTEN_FOR
+from osteoscribe.store.segments import SegmentStore
 from osteoscribe.store.status import StatusView
 from tests.fakes.dicom import ct_slice, ct_uid, mark_object
 from tests.fakes.ledger import START, FilledLedger
@@ -106,3 +109,16 @@ def test_a_worker_hears_of_marks_while_it_waits_and_survives_what_was_cut_off() 
     assert wait() == (False, True, False)
     ours.close()
     assert wait() == (False, False, True)
+
+
+def test_reports_of_half_an_hour_share_a_segment_and_no_clock_makes_it_longer(tmp_path: Path) -> None:
+    now = [START]
+    made = MadeSegments(SegmentStore(tmp_path), lambda: now[0])
+    first = made.for_job()
+    now[0] += WRITTEN_FOR / 2 - timedelta(seconds=1)
+    assert made.for_job() is first
+    now[0] += timedelta(seconds=1)
+    second = made.for_job()
+    assert second is not first
+    now[0] -= timedelta(days=1)
+    assert made.for_job() is not second

@@ -24,7 +24,7 @@ from osteoscribe.app.assure import ask_commitment, prove
 from osteoscribe.app.bugs import trace_of
 from osteoscribe.app.deliver import deliver, is_open, send_waiting
 from osteoscribe.app.desk import Desk
-from osteoscribe.app.ports import Pipeline
+from osteoscribe.app.ports import Pipeline, SegmentAppender
 from osteoscribe.app.safekeep import answer_question
 from osteoscribe.app.settings import Settings
 from osteoscribe.app.watch import executor_id
@@ -39,9 +39,10 @@ from osteoscribe.store.identity import node_name
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.jobs import JobTable
 from osteoscribe.store.metrics import metrics_text
-from osteoscribe.store.places import open_segments
+from osteoscribe.store.places import Segments, open_segments
 from osteoscribe.store.planning import PlanTable
 from osteoscribe.store.questions import QuestionTable
+from osteoscribe.store.retention import WRITTEN_FOR
 from osteoscribe.store.schema import open_database
 from osteoscribe.store.segments import MADE
 from osteoscribe.store.turns import Turns
@@ -165,6 +166,24 @@ class UnderWay:
         return key.decode("ascii")
 
 
+class MadeSegments:
+    """The segment that a worker writes its reports to, a new one now and then. For one job at a time."""
+
+    def __init__(self, segments: Segments, now: Callable[[], datetime]) -> None:
+        self._segments = segments
+        self._now = now
+        self._opened_at = now()
+        self._writer = segments.writer(MADE, self._opened_at)
+
+    def for_job(self) -> SegmentAppender:
+        """Give the segment for the next job."""
+        now = self._now()
+        if not self._opened_at <= now < self._opened_at + WRITTEN_FOR / 2:
+            self._writer.close()
+            self._writer, self._opened_at = self._segments.writer(MADE, now), now
+        return self._writer
+
+
 def run_worker(settings: Settings, number: int, control: Connection, under_way: UnderWay) -> None:
     """Measure and deliver until the other end of the control pipe is closed. Runs in a process of its own.
 
@@ -251,21 +270,19 @@ def _open_worker(
         proof_wait_s=settings.delivery.proof_wait_h * 3600,
     )
 
+    made = MadeSegments(segments, utc_now)
+
     def measure_job(key: str) -> float | None:
-        segment = segments.writer(MADE, utc_now())
-        try:
-            with under_way.job(key):
-                return measure(
-                    key,
-                    ledger=jobs,
-                    pipeline=pipeline,
-                    segment=segment,
-                    destinations_for=settings.destinations_for,
-                    hand_over=lambda destination: engine.hand_over(destination),
-                    now=utc_now,
-                )
-        finally:
-            segment.close()
+        with under_way.job(key):
+            return measure(
+                key,
+                ledger=jobs,
+                pipeline=pipeline,
+                segment=made.for_job(),
+                destinations_for=settings.destinations_for,
+                hand_over=lambda destination: engine.hand_over(destination),
+                now=utc_now,
+            )
 
     def desk(destination: str) -> Desk:
         return Desk(
@@ -323,6 +340,7 @@ def _open_worker(
         turn=Turns(folder).at,
         on_progress=bell.ring,
         shares_work=number == 0 and folder.is_server,
+        is_alone=settings.jobs.workers == 1 and not folder.is_server,
     )
     engine.start()
     if number == 0:

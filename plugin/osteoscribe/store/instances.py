@@ -38,6 +38,11 @@ _OLDER = sa.select(INSTANCES.c.id).where(_OF_OBJECT, INSTANCES.c.id != sa.bindpa
 _OWN_REPORT = Statement(sa.select(REPORTS.c.id).where(REPORTS.c.sop_instance_uid == sa.bindparam("uid")))
 _SUPERSEDED = MARKS.update().where(MARKS.c.instance_id.in_(_OLDER)).values(state="superseded")
 _NO_LONGER_AWAITED = AWAITED.delete().where(AWAITED.c.instance_id.in_(_OLDER))
+_IN_SERIES = Statement(
+    sa.select(INSTANCES.c.sop_instance_uid, INSTANCES.c.digest).where(
+        INSTANCES.c.series_instance_uid == sa.bindparam("series"), INSTANCES.c.segment != ""
+    )
+)
 _ANY_OLDER = Statement(_OLDER)
 _NEW, _NEW_MARK = Statement(INSTANCES.insert()), Statement(MARKS.insert())
 _SEGMENT = sa.bindparam("segment", type_=sa.Text)
@@ -84,21 +89,15 @@ class InstanceTable:
 
     def has_instance(self, header: InstanceHeader, digest: str) -> bool:
         """Whether these very bytes are known under this UID."""
-        query = sa.select(INSTANCES.c.id).where(
-            INSTANCES.c.sop_instance_uid == header.sop_instance_uid,
-            INSTANCES.c.digest == digest,
-            INSTANCES.c.segment != "",
-        )
+        wanted = {"uid": header.sop_instance_uid, "digest": digest}
         with self._reads.begin() as connection:
-            return connection.execute(query).first() is not None
+            return any(segment for _, segment in _SAME.tuples(connection, wanted))
 
     def instances_of(self, series_instance_uid: str) -> list[tuple[str, str]]:
         """SOP Instance UID and digest of every instance of a series."""
-        query = sa.select(INSTANCES.c.sop_instance_uid, INSTANCES.c.digest).where(
-            INSTANCES.c.series_instance_uid == series_instance_uid, INSTANCES.c.segment != ""
-        )
         with self._reads.begin() as connection:
-            return [(row[0], row[1]) for row in connection.execute(query)]
+            rows = _IN_SERIES.tuples(connection, {"series": series_instance_uid})
+            return [(uid, digest) for uid, digest in rows]
 
     def add(self, stored: Sequence[Stored], *, ended: Sequence[str] = ()) -> None:
         """Record instances in one transaction; known ones are left as they are.

@@ -43,6 +43,14 @@ class Shelf:
         data = buffer.getvalue()
         self.add(data[132:] if data[128:132] == b"DICM" else data)
 
+    def beside(self, *datasets: Dataset) -> Shelf:
+        """Give another shelf with the same objects, not encoded again, and these."""
+        other = Shelf()
+        other.instances, other._encoded = [*self.instances], [*self._encoded]
+        for ds in datasets:
+            other.add_dataset(ds)
+        return other
+
     def read(self, ref: BlobRef, start: int, stop: int) -> bytes:
         """Give bytes of an object; a `ReadBytes`."""
         return self._encoded[int(ref.segment)][start:stop]

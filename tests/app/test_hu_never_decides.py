@@ -43,7 +43,8 @@ from tests.builders_marks import (
     segment,
     tracking,
 )
-from tests.scene import bare_state, document, drawn_state, items, on, process, scrambled
+from tests.scene import bare_state, document, drawn_state, items, on, scrambled
+from tests.shelf import Shelf
 
 LABEL = "BI typ, no ca, asymp"
 SLICE = 12
@@ -62,6 +63,21 @@ def ct(project: Path) -> list[Dataset]:
     for ds in series:
         ds.decompress(generate_instance_uid=False)
     return sorted(series, key=lambda ds: float(ds.ImagePositionPatient[2]))
+
+
+@pytest.fixture(scope="module")
+def sample(ct: list[Dataset]) -> Shelf:
+    return Shelf().beside(*ct)
+
+
+@pytest.fixture(scope="module")
+def random_voxels(ct: list[Dataset]) -> Shelf:
+    return Shelf().beside(*scrambled(ct, seed=1))
+
+
+@pytest.fixture(scope="module")
+def marks(ct: list[Dataset]) -> dict[str, Dataset]:
+    return of_dialects(ct)
 
 
 class Drawn:
@@ -239,11 +255,16 @@ def without_hu(written: Written, role: str) -> bytes:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_random_voxels_leave_all_but_the_hu_byte_identical(
-    dialect: str, ct: list[Dataset], practice: Practice
+    dialect: str,
+    ct: list[Dataset],
+    marks: dict[str, Dataset],
+    sample: Shelf,
+    random_voxels: Shelf,
+    practice: Practice,
 ) -> None:
-    mark = on(ct, of_dialects(ct)[dialect])
-    real = process(practice, *ct, mark)
-    random = process(practice, *scrambled(ct, seed=len(dialect)), mark)
+    mark = on(ct, marks[dialect])
+    real = sample.beside(mark).process(practice)
+    random = random_voxels.beside(mark).process(practice)
     assert real.all_problems == ()
     (before,), (after,) = real.written, random.written
     assert before.quarantined == () == after.quarantined
@@ -258,18 +279,18 @@ def test_random_voxels_leave_all_but_the_hu_byte_identical(
         assert document(after).SOPInstanceUID != document(before).SOPInstanceUID
 
 
-def test_every_dialect_is_tried(ct: list[Dataset]) -> None:
-    assert tuple(of_dialects(ct)) == DIALECTS
-    assert FRAME_OF_REFERENCE not in str(on(ct, of_dialects(ct)["RTSTRUCT"]))
+def test_every_dialect_is_tried(ct: list[Dataset], marks: dict[str, Dataset]) -> None:
+    assert tuple(marks) == DIALECTS
+    assert FRAME_OF_REFERENCE not in str(on(ct, marks["RTSTRUCT"]))
 
 
 @pytest.mark.parametrize("mark", ["seg", "rtstruct", "sr-standard", "sr-ohif"])
 def test_the_samples_as_their_viewers_wrote_them(
-    mark: str, ct: list[Dataset], project: Path, practice: Practice
+    mark: str, sample: Shelf, random_voxels: Shelf, project: Path, practice: Practice
 ) -> None:
     written = pydicom.dcmread(project / f"dicom_samples/pelvis/marks/{mark}.dcm")
-    real = process(practice, *ct, written)
-    random = process(practice, *scrambled(ct, seed=len(mark)), written)
+    real = sample.beside(written).process(practice)
+    random = random_voxels.beside(written).process(practice)
     assert decided(random) == decided(real)
     assert any(intensities(real))
     assert intensities(random) != intensities(real)

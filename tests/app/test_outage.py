@@ -121,7 +121,7 @@ class Archive:
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
-        self._thread.join(5)
+        self._thread.join(60)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
@@ -150,7 +150,7 @@ def test_a_batch_ends_with_a_release(hospital: Callable[..., Hospital]) -> None:
     archive = Archive("PACS")
     one = hospital([archive.destination], 3)
     with archive.opened():
-        one.run(StoreSender(ae_title="OSTEOSCRIBE", timeout_s=5), one.now)
+        one.run(StoreSender(ae_title="OSTEOSCRIBE", timeout_s=30), one.now)
         wait_until(lambda: archive.releases == 1, "the release")
     assert [len(batch) for batch in archive.associations] == [3]
 
@@ -190,7 +190,7 @@ def test_archives_that_are_away_for_a_day_get_one_try_for_each_pause_and_then_al
     days_s = 86400.0
     one = hospital([archive.destination for archive in archives], 500)
     began = one.now
-    sender = StoreSender(ae_title="OSTEOSCRIBE", timeout_s=5)
+    sender = StoreSender(ae_title="OSTEOSCRIBE", timeout_s=30)
     one.run(sender, began + timedelta(seconds=days_s))
     for archive in archives:
         assert archive.knocks == due_tries(days_s), "500 waiting reports make no more tries than one"

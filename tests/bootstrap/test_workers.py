@@ -50,7 +50,7 @@ def deaths_of(run: object, end: bool = False) -> list[str]:
     if end:
         time.sleep(1.0)
         worker.ask_to_stop()
-    worker.join(20.0)
+    worker.join(60.0)
     worker.revive()
     return deaths
 

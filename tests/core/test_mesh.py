@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from osteoscribe.core.mesh import longest_3d, mesh_volume
+from tests.examples import many
 
 MASKS = arrays(np.bool_, st.tuples(*[st.integers(1, 4)] * 3)).filter(lambda mask: bool(mask.any()))
 STEPS = arrays(np.float64, (3, 3), elements=st.floats(-2, 2)).filter(lambda s: abs(np.linalg.det(s)) > 0.05)
@@ -27,7 +28,7 @@ def corners(mask: np.ndarray) -> np.ndarray:
     return np.concatenate(points)
 
 
-@settings(max_examples=60)
+@settings(max_examples=many(60))
 @given(MASKS, STEPS)
 def test_the_longest_diameter_is_that_of_all_mesh_corners(mask: np.ndarray, steps: np.ndarray) -> None:
     points = corners(mask) @ steps

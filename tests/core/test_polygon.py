@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from osteoscribe.core.polygon import across, convex_hull, longest, outlines, rasterise, row_ends
+from tests.examples import many
 
 MASKS = arrays(np.bool_, st.tuples(st.integers(1, 7), st.integers(1, 7)))
 CORNER = st.floats(0, 9).map(lambda x: round(x, 3))
@@ -79,7 +80,7 @@ def test_the_hull_keeps_the_longest_distance(points: np.ndarray) -> None:
     assert np.isclose(np.hypot(*(pair[1] - pair[0])), every.max())
 
 
-@settings(max_examples=50)
+@settings(max_examples=many(50))
 @given(
     arrays(np.float64, st.tuples(st.integers(3, 9), st.just(2)), elements=CORNER),
     st.floats(0, 3.1),

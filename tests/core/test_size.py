@@ -12,6 +12,7 @@ from osteoscribe.core.geometry import Grid
 from osteoscribe.core.region import Outline, Placement, Region, RegionKind
 from osteoscribe.core.size import Doubt, NotMeasurable, Size, measure_size, outline_on_ct
 from tests.core.phantoms import axial_grid, ellipsoid, random_phantom, region_of
+from tests.examples import many
 
 MASKS = arrays(np.bool_, st.tuples(*[st.integers(1, 5)] * 3)).filter(lambda mask: bool(mask.any()))
 
@@ -57,7 +58,7 @@ def test_a_contour_is_measured_from_vertex_to_vertex_on_its_longest_slice() -> N
     assert size.volume_mm3 is None
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=many(30))
 @given(st.floats(2, 14), st.floats(0.3, 1), st.floats(0, 3.14))
 def test_a_finely_drawn_ellipse_has_its_own_diameters(semi: float, ratio: float, turn: float) -> None:
     t = np.linspace(0, 2 * np.pi, 2000, endpoint=False)
@@ -87,7 +88,7 @@ def test_whole_millimetres_are_rounded_half_up_once(length_mm: float, whole: int
 # Masks
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=many(80))
 @given(
     MASKS,
     st.integers(0, 2**32 - 1),
@@ -356,7 +357,7 @@ def test_the_line_of_a_caliper_is_its_outline() -> None:
     assert outline_on_ct(placed(region), size_of(region)) is region.outlines[0]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=many(200))
 @given(MASKS)
 def test_short_axis_of_any_mask_is_never_longer_than_its_long_axis(mask: np.ndarray) -> None:
     size = measure_size(region_of(mask, axial_grid(mask.shape, 0.7, 1.0)))

@@ -17,7 +17,7 @@ from tests.faults.peers import KeepingSender, counting_archive, study_under_othe
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.peer,
-    pytest.mark.timeout(170),
+    pytest.mark.timeout(400),
     # The library leaves a connection that its peer closed first to be closed by reference counting.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
@@ -39,7 +39,7 @@ def haproxy(program: str, project: Path, folder: Path, port: int, nodes: list[in
         yield
     finally:
         process.kill()
-        process.wait(20)
+        process.wait(60)
 
 
 def accepted(node: NodeProcess) -> int:
@@ -56,7 +56,7 @@ def test_studies_are_spread_over_two_nodes_and_one_may_die(
         destination = ("--destination", f"ARCHIVE@127.0.0.1:{archive.port}")
 
         def settings(name: str) -> str:
-            return f'[node]\nname = "{name}"\ndead_after_s = 6.0\n' + QUICK.replace("[store]", place)
+            return f'[node]\nname = "{name}"\ndead_after_s = 10.0\n' + QUICK.replace("[store]", place)
 
         with (
             running_node(tmp_path / "a", *destination, settings=settings("a")) as a,
@@ -72,8 +72,8 @@ def test_studies_are_spread_over_two_nodes_and_one_may_die(
             assert accepted(a) and accepted(b)
             a.kill()
             for study in studies[3:]:
-                wait_until(lambda one=study: sender.send(port, one), "the other node", 30)
-            wait_until(lambda: b.status()["deliveries"] == {"stored": 6}, "all reports", 60)
+                wait_until(lambda one=study: sender.send(port, one), "the other node", 90)
+            wait_until(lambda: b.status()["deliveries"] == {"stored": 6}, "all reports", 120)
             assert b.status()["instances"] == len(sender.acknowledged) == sum(map(len, studies))
             assert b.status()["jobs"] == {"done": 6}
         assert len(archive.instances) == 12

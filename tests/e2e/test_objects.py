@@ -53,7 +53,7 @@ def test_a_study_goes_through_although_the_object_store_falls_silent_and_the_nod
         node.kill()
         node.start()
         assert sender.send(node.port, study)
-        wait_until(lambda: node.status()["deliveries"] == {"stored": 1}, "the delivery", 60)
+        wait_until(lambda: node.status()["deliveries"] == {"stored": 1}, "the delivery", 90)
         assert node.status()["jobs"] == {"done": 1}
         assert len(list(archive.iterdir())) == 2
         assert not list((tmp_path / "node" / "data").rglob("*.seg"))

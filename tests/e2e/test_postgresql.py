@@ -30,7 +30,7 @@ def test_a_study_goes_through_although_the_node_is_killed(
             time.sleep(moment_s)
             node.kill()
             node.start()
-        wait_until(lambda: node.status()["deliveries"] == {"stored": 1}, "the delivery", 60)
+        wait_until(lambda: node.status()["deliveries"] == {"stored": 1}, "the delivery", 90)
         assert node.status()["jobs"] == {"done": 1}
         assert len(list(archive.iterdir())) == 2
         assert not (tmp_path / "node" / "data" / "engine.sqlite").exists()

@@ -39,7 +39,8 @@ def measure(key):
 def deliver(key, destination):
     note(f"deliver {key} {destination}")
     tries = log.read_text().count(f"deliver {key} {destination}\\n")
-    return 0.2 if key == "late" and tries < 3 else None
+    is_alone = not any(one.startswith("other/") for one in sys.argv) or "deliver other" in log.read_text()
+    return 0.2 if key == "late" and (tries < 3 or not is_alone) else None
 
 engine = DurableEngine(
     database_url=f"sqlite:///{folder / 'engine.sqlite'}",
@@ -59,7 +60,7 @@ for key in sys.argv[2:]:
     else:
         engine.submit_job(key, 0)
 note("submitted")
-deadline = time.monotonic() + 30
+deadline = time.monotonic() + 90
 polling = {"queue_thread", "queue-worker", "dynamic_scheduler", "dbos-background"}
 is_noted = False
 while time.monotonic() < deadline and not (folder / "stop").exists():
@@ -94,14 +95,14 @@ class Bench:
         return path.read_text().splitlines() if path.exists() else []
 
     def wait_for(self, line: str, count: int = 1) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while self.log.count(line) < count:
             assert time.monotonic() < deadline, self.log
             time.sleep(0.02)
 
     def stop(self, process: subprocess.Popen[bytes]) -> str:
         (self.folder / "stop").touch()
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=60)
         (self.folder / "stop").unlink()
         return output.decode()
 
@@ -202,7 +203,8 @@ def test_deliveries_go_one_at_a_time_and_in_order_for_each_destination(bench: Be
     bench.wait_for("deliver next P@h:1")
     bench.stop(process)
     to_p = [line for line in bench.log if line.endswith("P@h:1")]
-    assert to_p == ["deliver late P@h:1"] * 3 + ["deliver next P@h:1"]
+    assert len(to_p) >= 4
+    assert to_p == ["deliver late P@h:1"] * (len(to_p) - 1) + ["deliver next P@h:1"]
     assert bench.log.index("deliver other Q@h:1") < bench.log.index("deliver next P@h:1")
 
 

@@ -70,7 +70,7 @@ class RawAssociation:
 
 @contextlib.contextmanager
 def raw_association(
-    port: int, contexts: Sequence[tuple[str, str]] = ((CT, EXPLICIT),), timeout_s: float = 10.0
+    port: int, contexts: Sequence[tuple[str, str]] = ((CT, EXPLICIT),), timeout_s: float = 30.0
 ) -> Iterator[RawAssociation]:
     with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

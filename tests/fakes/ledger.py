@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,11 +32,28 @@ def place(address: str, **options: Any) -> Destination:
     return Settings(destination=(one,)).destination_named(one.name)
 
 
+@functools.cache
+def _empty_ledger() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.sqlite"
+        open_database(f"sqlite:///{path}").dispose()
+        return path.read_bytes()
+
+
+def put_ledger(folder: Path) -> str:
+    """Put an empty ledger into a folder, unless one is there; its URL. Making its tables takes 30 ms."""
+    path = folder / "ledger.sqlite"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_empty_ledger())
+    return f"sqlite:///{path}"
+
+
 class FilledLedger:
     """Instances arrive and jobs are planned at times that the test chooses (seconds after `START`)."""
 
     def __init__(self, folder: Path, url: str = "", settings: JobSettings | None = None) -> None:
-        self.engine = open_database(url or f"sqlite:///{folder / 'ledger.sqlite'}")
+        self.engine = open_database(url or put_ledger(folder))
         self.segments = SegmentStore(folder / "segments")
         self.instances = InstanceTable(self.engine)
         self.plans = PlanTable(self.engine)

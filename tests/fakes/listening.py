@@ -15,6 +15,9 @@ _ENDS_WITHIN_S = 0.1
 
 
 class _Server(ThreadedAssociationServer):
+    def service_actions(self) -> None:
+        """The library's own collects garbage, for a quarter of a second in a process of so many tests."""
+
     def shutdown(self) -> None:
         # The library's own takes the server out of a list that only `AE.start_server` puts it in.
         BaseServer.shutdown(self)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from osteoscribe.bootstrap.node import open_listener
 from osteoscribe.net.scp import Listener
 from osteoscribe.store.folder import DataFolder, open_folder
 from tests.fakes.dicom import EXPLICIT
+from tests.fakes.ledger import put_ledger
+from tests.fakes.sender import associate
 
 fast_receive = True
 """Which of the two receiving paths a node takes where the test does not say; see `tests.net.conftest`."""
@@ -45,6 +46,7 @@ def receiving_node(
         store=StoreSettings(folder=folder, reserve_mb=1.0),
         peer=tuple(peers),
     )
+    put_ledger(folder)
     opened = open_folder(settings.store)
     listener = open_listener(settings, opened)
     port = listener.start()
@@ -59,7 +61,7 @@ def send(port: int, datasets: Iterable[Dataset], *, ae_title: str = "SENDER") ->
     ae = AE(ae_title=ae_title)
     for ds in datasets:
         ae.add_requested_context(ds.SOPClassUID, ds.file_meta.TransferSyntaxUID)
-    association = ae.associate("127.0.0.1", port, ae_title="OSTEOSCRIBE")
+    association = associate(ae, port, ae_title="OSTEOSCRIBE")
     assert association.is_established
     try:
         return [int(association.send_c_store(ds).Status) for ds in datasets]
@@ -78,15 +80,13 @@ def store_raw(
     """Status of a C-STORE of any bytes, whatever they are."""
     ae = AE()
     ae.add_requested_context(sop_class_uid, transfer_syntax_uid)
-    association = ae.associate("127.0.0.1", port)
+    association = associate(ae, port)
     request = C_STORE()
     request.MessageID, request.Priority = 1, 2
     request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = sop_class_uid, sop_instance_uid
     request.DataSet = BytesIO(encoded)
     # The library's own sending pauses its reactor in the same way.
     association._reactor_checkpoint.clear()
-    while not association._is_paused:
-        time.sleep(0.001)
     association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
     _, answer = association.dimse.get_msg(block=True)
     association._reactor_checkpoint.set()

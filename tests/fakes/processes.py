@@ -27,7 +27,7 @@ longest_pause_s = 1.0
 """
 
 
-def wait_until(condition: Callable[[], bool], what: str, patience_s: float = 40.0) -> None:
+def wait_until(condition: Callable[[], bool], what: str, patience_s: float = 90.0) -> None:
     deadline = time.monotonic() + patience_s
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain for: {what}"
@@ -91,12 +91,12 @@ class NodeProcess:
         """Kill -9 of everything it runs."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=60)
 
     def stop(self) -> int:
         """Ask it to stop; its exit code."""
         self.process.terminate()
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=60)
         return self.process.returncode
 
     def send(self, dcmsend: str, *paths: Path) -> subprocess.CompletedProcess[bytes]:
@@ -128,7 +128,7 @@ class NodeProcess:
         command += ["--config", str(self._config), "--data", str(self.folder / "data")]
         environment = dict(os.environ, PYTHONPATH=str(PLUGIN))
         return subprocess.run(
-            command, env=environment, check=False, capture_output=True, timeout=60
+            command, env=environment, check=False, capture_output=True, timeout=120
         ).returncode
 
     def ask(self, *command: str) -> Any:
@@ -140,7 +140,7 @@ class NodeProcess:
             env=dict(os.environ, PYTHONPATH=str(PLUGIN)),
             check=False,
             capture_output=True,
-            timeout=60,
+            timeout=120,
         ).stdout
         return json.loads(output)
 
@@ -165,7 +165,7 @@ def storescp_archive(storescp: str, folder: Path, port: int) -> Iterator[Path]:
         yield folder
     finally:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(20)
+        process.wait(60)
 
 
 def listens(port: int) -> bool:

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ class WebServer:
     requests: list[Request] = field(default_factory=list)
 
 
-Answers = Callable[[Request], Sequence[bytes]]
+Answers = Callable[[Request], Iterable[bytes]]
 """Gives the bytes of an answer, in pieces; between two pieces 0.1 s pass."""
 
 

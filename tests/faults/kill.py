@@ -97,7 +97,7 @@ class Campaign:
             self.node.start()
         self.check_acknowledged()
         if not done.is_set():
-            wait_until(lambda: self.sender.send(self.node.port, study), "the study sent whole", 60)
+            wait_until(lambda: self.sender.send(self.node.port, study), "the study sent whole", 120)
 
     def _wait_for_moment(self, done: threading.Event, log_start: int) -> None:
         aim = self.moments.choice(PHASES)
@@ -152,7 +152,7 @@ class Campaign:
             failed = status["jobs"].get("failed", 0)
             return bool(ended == destinations * (len(self.studies) - failed))
 
-        wait_until(quiet, "all deliveries", 60 + 4.0 * len(self.studies))
+        wait_until(quiet, "all deliveries", 120 + 4.0 * len(self.studies))
         return status
 
 

@@ -38,8 +38,8 @@ from tests.faults.peers import (
 from tests.postgresql import postgresql_server
 
 SAMPLES = PROJECT / "dicom_samples" / "pelvis-thick"
-WITHIN_S = 60.0
-"""The others must have finished a dead machine's work by then."""
+PATIENCE_S = 180.0
+"""With the others, who finish a dead machine's work: far beyond what they take."""
 
 
 @dataclass
@@ -128,7 +128,7 @@ class Campaign:
         for datasets, _ in halves:
             other = 1 - victim
             wait_until(
-                lambda d=datasets, o=other: self._send(d, o), "what was not acknowledged, sent again", 30
+                lambda d=datasets, o=other: self._send(d, o), "what was not acknowledged, sent again", 90
             )
         self._wait_for_all(1 - victim, began)
         self.done[fault] += 1
@@ -164,8 +164,8 @@ class Campaign:
         expected = {"stored": len(self.studies)}
         wait_until(
             lambda: self.pair.nodes[survivor].status()["deliveries"] == expected,
-            f"all deliveries by the survivor within {WITHIN_S:.0f} s",
-            WITHIN_S,
+            "all deliveries by the survivor",
+            PATIENCE_S,
         )
         self.seconds.append(round(time.monotonic() - began, 1))
 

@@ -18,6 +18,7 @@ from pynetdicom.association import Association
 from pynetdicom.dsutils import encode
 
 from osteoscribe.core.digest import new_digest
+from tests.fakes.sender import associate
 
 SR_CLASSES = (
     "1.2.840.10008.5.1.4.1.1.88.11",
@@ -62,7 +63,7 @@ def open_association(
     contexts = {(str(ds.SOPClassUID), str(ds.file_meta.TransferSyntaxUID)) for ds in datasets}
     for sop_class_uid, syntax in sorted(contexts):
         ae.add_requested_context(sop_class_uid, syntax)
-    return ae.associate(host, port, ae_title="OSTEOSCRIBE")
+    return associate(ae, port, host, ae_title="OSTEOSCRIBE")
 
 
 class KeepingSender:

@@ -11,13 +11,17 @@ from tests.fakes.processes import NodeProcess, wait_until
 
 
 def worker_pids(node: NodeProcess) -> list[int]:
-    """Process ids of the node's workers."""
-    pid = node.process.pid
+    """Process ids of the node's workers: the children of the process that forks them."""
+    return [
+        worker for child in _children(node.process.pid) if is_running(child) for worker in _children(child)
+    ]
+
+
+def _children(pid: int) -> list[int]:
     try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
-    return [int(one) for one in children if b"spawn_main" in _command(int(one))]
 
 
 def _command(pid: int) -> bytes:
@@ -28,8 +32,8 @@ def _command(pid: int) -> bytes:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a worker process is still there."""
-    return b"spawn_main" in _command(pid)
+    """Whether a worker process, or the one that forks them, is still there."""
+    return b"forkserver" in _command(pid)
 
 
 def kill_worker(node: NodeProcess) -> bool:
@@ -44,11 +48,11 @@ def kill_worker(node: NodeProcess) -> bool:
 def kill_listener(node: NodeProcess) -> None:
     """Kill -9 of the listener alone; its workers notice that and end by themselves."""
     os.kill(node.process.pid, signal.SIGKILL)
-    node.process.wait(20)
+    node.process.wait(60)
     assert node.process.stdout is not None
     node.process.stdout.close()
 
 
-def wait_for_end(pids: list[int], patience_s: float = 20.0) -> None:
+def wait_for_end(pids: list[int], patience_s: float = 60.0) -> None:
     """Wait until these workers have ended."""
     wait_until(lambda: not any(is_running(pid) for pid in pids), "the end of the workers", patience_s)

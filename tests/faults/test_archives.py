@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -27,12 +28,14 @@ from tests.faults.peers import (
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(400),
     # The library leaves a connection that its peer closed first to be closed by reference counting.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
 TIMEOUT_S = 3.0
+PASSING = {"peer.unreachable", "peer.silent", "peer.aborted"}
+"""Codes of tries that the archive did not answer."""
 
 
 def deliveries(node: NodeProcess) -> dict[str, dict[str, Any]]:
@@ -43,6 +46,17 @@ def deliveries(node: NodeProcess) -> dict[str, dict[str, Any]]:
     finally:
         engine.dispose()
     return {one["destination"].split("@")[0]: one for job in jobs for one in job["deliveries"]}
+
+
+def tries(node: NodeProcess, name: str) -> list[tuple[str, str]]:
+    """State and code after each try to deliver to a destination, as the node's log has them.
+
+    How many tries found nobody in time depends on the machine; what an archive answered does not.
+    """
+    found = re.findall(
+        rf"delivery key=\S+ destination={name}@.* state=(\S+) .*code=(\S+)", node.log.read_text()
+    )
+    return [one for one in found if one[1] not in PASSING]
 
 
 def aborting(event: evt.Event, number: int) -> int:
@@ -118,7 +132,9 @@ def test_each_bad_archive_ends_stored_once_or_parked_with_its_reason(tmp_path: P
         ]
         node = stack.enter_context(running_node(tmp_path / "node", *places, settings=settings))
         assert KeepingSender().send(node.port, study_under_other_uids(SAMPLES, 1))
-        wait_until(lambda: deliveries(node).get("DOWN_AT_FIRST", {}).get("tries", 0) >= 2, "failed tries", 60)
+        wait_until(
+            lambda: deliveries(node).get("DOWN_AT_FIRST", {}).get("tries", 0) >= 2, "failed tries", 120
+        )
         archives["DOWN_AT_FIRST"] = stack.enter_context(counting_archive(port=ports["DOWN_AT_FIRST"]))
         stored = {*ENDS_STORED, *ANSWERS_STORED, "CUT_OFF", "DOWN_AT_FIRST"}
 
@@ -128,20 +144,20 @@ def test_each_bad_archive_ends_stored_once_or_parked_with_its_reason(tmp_path: P
         expected = dict.fromkeys(stored, "stored") | dict.fromkeys(PARKED, "parked")
         expected |= {"DOWN": "waiting", "SILENT": "waiting"}
         with contextlib.suppress(AssertionError):
-            wait_until(lambda: states() == expected, "the end of each delivery", 100)
+            wait_until(lambda: states() == expected, "the end of each delivery", 180)
         assert states() == expected
         time.sleep(2)
         found = deliveries(node)
         for name, (_, _, code, reason) in PARKED.items():
             assert found[name]["code"] == code
             assert reason in found[name]["message"], name
-        assert [found[name]["tries"] for name in ("UNSUITED", "NOT_ALLOWED", "STRICT", "WITHOUT_SR")] == [
-            1
-        ] * 4
-        assert found["FULL"]["tries"] == 4
+            refusals = 4 if name == "FULL" else 1
+            assert tries(node, name) == [("waiting", code)] * (refusals - 1) + [("parked", code)]
         assert {found[name]["code"] for name in ("DOWN", "SILENT")} == {"peer.unreachable"}
         for name in (*ENDS_STORED, "CUT_OFF", "DOWN_AT_FIRST"):
             assert len(archives[name].instances) == 2, name
             assert set(archives[name].per_study().values()) == {1}, name
         for name in ("SLOW", "DOWN_AT_FIRST"):
-            assert set(archives[name].stores.values()) == {1}, "no C-STORE is repeated after its answer"
+            answered = not re.search(f"destination={name}@.*code=peer.(silent|aborted)", node.log.read_text())
+            if answered:
+                assert set(archives[name].stores.values()) == {1}, "no C-STORE is repeated after its answer"

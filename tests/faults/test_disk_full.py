@@ -14,6 +14,7 @@ from tests.conftest import Program
 from tests.fakes.dicom import ct_slice
 from tests.fakes.disk import SmallDisk, small_disk
 from tests.fakes.processes import QUICK, running_node, wait_until
+from tests.fakes.sender import associate, is_rejected
 from tests.faults.kill import SAMPLES
 from tests.faults.peers import (
     KeepingSender,
@@ -25,7 +26,7 @@ from tests.faults.peers import (
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(400),
     # The library leaves a connection that its peer closed first to be closed by reference counting.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
@@ -59,7 +60,7 @@ def test_below_the_reserve_associations_are_rejected_and_objects_refused(
         refused = association.send_c_store(large_slice(2))
         assert refused.Status == 0xA700
         late = open_association(node.port, [ct_slice(1)])
-        assert late.is_rejected
+        assert is_rejected(late)
         assert is_echoed(node.port)
         disk.clear()
         assert association.send_c_store(large_slice(2)).Status == 0x0000, "the same association goes on"
@@ -96,11 +97,11 @@ def test_a_disk_that_is_full_to_the_last_byte_costs_nothing_that_was_accepted(
             time.sleep(1.0)
             assert set(sender.acknowledged) <= set(stored_digests(disk))
             disk.clear()
-            wait_until(lambda half=half: sender.send(node.port, half), "space again", 60)  # type: ignore[misc]
+            wait_until(lambda half=half: sender.send(node.port, half), "space again", 90)  # type: ignore[misc]
             assert sender.send(node.port, study)
-        wait_until(lambda: len(archive.per_study()) == 8, "two objects for each study", 100)
+        wait_until(lambda: len(archive.per_study()) == 8, "two objects for each study", 150)
         assert set(archive.per_study().values()) == {1}
-        wait_until(lambda: node.status()["deliveries"] == {"stored": 4}, "the states", 60)
+        wait_until(lambda: node.status()["deliveries"] == {"stored": 4}, "the states", 90)
         assert node.status()["instances"] == 32
         assert node.status()["findings"] == 4
         assert node.process.poll() is None
@@ -112,7 +113,7 @@ def test_a_disk_that_is_full_to_the_last_byte_costs_nothing_that_was_accepted(
 def is_echoed(port: int) -> bool:
     ae = AE()
     ae.add_requested_context("1.2.840.10008.1.1")
-    association = ae.associate("127.0.0.1", port)
+    association = associate(ae, port)
     echoed = bool(association.send_c_echo().Status == 0x0000)
     association.release()
     return echoed

@@ -1,10 +1,10 @@
-"""A stop ends within ten seconds, whatever is under way; that is finished at the next start."""
+"""A stop does not wait for what is under way; that is finished at the next start."""
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -17,49 +17,50 @@ from tests.faults.processes import wait_for_end, worker_pids
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(400),
     # The library leaves a connection that its peer closed first to be closed by reference counting.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
 
+ANSWERS_AFTER_S = 180.0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_in_the_middle_of_everything(tmp_path: Path, number: signal.Signals) -> None:
-    """An association that goes on sending, and a delivery to an archive that takes 20 s."""
-    slow = threading.Event()
+    """An association that goes on sending, and a delivery to an archive that takes minutes."""
+    answers = threading.Event()
 
     def answer(_event: object, _number: int) -> int:
-        if not slow.is_set():
-            time.sleep(20)
+        answers.wait(ANSWERS_AFTER_S)
         return 0x0000
 
     studies = [study_under_other_uids(SAMPLES, one) for one in range(2)]
     sender = KeepingSender(lambda: 0.5)
     with (
         counting_archive(answer) as archive,
+        contextlib.ExitStack() as ending,
         running_node(tmp_path / "node", "--destination", f"ARCHIVE@127.0.0.1:{archive.port}") as node,
     ):
+        ending.callback(answers.set)
         assert KeepingSender().send(node.port, studies[0])
-        wait_until(lambda: archive.associations > 0, "the delivery under way", 60)
+        wait_until(lambda: archive.associations > 0, "the delivery under way", 90)
         sending = threading.Thread(target=lambda: sender.send(node.port, studies[1] * 20))
         sending.start()
         wait_until(lambda: len(sender.acknowledged) >= 3, "some instances")
         workers = worker_pids(node)
-        began = time.monotonic()
         node.process.send_signal(number)
-        node.process.communicate(timeout=30)
-        took = time.monotonic() - began
+        node.process.communicate(timeout=ANSWERS_AFTER_S / 3)
         assert node.process.returncode == 0
-        assert took < 10, f"took {took:.1f} s"
-        wait_for_end(workers, 1.0)
+        wait_for_end(workers, ANSWERS_AFTER_S / 3)
         sending.join(60)
         segments = SegmentStore(node.folder / "data" / "segments")
         names = list(segments.lengths(RECEIVED))
         stored = {record.digest for name in names for record in segments.scan(name)}
         assert sender.acknowledged <= stored
-        slow.set()
+        answers.set()
         node.start()
         assert KeepingSender().send(node.port, studies[1])
-        wait_until(lambda: node.status()["deliveries"] == {"stored": 2}, "both deliveries", 90)
+        wait_until(lambda: node.status()["deliveries"] == {"stored": 2}, "both deliveries", 150)
         assert set(archive.per_study().values()) == {1}
         assert len(archive.per_study()) == 4

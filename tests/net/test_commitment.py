@@ -32,6 +32,7 @@ from tests.fakes.dicom import COMPREHENSIVE_SR, EXPLICIT, ct_slice, ct_uid, mark
 from tests.fakes.ledger import START, FilledLedger, one_report, place
 from tests.fakes.listening import Listening
 from tests.fakes.processes import wait_until
+from tests.fakes.sender import associate
 
 PATIENCE = Patience(
     first_pause_s=5,
@@ -53,14 +54,15 @@ class Archive:
             self.ae.add_supported_context(PUSH_MODEL, EXPLICIT)
         self.status = status
         self.questions: list[Dataset] = []
-        self.answer_at_once: Callable[[Any], None] = lambda _event: None
+        self.answer_at_once: Callable[[Any], None] | None = None
         handlers: list[Any] = [(evt.EVT_C_STORE, lambda _event: 0), (evt.EVT_N_ACTION, self._on_action)]
         self.listening = Listening(self.ae, handlers)
         self.destination = f"PACS@127.0.0.1:{self.listening.port}"
 
     def _on_action(self, event: evt.Event) -> tuple[int, None]:
         self.questions.append(event.action_information)
-        threading.Thread(target=self.answer_at_once, args=(event.assoc,), daemon=True).start()
+        if self.answer_at_once is not None:
+            threading.Thread(target=self.answer_at_once, args=(event.assoc,), daemon=True).start()
         return self.status, None
 
 
@@ -107,7 +109,7 @@ class Bench:
                 patience=PATIENCE,
                 now=lambda: self.now,
             ),
-            sender=StoreSender(ae_title="OSTEOSCRIBE", timeout_s=10),
+            sender=StoreSender(ae_title="OSTEOSCRIBE", timeout_s=30),
             read=self.ledger.segments.read_bytes,
         )
 
@@ -115,7 +117,8 @@ class Bench:
         return self.ledger.jobs.take_commitment(report, self.now)
 
     def ask(self) -> None:
-        asker = CommitmentAsker(ae_title="OSTEOSCRIBE", timeout_s=5, take=self.take, answer_wait_s=0.5)
+        wait_s = 30.0 if self.archive.answer_at_once else 0.1
+        asker = CommitmentAsker(ae_title="OSTEOSCRIBE", timeout_s=30, take=self.take, answer_wait_s=wait_s)
         ask_commitment(
             self.key,
             Desk(
@@ -178,6 +181,7 @@ def busy_threads(count: int) -> Iterator[None]:
             thread.join()
 
 
+@pytest.mark.slow
 def test_the_association_is_released_only_after_our_response_to_the_report() -> None:
     """Another thread of the library sends that response; a release that overtakes it breaks the protocol."""
     committed: list[str] = []
@@ -186,7 +190,7 @@ def test_the_association_is_released_only_after_our_response_to_the_report() -> 
         committed.append(report.transaction_uid)
         return True
 
-    asker = CommitmentAsker(ae_title="OSTEOSCRIBE", timeout_s=2, take=take)
+    asker = CommitmentAsker(ae_title="OSTEOSCRIBE", timeout_s=60, take=take)
     one = StoredObject(
         sop_class_uid=COMPREHENSIVE_SR,
         sop_instance_uid="1.2.3",
@@ -219,7 +223,7 @@ def test_an_answer_on_a_new_association_commits_also_after_a_restart(tmp_path: P
             ae = AE(ae_title="PACS")
             ae.add_requested_context(PUSH_MODEL, EXPLICIT)
             role = build_role(PUSH_MODEL, scp_role=True)
-            association = ae.associate("127.0.0.1", port, ext_neg=[role])
+            association = associate(ae, port, ext_neg=[role])
             assert association.is_established
             stranger = Dataset()
             stranger.TransactionUID = "1.2.3"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import struct
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import pynetdicom.association
 import pynetdicom.dimse
@@ -15,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pynetdicom import AE
 
-from osteoscribe.app.ports import Envelope
 from osteoscribe.net.command import StoreRequest, read_store_request
 from osteoscribe.net.conversation import (
     LARGEST_OTHER,
@@ -47,21 +45,19 @@ class Notes:
     answers: list[bytes] = field(default_factory=list)
     handed_over: list[tuple[int, bytes]] = field(default_factory=list)
     content: bytearray = field(default_factory=bytearray)
+    announced: dict[str, str] = field(default_factory=dict)
 
-    def begin(self) -> Notes:
-        self.content = bytearray()
+    def begin(self, **announced: str) -> Notes:
+        self.content, self.announced = bytearray(), announced
         return self
 
     def write(self, pieces: list[memoryview]) -> None:
         for piece in pieces:
             self.content += piece
 
-    def finish(self, envelope: Envelope) -> int:
-        self.stored.append((envelope.sop_instance_uid, bytes(self.content)))
+    def finish(self) -> int:
+        self.stored.append((self.announced["sop_instance_uid"], bytes(self.content)))
         return 0
-
-    def envelope(self, **announced: str) -> Envelope:
-        return Envelope(calling_ae="RAW", received_at=datetime(2026, 1, 1, tzinfo=UTC), **announced)
 
     def transfer_syntax(self, context_id: int) -> str | None:
         return EXPLICIT if context_id in (1, 3) else None

@@ -46,7 +46,7 @@ PLACE = Place(study_instance_uid=f"{ROOT}.1", series_instance_uid=f"{ROOT}.8", s
 PATIENCE = Patience(first_pause_s=5, longest_pause_s=60, give_up_after_s=3600, refusals=3, proof_wait_s=100)
 
 
-def prover(timeout_s: float = 5.0) -> QueryProver:
+def prover(timeout_s: float = 30.0) -> QueryProver:
     return QueryProver(ae_title="OSTEOSCRIBE", timeout_s=timeout_s)
 
 
@@ -119,6 +119,7 @@ def test_a_query_that_fails_says_nothing_about_the_object(status: int) -> None:
         prover().found(destination, [PLACE])
 
 
+@pytest.mark.slow
 def test_an_archive_that_lists_everything_is_not_listened_to_for_ever() -> None:
     others = [(0xFF00, match(PLACE, SOPInstanceUID=f"1.2.{number}")) for number in range(1200)]
     with (
@@ -311,7 +312,7 @@ def test_a_real_archive_proves_what_it_has_and_not_what_it_lost(
         pytest.skip("outside program absent: Orthanc's DICOMweb plugin")
     dimse = Destination(ae_title="ORTHANC", host="127.0.0.1", port=DICOM_PORT)
     there = Destination(url=f"http://127.0.0.1:{HTTP_PORT}/dicom-web") if kind == "web" else dimse
-    sender = Senders(dimse=StoreSender(ae_title="OSTEOSCRIBE", timeout_s=10), web=StowSender(timeout_s=10))
+    sender = Senders(dimse=StoreSender(ae_title="OSTEOSCRIBE", timeout_s=30), web=StowSender(timeout_s=30))
     (tmp_path / "ledger").mkdir()
     programs = (program("Orthanc"), program("curl"))
     with (

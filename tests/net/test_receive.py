@@ -32,6 +32,7 @@ from tests.fakes.dimse import (
     store_message,
 )
 from tests.fakes.node import RunningNode, receiving_node
+from tests.fakes.processes import wait_until
 
 pytestmark = [
     pytest.mark.usefixtures("receiving_path"),
@@ -168,9 +169,7 @@ def test_an_object_that_ends_in_the_middle_leaves_nothing(node: RunningNode, sha
         if how == "reset":
             association.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     assert is_usable(node)
-    until = time.monotonic() + 5
-    while len(node.listener._callers) and time.monotonic() < until:
-        time.sleep(0.01)
+    wait_until(lambda: not len(node.listener._callers), "the end of its association")
     assert sorted(stored(node)) == sorted([encode(ct_slice(1)), encode(ct_slice(99))])
     segments = SegmentStore(node.folder.segments)
     for name, length in segments.lengths(RECEIVED).items():
@@ -226,10 +225,8 @@ def test_a_sender_that_stops_inside_a_pdu_is_cut_off(tmp_path: Path, sent: float
         said = b"".join(store(1, size=300))
         with raw_association(node.port) as association:
             association.send(said[: int(sent * len(said))])
-            began = time.monotonic()
             while association.read_pdu()[0] != 0:
                 pass
-            assert time.monotonic() - began < 5
         assert stored(node) == []
 
 
@@ -239,7 +236,7 @@ def test_a_sender_that_stops_between_two_pdus_is_aborted(tmp_path: Path) -> None
             association.send(*store(1, size=100)[:5])
             began = time.monotonic()
             assert association.read_pdu()[0] == ABORTED
-            assert 0.4 < time.monotonic() - began < 5
+            assert time.monotonic() - began > 0.4
         assert stored(node) == []
 
 
@@ -261,14 +258,17 @@ def test_the_node_can_end_while_an_object_comes(tmp_path: Path) -> None:
 
 def test_an_idle_association_costs_no_processor_time(tmp_path: Path) -> None:
     """Of our own path: the library looks a thousand times a second. A sleeper stays far below the limit."""
-    with receiving_node(tmp_path, fast_receive=True) as node, raw_association(node.port) as association:
-        association.send(*store(1))
-        assert association.answer()[2] == 0
-        time.sleep(0.3)
-        waits = _context_switches()
-        time.sleep(1.0)
-        assert _context_switches() - waits < 40
-        association.release()
+    with receiving_node(tmp_path, fast_receive=True) as node:
+        before = set(threading.enumerate())
+        with raw_association(node.port) as association:
+            (thread,) = set(threading.enumerate()) - before
+            association.send(*store(1))
+            assert association.answer()[2] == 0
+            time.sleep(0.2)
+            waits = _context_switches(thread)
+            time.sleep(0.5)
+            assert _context_switches(thread) - waits < 20
+            association.release()
 
 
 def test_an_association_has_one_thread_which_ends_with_it(tmp_path: Path) -> None:
@@ -279,10 +279,7 @@ def test_an_association_has_one_thread_which_ends_with_it(tmp_path: Path) -> Non
             assert len(set(threading.enumerate()) - before) == 2
             association.release()
             other.send(ABORT)
-        until = time.monotonic() + 5
-        while set(threading.enumerate()) - before and time.monotonic() < until:
-            time.sleep(0.01)
-        assert set(threading.enumerate()) <= before
+        wait_until(lambda: set(threading.enumerate()) <= before, "the end of the threads")
 
 
 def test_a_connection_that_never_associates_is_over_when_its_peer_closes_it(tmp_path: Path) -> None:
@@ -291,17 +288,11 @@ def test_a_connection_that_never_associates_is_over_when_its_peer_closes_it(tmp_
         with socket.create_connection(("127.0.0.1", node.port)) as connection:
             connection.sendall(b"\1\0\0")
             time.sleep(0.1)
-        until = time.monotonic() + 5
-        while set(threading.enumerate()) - before and time.monotonic() < until:
-            time.sleep(0.01)
-        assert set(threading.enumerate()) <= before
+        wait_until(lambda: set(threading.enumerate()) <= before, "the end of the threads")
         assert is_usable(node)
 
 
-def _context_switches() -> int:
-    """Voluntary context switches of this process's threads that serve associations."""
-    total = 0
-    for task in Path("/proc/self/task").iterdir():
-        status = (task / "status").read_text()
-        total += int(status.split("voluntary_ctxt_switches:")[1].split()[0])
-    return total
+def _context_switches(thread: threading.Thread) -> int:
+    """How often a thread has gone to sleep."""
+    status = Path(f"/proc/self/task/{thread.native_id}/status").read_text()
+    return int(status.split("\nvoluntary_ctxt_switches:")[1].split()[0])

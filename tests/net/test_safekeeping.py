@@ -27,6 +27,7 @@ from tests.fakes.listening import Listening
 from tests.fakes.node import RunningNode, receiving_node
 from tests.fakes.orthanc import DICOM_PORT, NODE_PORT, inside, network_namespace, running_orthanc
 from tests.fakes.processes import NodeProcess, free_port, running_node, wait_until
+from tests.fakes.sender import associate
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 PATIENCE = Patience(first_pause_s=5, longest_pause_s=60, give_up_after_s=3600, refusals=3)
@@ -78,7 +79,7 @@ class Asker:
         ae.add_requested_context(PUSH_MODEL, EXPLICIT)
         for ds in store:
             ae.add_requested_context(ds.SOPClassUID, EXPLICIT)
-        association = ae.associate("127.0.0.1", port)
+        association = associate(ae, port)
         assert association.is_established
         try:
             for ds in store:
@@ -136,7 +137,7 @@ class Answering:
                 one.calling_ae,
                 one.transaction_uid,
                 ledger=self.table,
-                reporter=SafekeepingReporter(ae_title="OSTEOSCRIBE", timeout_s=5),
+                reporter=SafekeepingReporter(ae_title="OSTEOSCRIBE", timeout_s=30),
                 peer_named=self._settings.peer_named,
                 patience=PATIENCE,
                 now=self.now,
@@ -248,6 +249,7 @@ def test_a_peer_that_does_not_take_the_report(tmp_path: Path, asker: Asker, code
     assert (found.code, found.due_at is None) == (code, is_over)
 
 
+@pytest.mark.slow
 def test_there_is_an_end_to_how_many_questions_wait(tmp_path: Path) -> None:
     asker = Asker()
     with receiving_node(tmp_path, peers=[asker.settings]) as node:

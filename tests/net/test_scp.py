@@ -32,6 +32,7 @@ from osteoscribe.store.schema import INSTANCES, open_database
 from osteoscribe.store.segments import SegmentStore
 from tests.fakes.dicom import CT, EXPLICIT, ct_slice, ct_uid, encode, mark_object
 from tests.fakes.node import RunningNode, receiving_node, send, store_raw
+from tests.fakes.sender import associate, is_rejected
 from tests.readers.mark_fuzz import DIALECTS
 
 pytestmark = pytest.mark.usefixtures("receiving_path")
@@ -56,7 +57,7 @@ def rows(node: RunningNode) -> list[dict[str, object]]:
 def test_echo_is_answered(node: RunningNode) -> None:
     ae = AE()
     ae.add_requested_context("1.2.840.10008.1.1")
-    association = ae.associate("127.0.0.1", node.port)
+    association = associate(ae, node.port)
     assert association.send_c_echo().Status == 0x0000
     association.release()
 
@@ -102,7 +103,7 @@ def test_every_class_that_a_reader_knows_is_taken_in_what_it_can_be_written_in(n
     asked += [(one, syntax) for one in sorted(MASK_SOP_CLASSES) for syntax in sorted(frames.SUPPORTED)]
     ae = AE()
     ae.requested_contexts = [build_context(sop_class, syntax) for sop_class, syntax in asked]
-    association = ae.associate("127.0.0.1", node.port)
+    association = associate(ae, node.port)
     accepted = [(one.abstract_syntax, one.transfer_syntax[0]) for one in association.accepted_contexts]
     association.release()
     assert accepted == asked
@@ -130,7 +131,7 @@ def test_unknown_sop_class_is_refused_at_negotiation_and_logged(
     ae.add_requested_context("1.2.840.10008.5.1.4.1.1.4")
     ae.add_requested_context(CT)
     with caplog.at_level(logging.INFO):
-        association = ae.associate("127.0.0.1", node.port)
+        association = associate(ae, node.port)
         assert [context.abstract_syntax for context in association.accepted_contexts] == [CT]
         association.release()
     assert "net.sop-class-refused" in caplog.text
@@ -188,11 +189,11 @@ def test_nothing_is_taken_below_the_disk_reserve_and_recovery_needs_no_help(
     try:
         ae = AE(ae_title="SENDER")
         ae.add_requested_context(CT)
-        assert ae.associate("127.0.0.1", port).is_rejected
+        assert is_rejected(associate(ae, port))
         assert "store.reserve-reached" in caplog.text
         echo = AE(ae_title="SENDER")
         echo.add_requested_context("1.2.840.10008.1.1")
-        association = echo.associate("127.0.0.1", port)
+        association = associate(echo, port)
         assert association.send_c_echo().Status == 0x0000
         association.release()
         large.unlink()
@@ -210,7 +211,7 @@ def test_an_open_association_is_told_when_the_reserve_is_reached(tmp_path: Path)
         opened_at=datetime.now(UTC),
     )
     with pytest.raises(StoreError, match=r"store.reserve-reached") as caught:
-        reception.begin()
+        reception.begin(EXPLICIT)
     assert caught.value.dimse_status == 0xA700
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -12,7 +13,7 @@ from pynetdicom import AE, evt
 from osteoscribe.app.ports import EncodedObject, StoreReply
 from osteoscribe.app.settings import Destination
 from osteoscribe.errors import PeerError, RefusedError
-from osteoscribe.net.scu import StoreSender
+from osteoscribe.net.scu import StoreSender, associate
 from tests.fakes.dicom import COMPREHENSIVE_SR, EXPLICIT, ROOT, encode, sr_object
 from tests.fakes.listening import Listening
 
@@ -50,7 +51,7 @@ def archive(
 
 
 def send(
-    destination: Destination, objects: Sequence[EncodedObject], timeout_s: float = 10.0
+    destination: Destination, objects: Sequence[EncodedObject], timeout_s: float = 30.0
 ) -> list[StoreReply]:
     return list(StoreSender(ae_title="OSTEOSCRIBE", timeout_s=timeout_s).send(destination, objects))
 
@@ -111,6 +112,17 @@ def test_an_unknown_calling_ae_is_refused_for_good_with_the_exact_reason() -> No
         pytest.raises(RefusedError, match=r"peer.rejected-permanently.*our AE title is not known there"),
     ):
         send(destination, [report_object()])
+
+
+def test_a_rejection_is_understood_however_late_it_is_looked_at() -> None:
+    """A thread that wakes up only after the library has taken the answer and closed the connection."""
+    context = (COMPREHENSIVE_SR, [EXPLICIT])
+    with (
+        archive(lambda _event: 0, require_calling_aet=["SOMEONE"]) as destination,
+        pytest.raises(RefusedError, match=r"peer.rejected-permanently.*our AE title is not known there"),
+    ):
+        asleep = (evt.EVT_REQUESTED, lambda _event: time.sleep(0.5))
+        associate(destination, [context], ae_title="OSTEOSCRIBE", timeout_s=30.0, handlers=[asleep])
 
 
 def test_an_archive_without_structured_reports_is_refused_for_good() -> None:

@@ -18,6 +18,7 @@ from osteoscribe.net.tls import server_context
 from osteoscribe.store.segments import RECEIVED, SegmentStore
 from tests.fakes.dicom import CT, EXPLICIT, ct_slice, encode
 from tests.fakes.node import RunningNode, receiving_node
+from tests.fakes.sender import associate
 
 pytestmark = [
     pytest.mark.peer,
@@ -74,7 +75,7 @@ def send(node: RunningNode, context: ssl.SSLContext, *numbers: int) -> list[int]
     """Statuses; none where there was no association."""
     ae = AE(ae_title="SENDER")
     ae.add_requested_context(CT, EXPLICIT)
-    association = ae.associate("127.0.0.1", node.port, tls_args=(context, "localhost"))
+    association = associate(ae, node.port, tls_args=(context, "localhost"))
     if not association.is_established:
         return []
     statuses = [int(association.send_c_store(ct_slice(number)).Status) for number in numbers]

@@ -11,6 +11,7 @@ from pydicom.sequence import Sequence
 
 from osteoscribe.core.series import SeriesIndex
 from osteoscribe.readers.ct import index_series, read_box
+from tests.examples import many
 from tests.readers.ct_objects import (
     BIG,
     DEFLATED,
@@ -172,7 +173,7 @@ def test_of_two_stacks_the_one_the_mark_refers_to_is_the_series() -> None:
     assert len(chosen.left_out) == 3
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=many(25))
 @given(st.permutations(range(6)))
 def test_the_order_of_receipt_changes_nothing(order: list[int]) -> None:
     slices = [ct_slice(z, number=n) for n, z in enumerate((0, 2, 2, 5, 7, 9), start=1)]

@@ -17,6 +17,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 from osteoscribe.errors import InputError
 from osteoscribe.readers.frames import DEFLATED_IMAGE_FRAME, frame_layout, iter_frames
 from tests.builders_marks import LABEL_MAP, mark_object
+from tests.examples import many
 
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 frames_of_8_or_16 = st.sampled_from([np.uint8, np.uint16]).flatmap(
@@ -55,7 +56,7 @@ def read(ds: Dataset) -> np.ndarray:
 
 
 @given(frames_of_8_or_16, st.booleans())
-@settings(max_examples=60)
+@settings(max_examples=many(60))
 def test_native_words_are_read_in_either_byte_order(pixels: np.ndarray, big: bool) -> None:
     order = pixels.dtype.newbyteorder(">" if big else "<")
     data = pixels.astype(order).tobytes()
@@ -64,7 +65,7 @@ def test_native_words_are_read_in_either_byte_order(pixels: np.ndarray, big: boo
 
 
 @given(frames_of_8_or_16)
-@settings(max_examples=60)
+@settings(max_examples=many(60))
 def test_rle_as_pydicom_writes_it_is_read(pixels: np.ndarray) -> None:
     encoder = get_encoder(RLELossless)
     like = holding(pixels, RLELossless, b"")
@@ -88,7 +89,7 @@ def test_rle_as_pydicom_writes_it_is_read(pixels: np.ndarray) -> None:
 
 
 @given(frames_of_8_or_16)
-@settings(max_examples=40)
+@settings(max_examples=many(40))
 def test_deflated_frames_are_read(pixels: np.ndarray) -> None:
     encoded = []
     for frame in pixels:

@@ -90,9 +90,9 @@ def test_an_absurd_size_allocates_nothing() -> None:
 def test_a_large_report_takes_time_in_proportion() -> None:
     one = group(*tracking("x"), region("POLYLINE", [1.0, 1.0, 5.0, 1.0, 5.0, 4.0, 1.0, 1.0]))
     wide = report(*[copy.deepcopy(one) for _ in range(2000)])
-    started = time.monotonic()
+    started = time.process_time()
     assert len(read_marks(wide)) == 2000
-    assert time.monotonic() - started < LIMIT_S
+    assert time.process_time() - started < LIMIT_S
 
 
 def test_a_damaged_viewer_model_ends_as_marks_or_problems() -> None:

@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from osteoscribe.errors import InputError
 from osteoscribe.readers.headers import InstanceHeader, read_header
 from osteoscribe.readers.repeated import HeaderReader
+from tests.examples import many
 from tests.fakes.dicom import EXPLICIT, ct_slice, encode, mark_object
 
 
@@ -99,7 +100,7 @@ def test_marks_and_other_objects_between_are_read_as_without_help() -> None:
         assert helped(reader, encode(ds)) == plain(encode(ds))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=many(300))
 @given(seed=st.integers(0, 2**32))
 def test_any_bytes_may_be_wrong(seed: int) -> None:
     moments = random.Random(seed)

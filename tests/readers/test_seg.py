@@ -30,6 +30,7 @@ from tests.builders_marks import (
     seg_frame,
     segment,
 )
+from tests.examples import many
 from tests.readers.ct_objects import EXPLICIT, encode
 
 
@@ -67,7 +68,7 @@ EMPTY = np.zeros_like(SQUARE)
 @given(
     hnp.arrays(np.uint8, hnp.array_shapes(min_dims=3, max_dims=3, max_side=11), elements=st.integers(0, 1))
 )
-@settings(max_examples=60)
+@settings(max_examples=many(60))
 def test_frames_packed_without_padding_come_out_bit_for_bit(pixels: np.ndarray) -> None:
     pixels[0, 0, 0] = 1
     ds = seg(pixels, [seg_frame(float(k)) for k in range(len(pixels))], [segment(1)])
@@ -75,7 +76,7 @@ def test_frames_packed_without_padding_come_out_bit_for_bit(pixels: np.ndarray) 
 
 
 @given(st.data())
-@settings(max_examples=60)
+@settings(max_examples=many(60))
 def test_frames_of_whole_words_are_read_as_all_others_are(data: st.DataObject) -> None:
     frames, rows, words = (data.draw(st.integers(1, most)) for most in (6, 5, 3))
     pixels = np.zeros((frames, rows, 64 * words), dtype=np.uint8)

@@ -22,6 +22,7 @@ from osteoscribe.writers.notice import build_notice
 from osteoscribe.writers.profiles import PROFILES
 from osteoscribe.writers.sr import build_sr
 from tests.builders_report import ct_series, evidence_for, finding_for, report_for, size_of
+from tests.examples import many
 from tests.writers.sr_tree import child, children, groups, name, reread, walk
 
 SERIES = ct_series()
@@ -257,7 +258,7 @@ def test_a_record_changed_after_writing_is_refused():
 anything = st.text(max_size=90)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=many(40))
 @given(
     code=st.builds(Code, anything, anything, anything),
     observer=anything,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from osteoscribe.app.ports import Envelope, InstanceLedger, OpenRecord, Stored, StoredRecord
@@ -40,6 +41,8 @@ class Incoming:
         Raises StoreError where nothing more can be stored.
     headers
         Reads the headers of the association's instances.
+    transfer_syntax_uid
+        What was announced: the header is read while the rest still comes. Empty: at the end.
 
     Raises
     ------
@@ -54,12 +57,15 @@ class Incoming:
         *,
         check_room: Callable[[], None] = lambda: None,
         headers: HeaderReader | None = None,
+        transfer_syntax_uid: str = "",
     ) -> None:
         self._record = record
         self._ledger = ledger
         self._check_room = check_room
         self._headers = headers or HeaderReader()
+        self._transfer_syntax_uid = transfer_syntax_uid
         self._head = bytearray()
+        self._header: InstanceHeader | None = None
         self._room_known_to = ROOM_CHECKED_EVERY
         check_room()
 
@@ -76,6 +82,8 @@ class Incoming:
                 break
             self._head += piece[: HEAD_LENGTH - len(self._head)]
         self._record.write(pieces)
+        if self._transfer_syntax_uid and self._record.length > HEAD_LENGTH:
+            self._read_ahead()
         if self._record.length > self._room_known_to:
             self._room_known_to = self._record.length + ROOM_CHECKED_EVERY
             self._check_room()
@@ -98,7 +106,7 @@ class Incoming:
             They could not be stored; the sender keeps its copy.
         """
         try:
-            header = self._header(envelope.transfer_syntax_uid)
+            header = self._header or self._read_header(envelope.transfer_syntax_uid)
             _check_announced(header, envelope)
             digest = self._record.digest().hex()
             if self._ledger.has_instance(header, digest):
@@ -115,7 +123,13 @@ class Incoming:
         """Keep nothing of it."""
         self._record.abandon()
 
-    def _header(self, transfer_syntax_uid: str) -> InstanceHeader:
+    def _read_ahead(self) -> None:
+        """Read the header while the sender is busy with the rest; its faults are stated at the end."""
+        syntax, self._transfer_syntax_uid = self._transfer_syntax_uid, ""
+        with suppress(InputError):
+            self._header = self._headers.read(bytes(self._head), transfer_syntax_uid=syntax, whole=False)
+
+    def _read_header(self, transfer_syntax_uid: str) -> InstanceHeader:
         """Read the header from the beginning that is in memory, else from all that was written."""
         head, whole = bytes(self._head), self._record.length <= len(self._head)
         try:

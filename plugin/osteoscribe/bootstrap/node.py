@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import multiprocessing
 import os
 import signal
 import sys
@@ -20,6 +19,7 @@ import pydicom.config
 from osteoscribe.app.ports import Stored
 from osteoscribe.app.practice import check_profiles, load_practice
 from osteoscribe.app.settings import Settings
+from osteoscribe.bootstrap.forking import CONTEXT
 from osteoscribe.bootstrap.heart import Heart
 from osteoscribe.bootstrap.worker import NEWS, UnderWay, run_worker, start_logging, told, utc_now
 from osteoscribe.errors import SetupError, StoreError
@@ -213,8 +213,7 @@ class WorkerProcess:
         self._settings = settings
         self._on_death = on_death
         self._run = run
-        self._context = multiprocessing.get_context("spawn")
-        self._under_way = UnderWay(self._context)
+        self._under_way = UnderWay(CONTEXT)
         self._number = number
         self._pause_s = self._FIRST_PAUSE_S
         self._revive_at = 0.0
@@ -222,12 +221,12 @@ class WorkerProcess:
         self._start()
 
     def _start(self) -> None:
-        ours, theirs = self._context.Pipe()
+        ours, theirs = CONTEXT.Pipe()
         # A worker that does not read must not hold up an association.
         os.set_blocking(ours.fileno(), False)
         with self._control_lock:
             self._control = ours
-        self._process = self._context.Process(
+        self._process = CONTEXT.Process(
             target=self._run,
             args=(self._settings, self._number, theirs, self._under_way),
             name=f"osteoscribe-{self._number}",

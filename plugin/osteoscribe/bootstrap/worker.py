@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnContext
+from multiprocessing.context import ForkServerContext
 from typing import TYPE_CHECKING
 
 from osteoscribe.app.assure import ask_commitment, prove
@@ -48,7 +48,7 @@ from osteoscribe.store.segments import MADE
 from osteoscribe.store.turns import Turns
 
 if TYPE_CHECKING:
-    # Heavy libraries: the listener process, which imports this module to spawn workers, must not load them.
+    # Heavy libraries: the listener process, which imports this module to start workers, must not load them.
     from osteoscribe.app.prepare import Preparation
     from osteoscribe.engine.dbos import DurableEngine
 
@@ -147,7 +147,7 @@ class UnderWay:
 
     _LENGTH = 64
 
-    def __init__(self, context: SpawnContext) -> None:
+    def __init__(self, context: ForkServerContext) -> None:
         self._memory = context.RawArray("c", self._LENGTH)
 
     @contextmanager

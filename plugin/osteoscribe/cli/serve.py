@@ -38,6 +38,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(options: argparse.Namespace) -> int:
     """Run the node; returns the exit code."""
+    from osteoscribe.bootstrap import forking
+
+    forking.begin()
     from osteoscribe.bootstrap.node import serve, start_logging
 
     start_logging()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Protocol
 
@@ -38,7 +39,7 @@ class Incoming(Protocol):
 class Reception(Protocol):
     """Takes the instances of one association, one after the other."""
 
-    def begin(self) -> Incoming:
+    def begin(self, transfer_syntax_uid: str) -> Incoming:
         """Begin an instance."""
         ...
 
@@ -66,9 +67,9 @@ class Caller:
         self._lock = threading.Lock()
         self._closed = False
 
-    def begin(self) -> Storing:
-        """Begin a C-STORE."""
-        return Storing(self)
+    def begin(self, *, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> Storing:
+        """Begin a C-STORE of what its request announces."""
+        return Storing(self, sop_class_uid, sop_instance_uid, transfer_syntax_uid)
 
     def close(self) -> None:
         """End it; a C-STORE under way is refused."""
@@ -85,10 +86,15 @@ class Storing:
     ----------
     caller
         The association it came over.
+    sop_class_uid, sop_instance_uid, transfer_syntax_uid
+        What was announced.
     """
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(
+        self, caller: Caller, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str
+    ) -> None:
         self._caller = caller
+        self._announced = (sop_class_uid, sop_instance_uid, transfer_syntax_uid)
         self._incoming: Incoming | None = None
         self._fault: Exception | None = None
         with caller._lock:
@@ -106,8 +112,16 @@ class Storing:
                 except Exception as error:  # noqa: BLE001  stated and answered by finish
                     self._fail(error)
 
-    def finish(self, envelope: Envelope) -> int:
+    def finish(self) -> int:
         """Store the instance, count and log what came of it; returns the status to answer."""
+        sop_class_uid, sop_instance_uid, transfer_syntax_uid = self._announced
+        envelope = Envelope(
+            sop_class_uid=sop_class_uid,
+            sop_instance_uid=sop_instance_uid,
+            transfer_syntax_uid=transfer_syntax_uid,
+            calling_ae=self._caller.calling_ae,
+            received_at=datetime.now(UTC),
+        )
         with self._caller._lock:
             if self._fault is None:
                 try:
@@ -118,13 +132,13 @@ class Storing:
             self._caller.stored += 1
             return SUCCESS
         self._caller.refused += 1
-        return _state(self._fault, self._caller.calling_ae, envelope.sop_class_uid)
+        return _state(self._fault, self._caller.calling_ae, sop_class_uid)
 
     def _open(self) -> Incoming:
         if self._caller._closed:
             raise _Ended
         if self._incoming is None:
-            self._incoming = self._caller._reception.begin()
+            self._incoming = self._caller._reception.begin(self._announced[2])
         return self._incoming
 
     def _fail(self, error: Exception) -> None:

@@ -7,11 +7,10 @@ table in words.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import NoReturn, Protocol, cast
 
-from osteoscribe.app.ports import Envelope
 from osteoscribe.net.command import StoreRequest, encode_answer, has_data_set, read_store_request
 
 LONGEST_COMMAND = 1 << 16
@@ -68,7 +67,7 @@ class Storing(Protocol):
         """Take the next pieces of the data set; their memory is used again afterwards."""
         ...
 
-    def finish(self, envelope: Envelope) -> int:
+    def finish(self) -> int:
         """Store the instance; returns the status to answer."""
         ...
 
@@ -76,12 +75,9 @@ class Storing(Protocol):
 class Upper(Protocol):
     """What a conversation needs of the association around it."""
 
-    def begin(self) -> Storing:
-        """Begin a C-STORE."""
-        ...
-
-    def envelope(self, **announced: str) -> Envelope:
-        """Describe an instance whose last byte has just come."""
+    @property
+    def begin(self) -> Callable[..., Storing]:
+        """Begin a C-STORE of what its request announces."""
         ...
 
     def transfer_syntax(self, context_id: int) -> str | None:
@@ -113,7 +109,6 @@ class Conversation:
         self._command = bytearray()
         self._other_length = 0
         self._request = StoreRequest()
-        self._transfer_syntax = ""
         self._storing: Storing | None = None
         self._pieces: list[memoryview] = []
         self._actions = [
@@ -168,8 +163,12 @@ class Conversation:
         syntax = self._upper.transfer_syntax(self._context_id)
         request = read_store_request(command) if syntax is not None else None
         if request is not None and syntax is not None:
-            self._request, self._transfer_syntax = request, syntax
-            self._storing = self._upper.begin()
+            self._request = request
+            self._storing = self._upper.begin(
+                sop_class_uid=request.sop_class_uid,
+                sop_instance_uid=request.sop_instance_uid,
+                transfer_syntax_uid=syntax,
+            )
             self.state = State.STORING
         else:
             self._other_length = 0
@@ -184,15 +183,7 @@ class Conversation:
         self.flush()
         storing, self._storing = cast(Storing, self._storing), None
         self.state = State.IDLE
-        request = self._request
-        status = storing.finish(
-            self._upper.envelope(
-                sop_class_uid=request.sop_class_uid,
-                sop_instance_uid=request.sop_instance_uid,
-                transfer_syntax_uid=self._transfer_syntax,
-            )
-        )
-        self._upper.answer(encode_answer(self._context_id, request, status))
+        self._upper.answer(encode_answer(self._context_id, self._request, storing.finish()))
 
     def _hand_over(self, payload: memoryview, control: int = Fragment.DATA) -> None:
         self._other_length += len(payload)

@@ -169,6 +169,9 @@ class GuardedServer(ThreadedAssociationServer):
         """Take connections until `shutdown`."""
         super().serve_forever(poll_interval)
 
+    def service_actions(self) -> None:
+        """Nothing between two connections: the library collects garbage here, a pause of all threads."""
+
     def shutdown(self) -> None:
         """Stop listening."""
         # Wakes the thread that waits for connections.

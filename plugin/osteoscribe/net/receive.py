@@ -26,7 +26,6 @@ from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
 
 from osteoscribe.app.bugs import trace_of
-from osteoscribe.app.ports import Envelope
 from osteoscribe.net.conversation import Conversation, ProtocolViolation, State, Storing
 from osteoscribe.net.guard import LARGEST_PDU, GuardedReceive
 
@@ -90,26 +89,27 @@ class ReadAhead(GuardedReceive):
             self._began = time.monotonic()
         return self._began + self._patience_s - time.monotonic()
 
-    def pdu_type(self) -> int | None:
-        """Give the type of the PDU at the front; None where its head is not whole.
+    @property
+    def has_other(self) -> bool:
+        """Whether a PDU that is no P-DATA is at the front."""
+        return self.buffered >= _PDU_HEAD.size and self._buffer[self._start] != _P_DATA
+
+    def data_pdu(self) -> memoryview | None:
+        """Take the P-DATA PDU at the front, without its head; None where it is not whole, or another.
 
         Raises
         ------
         OSError
             It is too large, or makes its message too large.
         """
-        if self.buffered < _PDU_HEAD.size:
+        start = self._start + _PDU_HEAD.size
+        if start > self._end:
             return None
         kind, length = _PDU_HEAD.unpack_from(self._buffer, self._start)
         if length > LARGEST_PDU or (kind == _P_DATA and self.received + length > self._largest_object):
             self._refuse("net.too-large", length)
-        return int(kind)
-
-    def data_pdu(self) -> memoryview | None:
-        """Take the P-DATA PDU at the front, without its head; None where it is not whole."""
-        _, length = _PDU_HEAD.unpack_from(self._buffer, self._start)
-        start, end = self._start + _PDU_HEAD.size, self._start + _PDU_HEAD.size + length
-        if end > self._end:
+        end = start + length
+        if end > self._end or kind != _P_DATA:
             return None
         self.received += length
         self._start, self._began = end, None
@@ -229,17 +229,14 @@ class FastProvider(DULServiceProvider):
     wire
         Reads from its connection.
     begin
-        Begins a C-STORE.
-    envelope
-        Describes an instance whose last byte has just come.
+        Begins a C-STORE of what its request announces.
     """
 
     def __init__(
         self,
         association: Association,
         wire: ReadAhead,
-        begin: Callable[[], Storing],
-        envelope: Callable[..., Envelope],
+        begin: Callable[..., Storing],
     ) -> None:
         # All that the one in its place has, as it is: to make it again takes longer than a small object.
         vars(self).update(vars(association.dul))
@@ -256,7 +253,7 @@ class FastProvider(DULServiceProvider):
         self._conversation = Conversation(self)
         self._worker: int | None = None
         self._is_enough: Callable[[], bool] = lambda: False
-        self.begin, self.envelope = begin, envelope
+        self.begin = begin
 
     # In place of a thread: the association's runs the library's loop until there is enough for it.
 
@@ -390,14 +387,12 @@ class FastProvider(DULServiceProvider):
         while not (self._kill_thread or self.event_queue.queue or self.to_provider_queue.queue):
             if self._is_enough():
                 raise _Enough
-            kind = wire.pdu_type()
-            if kind is not None and kind != _P_DATA:
+            if self._take():
+                answered = not wire.buffered
+                continue
+            if wire.has_other:
                 self._read_pdu_data()
                 return True
-            pdu = wire.data_pdu() if kind is not None else None
-            if pdu is not None:
-                answered = self._take(pdu)
-                continue
             self._conversation.flush()
             # A peer sends nothing in the moment after its answer.
             count, answered = None if answered else wire.fill(), False
@@ -409,13 +404,15 @@ class FastProvider(DULServiceProvider):
                 self.event_queue.put(CONNECTION_CLOSED)
         return False
 
-    def _take(self, pdu: memoryview) -> bool:
-        """Take a PDU; whether it was the last of a message, and nothing came behind it."""
-        self._conversation.take(pdu)
-        if self._conversation.state is not State.IDLE:
-            return False
-        self._wire.received = 0
-        return not self._wire.buffered
+    def _take(self) -> bool:
+        """Take the P-DATA that is there, at most to the end of a message; whether it has come."""
+        wire, conversation = self._wire, self._conversation
+        while (pdu := wire.data_pdu()) is not None:
+            conversation.take(pdu)
+            if conversation.state is State.IDLE:
+                wire.received = 0
+                return True
+        return False
 
     def _patience_s(self) -> float:
         """How long to wait for bytes."""
@@ -439,8 +436,7 @@ def take_over(
     association: Association,
     wire: ReadAhead,
     *,
-    begin: Callable[[], Storing],
-    envelope: Callable[..., Envelope],
+    begin: Callable[..., Storing],
 ) -> None:
     """Give an association that has not started yet the fast path.
 
@@ -449,11 +445,9 @@ def take_over(
     wire
         Reads from its connection.
     begin
-        Begins a C-STORE.
-    envelope
-        Describes an instance whose last byte has just come.
+        Begins a C-STORE of what its request announces.
     """
     cast(Any, association.dul.socket).recv = wire
-    association.dul = provider = FastProvider(association, wire, begin, envelope)
+    association.dul = provider = FastProvider(association, wire, begin)
     association._reactor_checkpoint = _Checkpoint(provider)
     cast(Any, association)._run_reactor = provider.serve

@@ -17,7 +17,6 @@ from pynetdicom.association import Association
 from pynetdicom.events import Event
 
 from osteoscribe.app.bugs import trace_of
-from osteoscribe.app.ports import Envelope
 from osteoscribe.app.settings import NodeSettings, PeerSettings
 from osteoscribe.errors import OsteoscribeError, SetupError
 from osteoscribe.net.caller import SUCCESS, Caller, Reception, Storing, printable, uid_for_log
@@ -204,7 +203,6 @@ class Listener:
                 event.assoc,
                 ReadAhead(transport.socket, patience_s=patience_s, largest_object=largest),
                 begin=partial(self._begin_store, event.assoc),
-                envelope=partial(_envelope, event.assoc),
             )
         else:
             cast(Any, transport).recv = GuardedReceive(
@@ -229,24 +227,22 @@ class Listener:
         if isinstance(guard := getattr(event.assoc.dul.socket, "recv", None), GuardedReceive):
             guard.received = 0
         request: Any = event.request
-        storing = self._begin_store(event.assoc)
-        storing.write([request.DataSet.getbuffer()])
-        return storing.finish(
-            _envelope(
-                event.assoc,
-                sop_class_uid=str(request.AffectedSOPClassUID),
-                sop_instance_uid=str(request.AffectedSOPInstanceUID),
-                transfer_syntax_uid=str(event.context.transfer_syntax),
-            )
+        storing = self._begin_store(
+            event.assoc,
+            sop_class_uid=str(request.AffectedSOPClassUID),
+            sop_instance_uid=str(request.AffectedSOPInstanceUID),
+            transfer_syntax_uid=str(event.context.transfer_syntax),
         )
+        storing.write([request.DataSet.getbuffer()])
+        return storing.finish()
 
-    def _begin_store(self, association: Association) -> Storing:
+    def _begin_store(self, association: Association, **announced: str) -> Storing:
         with self._callers_lock:
             if association not in self._callers:
                 reception = self._open_reception(datetime.now(UTC))
                 self._callers[association] = Caller(reception, _calling_ae(association))
             caller = self._callers[association]
-        return caller.begin()
+        return caller.begin(**announced)
 
     def _on_n_event_report(self, event: Event) -> tuple[int, None]:
         try:
@@ -340,10 +336,6 @@ def _on_rejected(event: Event) -> None:
         printable(str(getattr(event.assoc.requestor.primitive, "called_ae_title", "")), 16),
         printable(str(event.assoc.requestor.address), 45),
     )
-
-
-def _envelope(association: Association, **announced: str) -> Envelope:
-    return Envelope(calling_ae=_calling_ae(association), received_at=datetime.now(UTC), **announced)
 
 
 def _calling_ae(association: Association) -> str:

@@ -13,11 +13,13 @@ from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from osteoscribe.app.ports import EncodedObject, StoreReply
 from osteoscribe.app.settings import Destination
 from osteoscribe.errors import PeerError, RefusedError
 from osteoscribe.net.channel import Channel, Silent
+from osteoscribe.net.checkpoint import pause_for_certain
 
 LARGEST_PDU = 131072
 IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
@@ -210,6 +212,7 @@ def associate(
     except (OSError, RuntimeError) as error:
         raise _unreachable(peer) from error
     if association.is_established:
+        pause_for_certain(association)
         return association
     raise _not_established(association, peer)
 
@@ -233,9 +236,19 @@ def _unreachable(peer: Destination) -> PeerError:
     )
 
 
+def rejection_of(association: Association) -> Any:
+    """Give the peer's A-ASSOCIATE-RJ, or None.
+
+    The library does not read it where its own thread reads it and ends the connection before the thread that
+    asked is awake: to that one it looks as if there never was a connection.
+    """
+    answer = association.acceptor.primitive or association.dul.peek_next_pdu()
+    return answer if isinstance(answer, A_ASSOCIATE) and answer.result else None
+
+
 def _not_established(association: Association, peer: Destination) -> PeerError:
-    if association.is_rejected:
-        answer: Any = association.acceptor.primitive
+    answer = rejection_of(association)
+    if answer is not None:
         reason = _REASONS.get((answer.result_source, answer.diagnostic), "unknown reason")
         if answer.result == _PERMANENT:
             return RefusedError(

@@ -45,8 +45,9 @@ class FolderInbox:
         beside.write_bytes(file_head(envelope) + bytes(encoded))
         beside.replace(path)
 
-    def begin(self) -> InboxObject:
+    def begin(self, transfer_syntax_uid: str) -> InboxObject:
         """Begin an object."""
+        del transfer_syntax_uid  # its envelope says it too
         return InboxObject(self)
 
     def close(self) -> None:

@@ -36,7 +36,7 @@ class AssociationReception:
         self._headers = HeaderReader()
         self._incoming: Incoming | None = None
 
-    def begin(self) -> Incoming:
+    def begin(self, transfer_syntax_uid: str) -> Incoming:
         """Begin an instance; one at a time.
 
         Raises
@@ -49,6 +49,7 @@ class AssociationReception:
             self._recorder,
             check_room=self._folder.check_reserve,
             headers=self._headers,
+            transfer_syntax_uid=transfer_syntax_uid,
         )
         return self._incoming
 

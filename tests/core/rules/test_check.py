@@ -140,6 +140,6 @@ def test_a_key_that_stands_twice_is_refused(table_path: Path) -> None:
 
 
 def test_the_proof_takes_milliseconds(table: RuleTable) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     check(table)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5

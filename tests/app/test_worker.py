@@ -101,6 +101,15 @@ def test_what_is_due_is_submitted_once(bench: Bench) -> None:
     assert bench.engine.deliveries == [(key, ARCHIVE, 0)]
 
 
+def test_the_rest_of_a_round_is_put_off_once_however_many_jobs_begin(bench: Bench) -> None:
+    bench.run(2)
+    bench.measure(bench.engine.jobs[0][0])
+    bench.ledger.receive(2.05, mark_object(2, [ct_uid(1)]))
+    bench.run(3.2)
+    assert len(bench.engine.jobs) == 2
+    assert len(bench.engine.deliveries) == 1
+
+
 def test_after_a_restart_everything_open_is_submitted_again(bench: Bench) -> None:
     bench.run(2)
     bench.rounds = bench.new_rounds()
@@ -152,7 +161,9 @@ def test_a_round_says_when_a_waiting_mark_will_have_waited_enough(bench: Bench) 
     assert bench.wait_s == pytest.approx(0.3)
     bench.run(1.5)
     assert len(bench.engine.jobs) == 1
-    assert bench.wait_s == pytest.approx(0.7)
+    assert bench.wait_s == pytest.approx(0.1), "the rest of the round lets the job begin"
+    bench.run(1.6)
+    assert bench.wait_s == pytest.approx(0.6)
 
 
 def test_nothing_is_planned_again_where_nothing_has_changed(bench: Bench) -> None:
@@ -185,6 +196,7 @@ def test_a_clock_that_was_set_back_does_not_stop_the_planning(bench: Bench) -> N
 
 
 def test_news_bring_nothing_to_be_sent_but_the_look_at_it_is_not_put_off(bench: Bench) -> None:
+    bench.run(1.9)
     bench.run(2)
     bench.measure(bench.engine.jobs[0][0])
     assert bench.run(2.4, has_news=True) == 0

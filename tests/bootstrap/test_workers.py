@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
+from datetime import timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -12,8 +14,11 @@ import pytest
 
 from osteoscribe.app.settings import Settings
 from osteoscribe.bootstrap.node import WorkerProcess
-from osteoscribe.bootstrap.worker import UnderWay
+from osteoscribe.bootstrap.worker import NEWS, Bell, MadeSegments, UnderWay, told
+from osteoscribe.core.series import BlobRef
 from osteoscribe.store.jobs import MOST_DEATHS
+from osteoscribe.store.retention import WRITTEN_FOR
+from osteoscribe.store.segments import SegmentStore
 from osteoscribe.store.status import StatusView
 from tests.fakes.dicom import ct_slice, ct_uid, mark_object
 from tests.fakes.ledger import START, FilledLedger
@@ -83,3 +88,37 @@ def test_a_job_that_ended_its_worker_too_often_is_left_alone_until_a_person_retr
     assert [one["code"] for one in shown["problems"]] == ["job.ends-its-process"]
     ledger.jobs.note_death("unknown", START)
     ledger.engine.dispose()
+
+
+def test_a_worker_hears_of_marks_while_it_waits_and_survives_what_was_cut_off() -> None:
+    ours, theirs = multiprocessing.Pipe()
+    heard: list[tuple[BlobRef, str]] = []
+    bell = Bell()
+    blob = BlobRef(segment="received/20261122/64c5-site-a-71-3.seg", offset=512, length=7)
+    whole = told(blob, "1.2.840.10008.1.2.1")
+
+    def wait(seconds: float = 5.0) -> tuple[bool, bool, bool]:
+        return bell.wait(theirs, seconds, lambda *one: heard.append(one))
+
+    os.write(ours.fileno(), whole)
+    assert wait(0.05) == (False, False, False), "no row of it is there: nothing to plan"
+    os.write(ours.fileno(), whole[:20] + NEWS + whole + NEWS)
+    assert wait() == (True, False, False)
+    assert heard == [(blob, "1.2.840.10008.1.2.1")] * 2
+    bell.ring()
+    assert wait() == (False, True, False)
+    ours.close()
+    assert wait() == (False, False, True)
+
+
+def test_reports_of_half_an_hour_share_a_segment_and_no_clock_makes_it_longer(tmp_path: Path) -> None:
+    now = [START]
+    made = MadeSegments(SegmentStore(tmp_path), lambda: now[0])
+    first = made.for_job()
+    now[0] += WRITTEN_FOR / 2 - timedelta(seconds=1)
+    assert made.for_job() is first
+    now[0] += timedelta(seconds=1)
+    second = made.for_job()
+    assert second is not first
+    now[0] -= timedelta(days=1)
+    assert made.for_job() is not second

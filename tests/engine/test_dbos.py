@@ -29,10 +29,12 @@ def measure(key):
     note(f"begin {key}")
     if key == "slow" and not (folder / "second").exists():
         time.sleep(60)
+    if key == "faulty":
+        raise ValueError(key)
     note(f"end {key}")
     if key.startswith("report"):
         engine.hand_over("P@h:1")
-    return None
+    return 0.2 if key == "postponed" and log.read_text().count("end postponed") < 3 else None
 
 def deliver(key, destination):
     note(f"deliver {key} {destination}")
@@ -47,10 +49,13 @@ engine = DurableEngine(
     errands={"delivery": deliver},
     is_open=lambda key, destination: key != "gone",
     send_waiting=lambda destination: note(f"send {destination}"),
+    is_alone=(folder / "alone").exists(),
 )
 engine.start()
 for key in sys.argv[2:]:
-    if "/" in key:
+    if key.startswith("ready:"):
+        engine.make_ready(lambda key=key: note(key))
+    elif "/" in key:
         engine.submit_delivery(*key.split("/"), 0)
     else:
         engine.submit_job(key, 0)
@@ -105,6 +110,39 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
+
+
+@pytest.fixture(params=["one of several", "alone"])
+def any_bench(tmp_path: Path, request: pytest.FixtureRequest) -> Bench:
+    if request.param == "alone":
+        (tmp_path / "alone").touch()
+    return Bench(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_job_that_is_postponed_is_tried_again_and_one_that_fails_is_given_up(any_bench: Bench) -> None:
+    first = any_bench.start("postponed", "next", "faulty")
+    any_bench.wait_for("end next")
+    any_bench.wait_for("begin faulty")
+    any_bench.stop(first)
+    assert any_bench.log.count("end postponed") == 3
+    assert any_bench.log.index("end next") > any_bench.log.index("end postponed")
+    begun = any_bench.log.count("begin faulty")
+    second = any_bench.start("last")
+    any_bench.wait_for("end last")
+    assert "faulty" in any_bench.stop(second)
+    assert any_bench.log.count("begin faulty") == begun
+
+
+@pytest.mark.slow
+def test_what_makes_ready_is_done_before_a_job_and_never_while_one_is_under_way(bench: Bench) -> None:
+    process = bench.start("ready:early", "slow", "ready:late")
+    bench.wait_for("submitted")
+    bench.wait_for("begin slow")
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert bench.log.index("ready:early") < bench.log.index("begin slow")
+    assert "ready:late" not in bench.log
 
 
 @pytest.mark.slow
@@ -171,16 +209,16 @@ def test_deliveries_go_one_at_a_time_and_in_order_for_each_destination(bench: Be
 
 
 @pytest.mark.slow
-def test_however_often_its_process_is_killed_a_job_is_resumed(bench: Bench) -> None:
+def test_however_often_its_process_is_killed_a_job_is_resumed(any_bench: Bench) -> None:
     for _ in range(6):
-        process = bench.start("slow")
-        bench.wait_for("begin slow", bench.log.count("begin slow") + 1)
+        process = any_bench.start("slow")
+        any_bench.wait_for("begin slow", any_bench.log.count("begin slow") + 1)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
-    (bench.folder / "second").touch()
-    last = bench.start("slow")
-    bench.wait_for("end slow")
-    assert "slow" not in bench.stop(last)
+    (any_bench.folder / "second").touch()
+    last = any_bench.start("slow")
+    any_bench.wait_for("end slow")
+    assert "slow" not in any_bench.stop(last)
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from osteoscribe.store.metrics import metrics_text
 from osteoscribe.store.operations import REMOVED, JobActions
 from osteoscribe.store.recorder import Recorder
 from osteoscribe.store.recovery import recover_instances
-from osteoscribe.store.retention import Retention
+from osteoscribe.store.retention import WRITTEN_FOR, Retention
 from osteoscribe.store.segments import MADE, RECEIVED
 from osteoscribe.store.status import StatusView
 from tests.fakes.dicom import EXPLICIT, ct_slice, ct_uid, encode, mark_object
@@ -87,6 +87,15 @@ def test_images_without_a_mark_go_after_their_time(bench: Bench) -> None:
     assert (bench.segments, bench.counts["instances"]) == (0, 0)
     assert bench.counts["removed"]["images"] == 2  # type: ignore[index]
     assert bench.run() == 0
+
+
+def test_a_segment_of_reports_is_as_young_as_the_last_that_a_worker_may_have_added(bench: Bench) -> None:
+    bench.receive(ct_slice(1), mark_object(1, [ct_uid(1)]))
+    bench.delivered(bench.measured())
+    bench.run(START + DAYS_30 + WRITTEN_FOR)
+    assert len(bench.ledger.segments.lengths(MADE)) == 1
+    bench.run(START + DAYS_30 + WRITTEN_FOR + timedelta(seconds=1))
+    assert not bench.ledger.segments.lengths(MADE)
 
 
 def test_nothing_goes_where_nobody_asked_for_it(bench: Bench) -> None:

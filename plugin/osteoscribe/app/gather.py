@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 
+from osteoscribe.app.ahead import OpenedObject
 from osteoscribe.app.shelf import SeriesShelf
 from osteoscribe.core.marks import InstanceRef, RoiMark, UnreadableMark
 from osteoscribe.core.placement import place
@@ -18,10 +19,15 @@ from osteoscribe.readers.headers import StoredInstance
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MarkObject:
-    """A mark object as received: its instance and its data set."""
+    """A mark object as received: its instance and what was read of it."""
 
     instance: StoredInstance
-    dataset: Dataset
+    opened: OpenedObject
+
+    @property
+    def dataset(self) -> Dataset:
+        """Its data set."""
+        return self.opened.dataset
 
     @property
     def ref(self) -> InstanceRef:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
+from osteoscribe.app.ahead import open_object
 from osteoscribe.app.gather import MarkObject
 from osteoscribe.app.shelf import SeriesShelf, shelve
 from osteoscribe.app.tally import Tally
@@ -13,9 +14,8 @@ from osteoscribe.core.marks import IgnoredMark, InstanceRef, RoiMark, Unreadable
 from osteoscribe.core.series import ReadBytes
 from osteoscribe.errors import InputError
 from osteoscribe.readers.ct import CT_SOP_CLASSES
-from osteoscribe.readers.datasets import read_dataset
 from osteoscribe.readers.headers import StoredInstance
-from osteoscribe.readers.marks import DOCUMENTS, MARK_SOP_CLASSES, is_own_report, read_marks
+from osteoscribe.readers.marks import DOCUMENTS, MARK_SOP_CLASSES, is_own_report
 
 _READ_AS_MARKS = MARK_SOP_CLASSES.union(DOCUMENTS)
 
@@ -66,7 +66,7 @@ def rois_of(objects: Sequence[MarkObject], shelf: SeriesShelf, tally: Tally) -> 
             continue
         series_instance_uid = shelf.series_meant_by(header)
         try:
-            marks = read_marks(one.dataset)
+            marks = one.opened.marks
         except InputError as error:
             tally.refuse(error, header.sop_instance_uid, series_instance_uid)
             continue
@@ -112,12 +112,12 @@ def replaced_objects(objects: Sequence[MarkObject]) -> Mapping[str, str]:
 def _open(instance: StoredInstance, read: ReadBytes, shelf: SeriesShelf, tally: Tally) -> MarkObject | None:
     blob, header = instance.blob, instance.header
     try:
-        dataset = read_dataset(read(blob, 0, blob.length), transfer_syntax_uid=header.transfer_syntax_uid)
+        opened = open_object(blob, header.transfer_syntax_uid, read)
     except InputError as error:
         tally.refuse(error, header.sop_instance_uid, shelf.series_meant_by(header))
         return None
-    one = MarkObject(instance=instance, dataset=dataset)
-    if is_own_report(dataset):
+    one = MarkObject(instance=instance, opened=opened)
+    if is_own_report(one.dataset):
         tally.leave_out(one.ref, "a report that this software wrote")
         return None
     return one

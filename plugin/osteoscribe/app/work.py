@@ -55,8 +55,7 @@ def measure(
     try:
         try:
             if ledger.state(key) == "ready":
-                for destination in _measure(key, ledger, pipeline, segment, destinations_for, now):
-                    hand_over(destination)
+                _measure(key, ledger, pipeline, segment, destinations_for, now, hand_over)
         except StoreError:
             raise
         except SetupError as error:
@@ -77,7 +76,8 @@ def _measure(
     segment: SegmentAppender,
     destinations_for: Callable[[str], Sequence[Destination]],
     now: Callable[[], datetime],
-) -> tuple[str, ...]:
+    hand_over: Callable[[str], None],
+) -> None:
     began = now()
     request = ledger.request(key)
     destinations = tuple(destinations_for(request.calling_ae))
@@ -93,7 +93,8 @@ def _measure(
         result = dataclasses.replace(result, problems=(*result.problems, _nowhere(request.calling_ae)))
     blobs = _store_objects(result, ledger, segment, began)
     done = now()
-    queued = ledger.record(key, result, blobs, destinations, done)
+    for destination in ledger.record(key, result, blobs, destinations, done):
+        hand_over(destination)
     LOGGER.info(
         "job measured key=%s studies=%s instances=%d reports=%d findings=%d problems=%s seconds=%.3f",
         key[:12],
@@ -112,7 +113,6 @@ def _measure(
             one.role,
             one.problem.code,
         )
-    return queued
 
 
 def _park_bug(key: str, error: Exception, ledger: JobLedger, now: datetime) -> None:

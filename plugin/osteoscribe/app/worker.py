@@ -23,6 +23,9 @@ LONG_PLANNING_S = 0.1
 LOOK_EVERY = timedelta(seconds=1)
 """Pause between two looks at what other processes and administrators wrote, where nothing else wakes."""
 
+PUT_OFF_S = 0.1
+"""How long the rest of a round waits where it has begun a job: both need the interpreter."""
+
 GIVEN_UP_EVERY = timedelta(seconds=60)
 """Pause between two questions to the engine about jobs that it gave up."""
 
@@ -125,6 +128,8 @@ class Rounds:
         self._planned_at = datetime.max.replace(tzinfo=UTC)
         self._plan_at: datetime | None = None
         self._plan_not_before = 0.0
+        self._may_reopen = False
+        self._is_put_off = False
         self._sent_at = datetime.max.replace(tzinfo=UTC)
         self._sending: set[tuple[str, ...]] = set()
         self._submitted: set[tuple[str, ...]] = set()
@@ -146,12 +151,16 @@ class Rounds:
         """
         if has_progress:
             self._send(now)
-        has_come = self._plan(now, is_woken=has_news or has_progress)
+        self._is_put_off = self._plan(now, is_woken=has_news or has_progress) and not self._is_put_off
+        if self._is_put_off:
+            return PUT_OFF_S
         self._submitted = self._submit(self._to_do(now), self._submitted)
         # After what can begin at once: the marks whose images were missing.
-        if has_come and self._plans.reopen():
-            self._plan(now, is_woken=True)
-            self._submitted = self._submit(self._to_do(now), self._submitted)
+        if self._may_reopen:
+            if self._plans.reopen():
+                self._plan(now, is_woken=True)
+                self._submitted = self._submit(self._to_do(now), self._submitted)
+            self._may_reopen = False
         # What was received brings nothing to be sent before it is measured.
         if not has_progress and not self._sent_at <= now < self._sent_at + LOOK_EVERY:
             self._send(now)
@@ -203,7 +212,7 @@ class Rounds:
     def _plan(self, now: datetime, *, is_woken: bool) -> bool:
         """Plan where something may have changed, but spend no more than a share of the time on it.
 
-        Gives whether anything was received since the last planning.
+        Gives whether jobs begin by it.
         """
         newest = self._newest_id()
         has_news = newest != self._seen_id
@@ -218,10 +227,11 @@ class Rounds:
         for key in planned.keys:
             self._engine.submit_job(key, 0)
             self._submitted.add(("job", key, "0"))
+        self._may_reopen |= has_news
         self._seen_id, self._planned_at, self._plan_at = newest, now, planned.again_at
         took_s = self._clock() - began
         self._plan_not_before = began + took_s * (PLANNING_PAUSE if took_s > LONG_PLANNING_S else 1)
-        return has_news
+        return bool(planned.keys)
 
     def _park_given_up(self, now: datetime) -> None:
         if self._given_up_seen_at is not None and now - self._given_up_seen_at < GIVEN_UP_EVERY:

@@ -16,11 +16,12 @@ from multiprocessing.connection import Connection
 
 import pydicom.config
 
+from osteoscribe.app.ports import Stored
 from osteoscribe.app.practice import check_profiles, load_practice
 from osteoscribe.app.settings import Settings
 from osteoscribe.bootstrap.forking import CONTEXT
 from osteoscribe.bootstrap.heart import Heart
-from osteoscribe.bootstrap.worker import UnderWay, run_worker, start_logging, utc_now
+from osteoscribe.bootstrap.worker import NEWS, UnderWay, run_worker, start_logging, told, utc_now
 from osteoscribe.errors import SetupError, StoreError
 from osteoscribe.net.scp import Listener
 from osteoscribe.readers.ct import READABLE_TRANSFER_SYNTAXES
@@ -47,7 +48,10 @@ __all__ = ["open_listener", "serve", "start_logging"]
 
 
 def open_listener(
-    settings: Settings, folder: DataFolder, on_recorded: Callable[[], None] = lambda: None
+    settings: Settings,
+    folder: DataFolder,
+    on_recorded: Callable[[], None] = lambda: None,
+    on_mark: Callable[[Stored], None] = lambda _one: None,
 ) -> Listener:
     """Join receiver and store; records first what a crash left unrecorded.
 
@@ -55,6 +59,8 @@ def open_listener(
     ----------
     on_recorded
         Called from any thread after a mark object, or the end of an association, was recorded.
+    on_mark
+        Called from any thread with a mark object that is on disk.
     """
     name = node_name(settings.node.name)
     segments = open_segments(folder, name)
@@ -64,7 +70,7 @@ def open_listener(
     ours = name.__eq__ if folder.is_shared else every_node
     recover_instances(segments, table, ours)
     table.close_segments(ours)
-    recorder = Recorder(table, on_recorded)
+    recorder = Recorder(table, on_recorded, on_mark)
 
     def open_reception(opened_at: datetime) -> AssociationReception:
         return AssociationReception(folder=folder, segments=segments, recorder=recorder, opened_at=opened_at)
@@ -110,7 +116,9 @@ def serve(read_settings: Callable[[], Settings], on_listening: Callable[[Setting
     workers: list[WorkerProcess] = []
     try:
         heart = Heart(settings, folder)
-        listener = open_listener(settings, folder, lambda: _wake(workers))
+        listener = open_listener(
+            settings, folder, lambda: _wake(workers), lambda one: _tell_first(workers, one)
+        )
         try:
             note_death = _death_noter(folder)
             workers += [WorkerProcess(settings, n, note_death) for n in range(settings.jobs.workers)]
@@ -149,6 +157,12 @@ def _death_noter(folder: DataFolder) -> Callable[[str], None]:
 def _wake(workers: Sequence[WorkerProcess]) -> None:
     for worker in workers:
         worker.wake()
+
+
+def _tell_first(workers: Sequence[WorkerProcess], one: Stored) -> None:
+    """Tell the worker that is woken first, and begins most jobs, of a mark object to read."""
+    for worker in workers[:1]:
+        worker.tell(one)
 
 
 def _checked(read_settings: Callable[[], Settings]) -> Settings:
@@ -223,8 +237,15 @@ class WorkerProcess:
 
     def wake(self) -> None:
         """Have it look at the ledger; from any thread."""
+        self._write(NEWS)
+
+    def tell(self, one: Stored) -> None:
+        """Tell it of a mark object on disk: it may read it before its job does; from any thread."""
+        self._write(told(one.blob, one.header.transfer_syntax_uid))
+
+    def _write(self, message: bytes) -> None:
         with self._control_lock, suppress(OSError):
-            os.write(self._control.fileno(), b"\0")
+            os.write(self._control.fileno(), message)
 
     def revive(self) -> None:
         """Start it again, after a growing pause, where it has ended."""

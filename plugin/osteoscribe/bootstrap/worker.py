@@ -6,12 +6,14 @@ import gc
 import logging
 import multiprocessing
 import os
+import re
 import select
 import signal
 import sys
 import threading
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
@@ -22,7 +24,7 @@ from osteoscribe.app.assure import ask_commitment, prove
 from osteoscribe.app.bugs import trace_of
 from osteoscribe.app.deliver import deliver, is_open, send_waiting
 from osteoscribe.app.desk import Desk
-from osteoscribe.app.ports import Pipeline
+from osteoscribe.app.ports import Pipeline, SegmentAppender
 from osteoscribe.app.safekeep import answer_question
 from osteoscribe.app.settings import Settings
 from osteoscribe.app.watch import executor_id
@@ -30,16 +32,17 @@ from osteoscribe.app.work import measure
 from osteoscribe.app.worker import Rounds
 from osteoscribe.bootstrap.heart import start_watch
 from osteoscribe.core.delivery import Patience
-from osteoscribe.core.series import ReadBytes
+from osteoscribe.core.series import BlobRef, ReadBytes
 from osteoscribe.errors import OsteoscribeError, StoreError
 from osteoscribe.store.folder import FolderLock, open_folder
 from osteoscribe.store.identity import node_name
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.jobs import JobTable
 from osteoscribe.store.metrics import metrics_text
-from osteoscribe.store.places import open_segments
+from osteoscribe.store.places import Segments, open_segments
 from osteoscribe.store.planning import PlanTable
 from osteoscribe.store.questions import QuestionTable
+from osteoscribe.store.retention import WRITTEN_FOR
 from osteoscribe.store.schema import open_database
 from osteoscribe.store.segments import MADE
 from osteoscribe.store.turns import Turns
@@ -59,6 +62,21 @@ SWITCH_S = 0.0005
 """How long a busy thread may keep the others of this process waiting: the default is 5 ms at each turn."""
 
 
+NEWS = b"\0"
+"""What the listener writes into the control pipe when something was recorded."""
+
+_TOLD = re.compile(rb"([\x21-\x7e]+) ([0-9]+) ([0-9]+) ([0-9.]*)\n")
+
+
+def told(blob: BlobRef, transfer_syntax_uid: str) -> bytes:
+    """What the listener writes of a mark object that is on disk: one line; what is cut off is no line."""
+    return f"{blob.segment} {blob.offset} {blob.length} {transfer_syntax_uid}\n".encode("ascii")
+
+
+OnMark = Callable[[BlobRef, str], None]
+"""Told of a mark object on disk, and of its transfer syntax."""
+
+
 class Bell:
     """Wakes a waiting thread of this process; rung from any thread, any number of times."""
 
@@ -72,12 +90,26 @@ class Bell:
         with suppress(BlockingIOError):
             os.write(self._rings, b"\0")
 
-    def wait(self, control: Connection, seconds: float) -> tuple[bool, bool, bool]:
-        """Wait for the bell or the control pipe: news came, the bell rang, the pipe was closed."""
-        ready, _, _ = select.select([self._hears, control.fileno()], [], [], seconds)
-        read = {end: os.read(end, 65536) for end in ready}
-        news = read.get(control.fileno())
-        return bool(news), bool(read.get(self._hears)), news == b""
+    def wait(self, control: Connection, seconds: float, on_mark: OnMark) -> tuple[bool, bool, bool]:
+        """Wait for the bell or the control pipe: news came, the bell rang, the pipe was closed.
+
+        Parameters
+        ----------
+        on_mark
+            Called meanwhile with each mark object that is on disk but not recorded yet.
+        """
+        until = time.monotonic() + seconds
+        while True:
+            left_s = max(until - time.monotonic(), 0.0)
+            ready, _, _ = select.select([self._hears, control.fileno()], [], [], left_s)
+            read = {end: os.read(end, 65536) for end in ready}
+            heard = read.get(control.fileno())
+            for segment, offset, length, syntax in _TOLD.findall(heard or b""):
+                blob = BlobRef(segment=segment.decode(), offset=int(offset), length=int(length))
+                on_mark(blob, syntax.decode())
+            has_news, rings, is_ended = NEWS in (heard or b""), bool(read.get(self._hears)), heard == b""
+            if has_news or rings or is_ended or not ready:
+                return has_news, rings, is_ended
 
 
 def start_logging() -> None:
@@ -134,6 +166,24 @@ class UnderWay:
         return key.decode("ascii")
 
 
+class MadeSegments:
+    """The segment that a worker writes its reports to, a new one now and then. For one job at a time."""
+
+    def __init__(self, segments: Segments, now: Callable[[], datetime]) -> None:
+        self._segments = segments
+        self._now = now
+        self._opened_at = now()
+        self._writer = segments.writer(MADE, self._opened_at)
+
+    def for_job(self) -> SegmentAppender:
+        """Give the segment for the next job."""
+        now = self._now()
+        if not self._opened_at <= now < self._opened_at + WRITTEN_FOR / 2:
+            self._writer.close()
+            self._writer, self._opened_at = self._segments.writer(MADE, now), now
+        return self._writer
+
+
 def run_worker(settings: Settings, number: int, control: Connection, under_way: UnderWay) -> None:
     """Measure and deliver until the other end of the control pipe is closed. Runs in a process of its own.
 
@@ -148,7 +198,7 @@ def run_worker(settings: Settings, number: int, control: Connection, under_way: 
         signal.signal(ignored, signal.SIG_IGN)
     try:
         bell = Bell()
-        rounds, engine, preparation = _open_worker(settings, number, bell, under_way)
+        rounds, engine, preparation, on_mark = _open_worker(settings, number, bell, under_way)
         if number == 0 and settings.node.health_port:
             _open_health(settings)
         # What the libraries have made stays: a full collection need not walk through it while a mark waits.
@@ -164,7 +214,7 @@ def run_worker(settings: Settings, number: int, control: Connection, under_way: 
             except StoreError as error:
                 LOGGER.warning("round postponed code=%s", error.code)
                 wait_s = POSTPONED_S
-            has_news, has_progress, is_ended = bell.wait(control, wait_s)
+            has_news, has_progress, is_ended = bell.wait(control, wait_s, on_mark)
             engine.check()
         # Steps under way are left where they are: the engine resumes them at the next start.
     except OsteoscribeError as error:
@@ -178,7 +228,7 @@ def run_worker(settings: Settings, number: int, control: Connection, under_way: 
 
 def _open_worker(
     settings: Settings, number: int, bell: Bell, under_way: UnderWay
-) -> tuple[Rounds, DurableEngine, Preparation]:
+) -> tuple[Rounds, DurableEngine, Preparation, OnMark]:
     from osteoscribe.app.prepare import Preparation
     from osteoscribe.engine.dbos import DurableEngine
     from osteoscribe.net.commitment import CommitmentAsker
@@ -220,21 +270,19 @@ def _open_worker(
         proof_wait_s=settings.delivery.proof_wait_h * 3600,
     )
 
+    made = MadeSegments(segments, utc_now)
+
     def measure_job(key: str) -> float | None:
-        segment = segments.writer(MADE, utc_now())
-        try:
-            with under_way.job(key):
-                return measure(
-                    key,
-                    ledger=jobs,
-                    pipeline=pipeline,
-                    segment=segment,
-                    destinations_for=settings.destinations_for,
-                    hand_over=lambda destination: engine.hand_over(destination),
-                    now=utc_now,
-                )
-        finally:
-            segment.close()
+        with under_way.job(key):
+            return measure(
+                key,
+                ledger=jobs,
+                pipeline=pipeline,
+                segment=made.for_job(),
+                destinations_for=settings.destinations_for,
+                hand_over=lambda destination: engine.hand_over(destination),
+                now=utc_now,
+            )
 
     def desk(destination: str) -> Desk:
         return Desk(
@@ -292,6 +340,7 @@ def _open_worker(
         turn=Turns(folder).at,
         on_progress=bell.ring,
         shares_work=number == 0 and folder.is_server,
+        is_alone=settings.jobs.workers == 1 and not folder.is_server,
     )
     engine.start()
     if number == 0:
@@ -304,7 +353,22 @@ def _open_worker(
         newest_id=InstanceTable(database).newest_id,
         settings=settings.jobs,
     )
-    return rounds, engine, Preparation(jobs.series, segments.read_bytes)
+    preparation = Preparation(jobs.series, segments.read_bytes)
+
+    def hear_mark(blob: BlobRef, transfer_syntax_uid: str) -> None:
+        engine.make_ready(lambda: _read_ahead(blob, transfer_syntax_uid, segments.read_bytes))
+
+    return rounds, engine, preparation, hear_mark
+
+
+def _read_ahead(blob: BlobRef, transfer_syntax_uid: str, read: ReadBytes) -> None:
+    """Read a mark object for the job that comes; whatever stops that, the job meets and says."""
+    from osteoscribe.app.ahead import read_ahead
+
+    try:
+        read_ahead(blob, transfer_syntax_uid, read)
+    except Exception as error:  # noqa: BLE001  nobody waits for it
+        LOGGER.warning("mark object not read ahead: %s", trace_of(error))
 
 
 def _listener_lives() -> bool:

@@ -24,18 +24,27 @@ from osteoscribe.store.schema import (
     to_us,
 )
 from osteoscribe.store.segments import node_of
+from osteoscribe.store.statements import Row, Statement
 
-_NEWEST = sa.select(sa.func.max(INSTANCES.c.id))
+_NEWEST = Statement(sa.select(sa.func.max(INSTANCES.c.id)))
 _OF_OBJECT = INSTANCES.c.sop_instance_uid == sa.bindparam("uid")
 # Made once: that takes longer than running them, and they run for each association.
-_SAME = sa.select(INSTANCES.c.id, INSTANCES.c.segment).where(
-    _OF_OBJECT, INSTANCES.c.digest == sa.bindparam("digest")
+_SAME = Statement(
+    sa.select(INSTANCES.c.id, INSTANCES.c.segment).where(
+        _OF_OBJECT, INSTANCES.c.digest == sa.bindparam("digest")
+    )
 )
 _OLDER = sa.select(INSTANCES.c.id).where(_OF_OBJECT, INSTANCES.c.id != sa.bindparam("newest_id"))
-_OWN_REPORT = sa.select(REPORTS.c.id).where(REPORTS.c.sop_instance_uid == sa.bindparam("uid"))
+_OWN_REPORT = Statement(sa.select(REPORTS.c.id).where(REPORTS.c.sop_instance_uid == sa.bindparam("uid")))
 _SUPERSEDED = MARKS.update().where(MARKS.c.instance_id.in_(_OLDER)).values(state="superseded")
 _NO_LONGER_AWAITED = AWAITED.delete().where(AWAITED.c.instance_id.in_(_OLDER))
-_NEW, _NEW_MARK = INSTANCES.insert(), MARKS.insert()
+_IN_SERIES = Statement(
+    sa.select(INSTANCES.c.sop_instance_uid, INSTANCES.c.digest).where(
+        INSTANCES.c.series_instance_uid == sa.bindparam("series"), INSTANCES.c.segment != ""
+    )
+)
+_ANY_OLDER = Statement(_OLDER)
+_NEW, _NEW_MARK = Statement(INSTANCES.insert()), Statement(MARKS.insert())
 _SEGMENT = sa.bindparam("segment", type_=sa.Text)
 _CLOSE = SEGMENTS.update().where(SEGMENTS.c.name == _SEGMENT).values(closed=True)
 _INSERT_NEW = {
@@ -58,8 +67,8 @@ def _advance(insert: Any, greatest: Callable[..., Any]) -> Any:
 
 
 _ADVANCE = {
-    "postgresql": _advance(postgresql.insert(SEGMENTS), sa.func.greatest),
-    "sqlite": _advance(sqlite.insert(SEGMENTS), sa.func.max),
+    "postgresql": Statement(_advance(postgresql.insert(SEGMENTS), sa.func.greatest)),
+    "sqlite": Statement(_advance(sqlite.insert(SEGMENTS), sa.func.max)),
 }
 
 
@@ -80,21 +89,15 @@ class InstanceTable:
 
     def has_instance(self, header: InstanceHeader, digest: str) -> bool:
         """Whether these very bytes are known under this UID."""
-        query = sa.select(INSTANCES.c.id).where(
-            INSTANCES.c.sop_instance_uid == header.sop_instance_uid,
-            INSTANCES.c.digest == digest,
-            INSTANCES.c.segment != "",
-        )
+        wanted = {"uid": header.sop_instance_uid, "digest": digest}
         with self._reads.begin() as connection:
-            return connection.execute(query).first() is not None
+            return any(segment for _, segment in _SAME.tuples(connection, wanted))
 
     def instances_of(self, series_instance_uid: str) -> list[tuple[str, str]]:
         """SOP Instance UID and digest of every instance of a series."""
-        query = sa.select(INSTANCES.c.sop_instance_uid, INSTANCES.c.digest).where(
-            INSTANCES.c.series_instance_uid == series_instance_uid, INSTANCES.c.segment != ""
-        )
         with self._reads.begin() as connection:
-            return [(row[0], row[1]) for row in connection.execute(query)]
+            rows = _IN_SERIES.tuples(connection, {"series": series_instance_uid})
+            return [(uid, digest) for uid, digest in rows]
 
     def add(self, stored: Sequence[Stored], *, ended: Sequence[str] = ()) -> None:
         """Record instances in one transaction; known ones are left as they are.
@@ -119,7 +122,7 @@ class InstanceTable:
                 else:
                     connection.execute(_INSERT_NEW[connection.dialect.name], [_row(one) for one in some])
             if segments := _segments(stored, ended):
-                connection.execute(_ADVANCE[connection.dialect.name], segments)
+                _ADVANCE[connection.dialect.name].change(connection, *segments)
 
     def close_segment(self, name: str) -> None:
         """Record that the association of a segment has ended."""
@@ -148,7 +151,7 @@ class InstanceTable:
     def newest_id(self) -> int:
         """Return the id of the newest instance; 0 where there is none."""
         with self._reads.begin() as connection:
-            return connection.execute(_NEWEST).scalar_one() or 0
+            return _NEWEST.value(connection) or 0
 
 
 def _row(one: Stored) -> dict[str, Any]:
@@ -172,13 +175,13 @@ def _row(one: Stored) -> dict[str, Any]:
 
 
 def _add_mark_object(connection: sa.Connection, one: Stored) -> None:
-    known = connection.execute(_SAME, {"uid": one.header.sop_instance_uid, "digest": one.digest}).first()
-    if known is not None and known.segment == "":
-        _bring_back_mark(connection, known.id, one)
+    known = _SAME.first(connection, {"uid": one.header.sop_instance_uid, "digest": one.digest})
     if known is None:
-        inserted = connection.execute(_NEW, _row(one)).inserted_primary_key
-        if inserted is not None:
-            _add_mark(connection, inserted[0], one.header.sop_instance_uid)
+        _add_mark(connection, _NEW.insert(connection, _row(one)), one.header.sop_instance_uid)
+        return
+    instance_id, segment = known
+    if segment == "":
+        _bring_back_mark(connection, instance_id, one)
 
 
 def _bring_back_mark(connection: sa.Connection, instance_id: int, one: Stored) -> None:
@@ -193,12 +196,12 @@ def _bring_back_mark(connection: sa.Connection, instance_id: int, one: Stored) -
 
 def _add_mark(connection: sa.Connection, instance_id: int, sop_instance_uid: str) -> None:
     """Record a mark object; an older version of it is superseded; our own report is no mark."""
-    own = connection.execute(_OWN_REPORT, {"uid": sop_instance_uid}).first()
+    own = _OWN_REPORT.first(connection, {"uid": sop_instance_uid})
     older = {"uid": sop_instance_uid, "newest_id": instance_id}
-    if connection.execute(_OLDER, older).first() is not None:
+    if _ANY_OLDER.first(connection, older) is not None:
         connection.execute(_SUPERSEDED, older)
         connection.execute(_NO_LONGER_AWAITED, older)
-    connection.execute(_NEW_MARK, {"instance_id": instance_id, "state": "own" if own else "open"})
+    _NEW_MARK.change(connection, {"instance_id": instance_id, "state": "own" if own else "open"})
 
 
 def _segments(stored: Sequence[Stored], ended: Sequence[str]) -> list[dict[str, Any]]:
@@ -210,7 +213,7 @@ def _segments(stored: Sequence[Stored], ended: Sequence[str]) -> list[dict[str, 
     return [{"name": name, "indexed_bytes": end, "closed": name in closed} for name, end in ends.items()]
 
 
-def stored_instance(row: sa.RowMapping) -> StoredInstance:
+def stored_instance(row: Row) -> StoredInstance:
     """Make the instance of a row of the table."""
     return StoredInstance(
         header=header_from_json(row["header"]),

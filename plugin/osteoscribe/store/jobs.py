@@ -42,6 +42,7 @@ from osteoscribe.store.schema import (
     to_us,
 )
 from osteoscribe.store.series import SeriesTable
+from osteoscribe.store.statements import Statement
 
 MOST_DEATHS = 4
 """A job during whose measuring the worker ended so often is left alone; an end from outside hits another."""
@@ -50,12 +51,14 @@ DUE_AT_A_TIME = 20
 """Due deliveries of one destination that are looked at: an archive that was away for days has thousands."""
 
 # Statements of the way from a mark to its report are made once: making them costs more than running them.
-_READY = (
+_READY = Statement(
     sa.select(JOBS.c.key, JOBS.c.run).where(JOBS.c.state == "ready").order_by(JOBS.c.planned_us, JOBS.c.key)
 )
-_STATE = sa.select(JOBS.c.state).where(JOBS.c.key == sa.bindparam("key"))
-_DELIVERY = sa.select(*DELIVERIES.c).where(
-    DELIVERIES.c.job_key == sa.bindparam("key"), DELIVERIES.c.destination == sa.bindparam("destination")
+_STATE = Statement(sa.select(JOBS.c.state).where(JOBS.c.key == sa.bindparam("key")))
+_DELIVERY = Statement(
+    sa.select(*DELIVERIES.c).where(
+        DELIVERIES.c.job_key == sa.bindparam("key"), DELIVERIES.c.destination == sa.bindparam("destination")
+    )
 )
 _PLACED = (
     sa.select(
@@ -68,38 +71,40 @@ _PLACED = (
     .where(DELIVERIES.c.state.in_(("queued", "waiting")), JOBS.c.state != "ready")
     .subquery()
 )
-_DUE = (
+_DUE = Statement(
     sa.select(_PLACED)
     .where(_PLACED.c.place <= DUE_AT_A_TIME)
     .order_by(_PLACED.c.place, _PLACED.c.destination)
 )
-_TO_ASK = sa.select(*DELIVERIES.c).where(
-    DELIVERIES.c.state == "stored", DELIVERIES.c.due_us <= sa.bindparam("now_us")
+_TO_ASK = Statement(
+    sa.select(*DELIVERIES.c).where(
+        DELIVERIES.c.state == "stored", DELIVERIES.c.due_us <= sa.bindparam("now_us")
+    )
 )
-_JOB = sa.select(*JOBS.c).where(JOBS.c.key == sa.bindparam("key"))
-_SERIES = (
+_JOB = Statement(sa.select(*JOBS.c).where(JOBS.c.key == sa.bindparam("key")))
+_SERIES = Statement(
     sa.select(JOB_SERIES.c.series_instance_uid)
     .where(JOB_SERIES.c.job_key == sa.bindparam("key"))
     .order_by(JOB_SERIES.c.series_instance_uid)
 )
-_MARKS = (
+_MARKS = Statement(
     sa.select(*INSTANCES.c)
     .join(JOB_MARKS, JOB_MARKS.c.instance_id == INSTANCES.c.id)
     .where(JOB_MARKS.c.job_key == sa.bindparam("key"))
     .order_by(INSTANCES.c.id)
 )
-_RESUMED = (
+_RESUMED = Statement(
     JOBS.update()
     .where(JOBS.c.key == sa.bindparam("job_key"), JOBS.c.state.in_(("parked", "done")))
     .values(state="measured", finished_us=None)
 )
-_MEASURED = JOBS.update().where(JOBS.c.key == sa.bindparam("job_key"))
+_MEASURED = Statement(JOBS.update().where(JOBS.c.key == sa.bindparam("job_key")))
 _NEW_DELIVERY = {
-    "postgresql": postgresql.insert(DELIVERIES).on_conflict_do_nothing(),
-    "sqlite": sqlite.insert(DELIVERIES).on_conflict_do_nothing(),
+    "postgresql": Statement(postgresql.insert(DELIVERIES).on_conflict_do_nothing()),
+    "sqlite": Statement(sqlite.insert(DELIVERIES).on_conflict_do_nothing()),
 }
 """By the database's name; one that is there is left as it is."""
-_ASKED = sa.select(JOBS.c.state, JOBS.c.forms).where(JOBS.c.key == sa.bindparam("key"))
+_ASKED = Statement(sa.select(JOBS.c.state, JOBS.c.forms).where(JOBS.c.key == sa.bindparam("key")))
 
 
 class JobTable(Outbox):
@@ -118,19 +123,19 @@ class JobTable(Outbox):
     def ready(self) -> tuple[tuple[str, int], ...]:
         """Jobs that wait to be measured, oldest first: key and number of the run."""
         with self._reads.begin() as connection:
-            return tuple((key, run) for key, run in connection.execute(_READY))
+            return tuple((key, run) for key, run in _READY.tuples(connection))
 
     def state(self, key: str) -> str:
         """State of a job; empty where there is none of that key."""
         with self._reads.begin() as connection:
-            return connection.execute(_STATE, {"key": key}).scalar() or ""
+            return _STATE.value(connection, {"key": key}) or ""
 
     def request(self, key: str) -> JobRequest:
         """Everything a job is made from."""
         with self._reads.together(), self._reads.begin() as connection:
-            job = connection.execute(_JOB, {"key": key}).mappings().one()
-            series = list(connection.execute(_SERIES, {"key": key}).scalars())
-            marks = connection.execute(_MARKS, {"key": key}).mappings()
+            (job,) = _JOB.rows(connection, {"key": key})
+            series = _SERIES.column(connection, {"key": key})
+            marks = _MARKS.rows(connection, {"key": key})
             images = [one for uid in series for one in self.series.images(uid, job["through_id"])]
             return JobRequest(
                 key=key,
@@ -171,7 +176,7 @@ class JobTable(Outbox):
         """
         queued = []
         with self._engine.begin() as connection:
-            state, forms = connection.execute(_ASKED, {"key": key}).one()
+            ((state, forms),) = _ASKED.tuples(connection, {"key": key})
             if state != "ready":
                 return ()
             holders = insert_reports(connection, key, result.reports, blobs)
@@ -191,7 +196,7 @@ class JobTable(Outbox):
                 values["state"] = settled_state(connection, key)
             values["finished_us"] = to_us(now) if values["state"] == "done" else None
             values["forms"] = json.dumps(sorted(_forms(forms) | set(result.forms)))
-            connection.execute(_MEASURED, {"job_key": key, "measured_us": to_us(now), **values})
+            _MEASURED.change(connection, {"job_key": key, "measured_us": to_us(now), **values})
         return tuple(queued)
 
     def fail(self, key: str, problem: Problem, now: datetime) -> None:
@@ -228,13 +233,13 @@ class JobTable(Outbox):
     def due_deliveries(self) -> tuple[Delivery, ...]:
         """Deliveries that are not at an end, in the order of their jobs; a few of each destination."""
         with self._reads.begin() as connection:
-            return tuple(delivery_of(row) for row in connection.execute(_DUE).mappings())
+            return tuple(delivery_of(row) for row in _DUE.rows(connection))
 
     def delivery(self, key: str, destination: str) -> Delivery:
         """One delivery."""
         with self._reads.begin() as connection:
-            rows = connection.execute(_DELIVERY, {"key": key, "destination": destination})
-            return delivery_of(rows.mappings().one())
+            (row,) = _DELIVERY.rows(connection, {"key": key, "destination": destination})
+            return delivery_of(row)
 
     def update_delivery(self, delivery: Delivery, now: datetime, was: Delivery | None = None) -> None:
         """Record how far a delivery is; ends its job with the last one.
@@ -280,8 +285,7 @@ class JobTable(Outbox):
     def due_commitments(self, now: datetime) -> tuple[Delivery, ...]:
         """Stored deliveries whose commitment is to be asked for now."""
         with self._reads.begin() as connection:
-            rows = connection.execute(_TO_ASK, {"now_us": to_us(now)})
-            return tuple(delivery_of(row) for row in rows.mappings())
+            return tuple(delivery_of(row) for row in _TO_ASK.rows(connection, {"now_us": to_us(now)}))
 
     def begin_commitment(
         self, transaction_uid: str, delivery: Delivery, objects: Sequence[StoredObject], now: datetime
@@ -323,7 +327,8 @@ class JobTable(Outbox):
     def forms(self, key: str) -> frozenset[Form]:
         """In which forms a job's reports were asked for."""
         with self._reads.begin() as connection:
-            return _forms(connection.execute(_ASKED, {"key": key}).one().forms)
+            ((_state, forms),) = _ASKED.tuples(connection, {"key": key})
+            return _forms(forms)
 
     def make_again(self, key: str, forms: frozenset[Form], now: datetime) -> None:
         """Have a job measured again for forms that it was not asked for; its deliveries wait for that."""
@@ -416,10 +421,10 @@ def queue_delivery(
         "code": "",
         "message": "",
     }
-    if not connection.execute(_NEW_DELIVERY[connection.dialect.name], values).rowcount:
+    if not _NEW_DELIVERY[connection.dialect.name].change(connection, values):
         return False
     if not is_ready:
-        connection.execute(_RESUMED, {"job_key": key})
+        _RESUMED.change(connection, {"job_key": key})
     return True
 
 

@@ -14,8 +14,9 @@ from osteoscribe.core.series import Acquisition
 from osteoscribe.core.units import Hounsfield, Millimetre
 from osteoscribe.store.reads import Reads
 from osteoscribe.store.schema import JOBS, LESIONS
+from osteoscribe.store.statements import Row, Statement
 
-_KNOWN = (
+_KNOWN = Statement(
     sa.select(LESIONS.c.number)
     .where(
         LESIONS.c.job_key == sa.bindparam("job_key"),
@@ -23,8 +24,8 @@ _KNOWN = (
     )
     .limit(1)
 )
-_NEW = LESIONS.insert()
-_REPORTS_OF_PATIENT = (
+_NEW = Statement(LESIONS.insert())
+_REPORTS_OF_PATIENT = Statement(
     sa.select(LESIONS.c.ct_series_instance_uid, LESIONS.c.job_key)
     .distinct()
     .add_columns(JOBS.c.accepted_us)
@@ -37,7 +38,7 @@ _REPORTS_OF_PATIENT = (
     .order_by(JOBS.c.accepted_us.desc(), LESIONS.c.job_key)
 )
 """Reports with lesions, by CT series and job, the newest first."""
-_OF_REPORT = (
+_OF_REPORT = Statement(
     sa.select(*LESIONS.c)
     .where(
         LESIONS.c.job_key == sa.bindparam("job_key"),
@@ -57,13 +58,13 @@ def insert_lesions(
 ) -> None:
     """Record the lesions of a job's report on one CT series; nothing where that was done before."""
     of_report = {"job_key": key, "ct_series_instance_uid": ct_series_instance_uid}
-    if not lesions or connection.execute(_KNOWN, of_report).first() is not None:
+    if not lesions or _KNOWN.first(connection, of_report) is not None:
         return
     rows = [
         {**of_report, "patient_key": patient_key, "number": number, **_row(one)}
         for number, one in enumerate(lesions)
     ]
-    connection.execute(_NEW, rows)
+    _NEW.change(connection, *rows)
 
 
 def _row(stored: StoredLesion) -> dict[str, Any]:
@@ -98,14 +99,14 @@ def earlier_lesions(reads: Reads, key: str, accepted_us: int) -> Callable[[str],
         if not patient_key:
             return ()
         wanted = {"patient_key": patient_key, "job_key": key, "accepted_us": accepted_us}
-        rows: list[sa.RowMapping] = []
+        rows: list[Row] = []
         with reads.begin() as connection:
             newest: dict[str, str] = {}
-            for series, of_job, _ in connection.execute(_REPORTS_OF_PATIENT, wanted):
+            for series, of_job, _ in _REPORTS_OF_PATIENT.tuples(connection, wanted):
                 newest.setdefault(series, of_job)
             for series, of_job in newest.items():
                 of_report = {"job_key": of_job, "ct_series_instance_uid": series, "patient_key": patient_key}
-                rows += connection.execute(_OF_REPORT, of_report).mappings()
+                rows += _OF_REPORT.rows(connection, of_report)
         age = {of_job: rank for rank, of_job in enumerate(newest.values())}
         rows.sort(key=lambda row: (age[row["job_key"]], row["number"], row["ct_series_instance_uid"]))
         return tuple(map(_stored, rows))
@@ -113,7 +114,7 @@ def earlier_lesions(reads: Reads, key: str, accepted_us: int) -> Callable[[str],
     return look_up
 
 
-def _stored(row: sa.RowMapping) -> StoredLesion:
+def _stored(row: Row) -> StoredLesion:
     mean_hu = row["mean_hu"]
     return StoredLesion(
         record=_record(row),
@@ -127,7 +128,7 @@ def _stored(row: sa.RowMapping) -> StoredLesion:
     )
 
 
-def _record(row: sa.RowMapping) -> LesionRecord:
+def _record(row: Row) -> LesionRecord:
     length = row["long_axis_mm"]
     return LesionRecord(
         tracking_uid=row["tracking_uid"],

@@ -11,9 +11,10 @@ import sqlalchemy as sa
 from osteoscribe.app.ports import Delivery, Proof, Reach
 from osteoscribe.store.reads import Reads
 from osteoscribe.store.schema import DELIVERIES, DESTINATIONS, JOBS, PROOFS, from_us, to_us
+from osteoscribe.store.statements import Row, Statement
 
 # Statements are made once: making them costs more than running them.
-_WAITING = (
+_WAITING = Statement(
     sa.select(*DELIVERIES.c)
     .join(JOBS, JOBS.c.key == DELIVERIES.c.job_key)
     .where(DELIVERIES.c.destination == sa.bindparam("destination"))
@@ -21,9 +22,9 @@ _WAITING = (
     .order_by(JOBS.c.measured_us, DELIVERIES.c.job_key)
     .limit(sa.bindparam("most"))
 )
-_REACH = sa.select(*DESTINATIONS.c).where(DESTINATIONS.c.name == sa.bindparam("destination"))
-_NEW_REACH = DESTINATIONS.insert()
-_REACHED = DESTINATIONS.update().where(DESTINATIONS.c.name == sa.bindparam("destination"))
+_REACH = Statement(sa.select(*DESTINATIONS.c).where(DESTINATIONS.c.name == sa.bindparam("destination")))
+_NEW_REACH = Statement(DESTINATIONS.insert())
+_REACHED = Statement(DESTINATIONS.update().where(DESTINATIONS.c.name == sa.bindparam("destination")))
 _PROOFS = (
     sa.select(*PROOFS.c)
     .join(
@@ -38,16 +39,20 @@ _PROOFS = (
     .order_by(PROOFS.c.due_us)
 )
 """Proofs of deliveries that are stored, in their newest round."""
-_DUE_PROOFS = _PROOFS.where(PROOFS.c.due_us <= sa.bindparam("now_us"))
-_PROOF = _PROOFS.where(
-    PROOFS.c.job_key == sa.bindparam("key"), PROOFS.c.destination == sa.bindparam("destination")
+_DUE_PROOFS = Statement(_PROOFS.where(PROOFS.c.due_us <= sa.bindparam("now_us")))
+_PROOF = Statement(
+    _PROOFS.where(
+        PROOFS.c.job_key == sa.bindparam("key"), PROOFS.c.destination == sa.bindparam("destination")
+    )
 )
-_UNPROVED = _PROOFS.where(PROOFS.c.job_key == sa.bindparam("key"), PROOFS.c.due_us.is_not(None))
-_STATES = sa.select(DELIVERIES.c.state, DELIVERIES.c.due_us).where(
-    DELIVERIES.c.job_key == sa.bindparam("key")
+_UNPROVED = Statement(_PROOFS.where(PROOFS.c.job_key == sa.bindparam("key"), PROOFS.c.due_us.is_not(None)))
+_STATES = Statement(
+    sa.select(DELIVERIES.c.state, DELIVERIES.c.due_us).where(DELIVERIES.c.job_key == sa.bindparam("key"))
 )
-_SETTLED = JOBS.update().where(
-    JOBS.c.key == sa.bindparam("job_key"), JOBS.c.state.in_(("measured", "parked", "done"))
+_SETTLED = Statement(
+    JOBS.update().where(
+        JOBS.c.key == sa.bindparam("job_key"), JOBS.c.state.in_(("measured", "parked", "done"))
+    )
 )
 
 
@@ -71,15 +76,16 @@ class Outbox:
     def waiting(self, destination: str, most: int) -> tuple[Delivery, ...]:
         """Deliveries to a destination that are not at an end, the oldest first."""
         with self._reads.begin() as connection:
-            rows = connection.execute(_WAITING, {"destination": destination, "most": most})
-            return tuple(delivery_of(row) for row in rows.mappings())
+            rows = _WAITING.rows(connection, {"destination": destination, "most": most})
+            return tuple(map(delivery_of, rows))
 
     def reach(self, destination: str) -> Reach:
         """How a destination was reached last."""
         with self._reads.begin() as connection:
-            row = connection.execute(_REACH, {"destination": destination}).mappings().first()
-        if row is None:
+            rows = _REACH.rows(connection, {"destination": destination})
+        if not rows:
             return Reach()
+        (row,) = rows
         return Reach(
             tries=row["tries"],
             due_at=_time(row["due_us"]),
@@ -98,8 +104,8 @@ class Outbox:
             "message": reach.message,
         }
         with self._engine.begin() as connection:
-            if not connection.execute(_REACHED, {"destination": destination, **values}).rowcount:
-                connection.execute(_NEW_REACH, {"name": destination, **values})
+            if not _REACHED.change(connection, {"destination": destination, **values}):
+                _NEW_REACH.change(connection, {"name": destination, **values})
 
     def begin_proof(self, proof: Proof) -> None:
         """Record that a look is due once the delivery is stored; nothing where that is recorded."""
@@ -112,8 +118,8 @@ class Outbox:
     def proof(self, key: str, destination: str) -> Proof | None:
         """The proof of a delivery's newest round."""
         with self._reads.begin() as connection:
-            row = connection.execute(_PROOF, {"key": key, "destination": destination}).mappings().first()
-        return None if row is None else _proof(row)
+            rows = _PROOF.rows(connection, {"key": key, "destination": destination})
+        return next(map(_proof, rows), None)
 
     def update_proof(self, proof: Proof, now: datetime, *, is_parked: bool) -> None:
         """Record a look; parks the delivery with the same reason where it was the last."""
@@ -141,30 +147,28 @@ class Outbox:
     def due_proofs(self, now: datetime) -> tuple[Proof, ...]:
         """Proofs whose next look is due."""
         with self._reads.begin() as connection:
-            rows = connection.execute(_DUE_PROOFS, {"now_us": to_us(now)})
-            return tuple(_proof(row) for row in rows.mappings())
+            return tuple(map(_proof, _DUE_PROOFS.rows(connection, {"now_us": to_us(now)})))
 
 
 def settle(connection: sa.Connection, key: str, now: datetime) -> None:
     """Set the state of a job by those of its deliveries, and end it with the last one."""
     state = settled_state(connection, key)
     finished_us = to_us(now) if state == "done" else None
-    connection.execute(_SETTLED, {"job_key": key, "state": state, "finished_us": finished_us})
+    _SETTLED.change(connection, {"job_key": key, "state": state, "finished_us": finished_us})
 
 
 def settled_state(connection: sa.Connection, key: str) -> str:
     """State of a measured job by those of its deliveries."""
-    rows = connection.execute(_STATES, {"key": key}).all()
+    rows = _STATES.tuples(connection, {"key": key})
     states = {state for state, _ in rows}
     # A stored delivery with a due time still waits for its commitment.
     awaited = any(state == "stored" and due is not None for state, due in rows)
-    is_unproved = _UNPROVED, {"key": key}
-    if states & {"queued", "waiting"} or awaited or connection.execute(*is_unproved).first() is not None:
+    if states & {"queued", "waiting"} or awaited or _UNPROVED.first(connection, {"key": key}) is not None:
         return "measured"
     return "parked" if "parked" in states else "done"
 
 
-def delivery_of(row: sa.RowMapping) -> Delivery:
+def delivery_of(row: Row) -> Delivery:
     """Delivery of its row."""
     return Delivery(
         job_key=row["job_key"],
@@ -200,7 +204,7 @@ def _values(proof: Proof) -> dict[str, Any]:
     }
 
 
-def _proof(row: sa.RowMapping) -> Proof:
+def _proof(row: Row) -> Proof:
     return Proof(
         job_key=row["job_key"],
         destination=row["destination"],

@@ -27,6 +27,7 @@ from osteoscribe.store.schema import (
     header_from_json,
     to_us,
 )
+from osteoscribe.store.statements import Row, Statement
 
 CHUNK = 500
 """Values in one IN list; SQLite takes a limited number of bound parameters."""
@@ -42,14 +43,18 @@ def _listed(name: str) -> sa.BindParameter[Any]:
 
 # Statements are made once: making them costs more than running them.
 _MARK = sa.select(*INSTANCES.c).join(MARKS, MARKS.c.instance_id == INSTANCES.c.id).order_by(INSTANCES.c.id)
-_OPEN_MARKS = _MARK.where(MARKS.c.state == "open")
-_MARKS_ON = _MARK.where(
-    MARKS.c.state.in_(CURRENT),
-    MARKS.c.instance_id.in_(
-        sa.select(MARK_SERIES.c.instance_id).where(MARK_SERIES.c.series_instance_uid.in_(_listed("series")))
-    ),
+_OPEN_MARKS = Statement(_MARK.where(MARKS.c.state == "open"))
+_MARKS_ON = Statement(
+    _MARK.where(
+        MARKS.c.state.in_(CURRENT),
+        MARKS.c.instance_id.in_(
+            sa.select(MARK_SERIES.c.instance_id).where(
+                MARK_SERIES.c.series_instance_uid.in_(_listed("series"))
+            )
+        ),
+    )
 )
-_CT_SERIES_OF = (
+_CT_SERIES_OF = Statement(
     sa.select(INSTANCES.c.sop_instance_uid, INSTANCES.c.series_instance_uid)
     .where(
         INSTANCES.c.sop_instance_uid.in_(_listed("uids")),
@@ -57,28 +62,36 @@ _CT_SERIES_OF = (
     )
     .order_by(INSTANCES.c.id)
 )
-_PRESENT = sa.select(INSTANCES.c.sop_instance_uid).where(INSTANCES.c.sop_instance_uid.in_(_listed("uids")))
-_LINKS = sa.select(MARK_SERIES.c.instance_id, MARK_SERIES.c.series_instance_uid).where(
-    MARK_SERIES.c.instance_id.in_(_listed("ids"))
+_PRESENT = Statement(
+    sa.select(INSTANCES.c.sop_instance_uid).where(INSTANCES.c.sop_instance_uid.in_(_listed("uids")))
+)
+_LINKS = Statement(
+    sa.select(MARK_SERIES.c.instance_id, MARK_SERIES.c.series_instance_uid).where(
+        MARK_SERIES.c.instance_id.in_(_listed("ids"))
+    )
 )
 _NEW_LINK = {
-    "postgresql": postgresql.insert(MARK_SERIES).on_conflict_do_nothing(),
-    "sqlite": sqlite.insert(MARK_SERIES).on_conflict_do_nothing(),
+    "postgresql": Statement(postgresql.insert(MARK_SERIES).on_conflict_do_nothing()),
+    "sqlite": Statement(sqlite.insert(MARK_SERIES).on_conflict_do_nothing()),
 }
 """By the database's name; another worker may have inserted it meanwhile."""
-_NEWEST = sa.select(sa.func.max(INSTANCES.c.id))
-_NEW_JOB, _NEW_JOB_MARK, _NEW_JOB_SERIES = JOBS.insert(), JOB_MARKS.insert(), JOB_SERIES.insert()
-_KNOWN = sa.select(JOBS.c.key).where(JOBS.c.key == sa.bindparam("key"))
-_PLANNED = (
+_NEWEST = Statement(sa.select(sa.func.max(INSTANCES.c.id)))
+_NEW_JOB, _NEW_JOB_MARK, _NEW_JOB_SERIES = map(
+    Statement, (JOBS.insert(), JOB_MARKS.insert(), JOB_SERIES.insert())
+)
+_KNOWN = Statement(sa.select(JOBS.c.key).where(JOBS.c.key == sa.bindparam("key")))
+_PLANNED = Statement(
     MARKS.update()
     .where(MARKS.c.instance_id.in_(_listed("ids")), MARKS.c.state.in_(CURRENT))
     .values(state=sa.bindparam("new_state"))
 )
-_NO_LONGER_AWAITED = AWAITED.delete().where(AWAITED.c.instance_id.in_(_listed("ids")))
-_LAST_RECEIVED = sa.select(sa.func.max(INSTANCES.c.received_us)).where(
-    INSTANCES.c.series_instance_uid.in_(_listed("series"))
+_NO_LONGER_AWAITED = Statement(AWAITED.delete().where(AWAITED.c.instance_id.in_(_listed("ids"))))
+_LAST_RECEIVED = Statement(
+    sa.select(sa.func.max(INSTANCES.c.received_us)).where(
+        INSTANCES.c.series_instance_uid.in_(_listed("series"))
+    )
 )
-_CAME_SINCE = (
+_CAME_SINCE = Statement(
     sa.select(INSTANCES.c.segment, MARKS.c.instance_id.is_not(None), SEGMENTS.c.closed)
     .distinct()
     .join(SEGMENTS, SEGMENTS.c.name == INSTANCES.c.segment)
@@ -88,16 +101,18 @@ _CAME_SINCE = (
         sa.or_(INSTANCES.c.series_instance_uid.in_(_listed("series")), INSTANCES.c.id.in_(_listed("marks"))),
     )
 )
-_BUSY = (
+_BUSY = Statement(
     sa.select(JOBS.c.key)
     .join(JOB_SERIES, JOB_SERIES.c.job_key == JOBS.c.key)
     .where(JOBS.c.state == "ready", JOB_SERIES.c.series_instance_uid.in_(_listed("series")))
 )
-_CAME = sa.select(AWAITED.c.instance_id).join(
-    INSTANCES, INSTANCES.c.sop_instance_uid == AWAITED.c.sop_instance_uid
+_CAME = Statement(
+    sa.select(AWAITED.c.instance_id).join(
+        INSTANCES, INSTANCES.c.sop_instance_uid == AWAITED.c.sop_instance_uid
+    )
 )
 _MARK_INSTANCE, _CT_INSTANCE = INSTANCES.alias("mark"), INSTANCES.alias("ct")
-_LATE_CT = (
+_LATE_CT = Statement(
     sa.select(MARKS.c.instance_id)
     .join(_MARK_INSTANCE, _MARK_INSTANCE.c.id == MARKS.c.instance_id)
     .join(_CT_INSTANCE, _CT_INSTANCE.c.study_instance_uid == _MARK_INSTANCE.c.study_instance_uid)
@@ -132,7 +147,7 @@ class PlanTable:
     def reopen(self) -> int:
         """Open the incomplete marks again whose images have come since; returns how many."""
         with self._reads.begin() as connection:
-            marks = sorted({row[0] for query in (_CAME, _LATE_CT) for row in connection.execute(query)})
+            marks = sorted({*_CAME.column(connection), *_LATE_CT.column(connection)})
         if marks:
             with self._engine.begin() as connection:
                 for chunk in _chunks(marks):
@@ -147,7 +162,7 @@ class PlanTable:
     def open_marks(self) -> tuple[MarkObject, ...]:
         """Mark objects that stand in no job yet."""
         with self._reads.begin() as connection:
-            return tuple(_mark_object(row) for row in connection.execute(_OPEN_MARKS).mappings())
+            return tuple(_mark_object(row) for row in _OPEN_MARKS.rows(connection))
 
     def ct_series_of(self, sop_instance_uids: Sequence[str]) -> Mapping[str, str]:
         """CT Series Instance UID of each of these instances that is there as CT."""
@@ -155,7 +170,7 @@ class PlanTable:
         with self._reads.begin() as connection:
             for chunk in _chunks(sorted(set(sop_instance_uids))):
                 found.update(
-                    (uid, series) for uid, series in connection.execute(_CT_SERIES_OF, {"uids": chunk})
+                    (uid, series) for uid, series in _CT_SERIES_OF.tuples(connection, {"uids": chunk})
                 )
         return found
 
@@ -164,7 +179,7 @@ class PlanTable:
         found: set[str] = set()
         with self._reads.begin() as connection:
             for chunk in _chunks(sorted(set(sop_instance_uids))):
-                found.update(connection.execute(_PRESENT, {"uids": chunk}).scalars())
+                found.update(_PRESENT.column(connection, {"uids": chunk}))
         return frozenset(found)
 
     def fitting_ct_series(self, mark: MarkObject) -> tuple[str, ...]:
@@ -190,20 +205,20 @@ class PlanTable:
         found: dict[int, set[str]] = {instance_id: set() for instance_id in instance_ids}
         with self._reads.begin() as connection:
             for chunk in _chunks(instance_ids):
-                for instance_id, uid in connection.execute(_LINKS, {"ids": chunk}):
+                for instance_id, uid in _LINKS.tuples(connection, {"ids": chunk}):
                     found[instance_id].add(uid)
         return {instance_id: frozenset(series) for instance_id, series in found.items()}
 
     def marks_on(self, series: Sequence[str]) -> tuple[MarkObject, ...]:
         """All current mark objects that are linked to any of these series."""
         with self._reads.begin() as connection:
-            rows = connection.execute(_MARKS_ON, {"series": list(series)})
-            return tuple(_mark_object(row) for row in rows.mappings())
+            rows = _MARKS_ON.rows(connection, {"series": list(series)})
+            return tuple(_mark_object(row) for row in rows)
 
     def last_received(self, series: Sequence[str]) -> datetime | None:
         """When the last instance of these CT series came."""
         with self._reads.begin() as connection:
-            last = connection.execute(_LAST_RECEIVED, {"series": list(series)}).scalar_one()
+            last = _LAST_RECEIVED.value(connection, {"series": list(series)})
             return None if last is None else from_us(last)
 
     def has_settled(self, series: Sequence[str], marks: Sequence[int], since: datetime) -> bool:
@@ -213,7 +228,7 @@ class PlanTable:
         """
         values = {"series": list(series), "marks": list(marks), "since_us": to_us(since)}
         with self._reads.begin() as connection:
-            rows = connection.execute(_CAME_SINCE, values).all()
+            rows = _CAME_SINCE.tuples(connection, values)
         kinds = [is_mark for _, is_mark, _ in rows]
         return all(closed for _, _, closed in rows) and max(map(kinds.count, (True, False))) <= 1
 
@@ -238,11 +253,11 @@ def _insert_links(connection: sa.Connection, links: Mapping[int, frozenset[str]]
         for uid in sorted(series)
     ]
     if rows:
-        connection.execute(_NEW_LINK[connection.dialect.name], rows)
+        _NEW_LINK[connection.dialect.name].change(connection, *rows)
 
 
 def _add_job(connection: sa.Connection, job: PlannedJob, now: datetime) -> bool:
-    known = connection.execute(_KNOWN, {"key": job.key}).first()
+    known = _KNOWN.first(connection, {"key": job.key})
     if known is None and _is_busy(connection, job.series):
         return False
     if known is None:
@@ -254,8 +269,8 @@ def _add_job(connection: sa.Connection, job: PlannedJob, now: datetime) -> bool:
             if bool(job.missing.get(mark.instance_id) or not job.series) is is_incomplete
         ]
         for chunk in _chunks(ids):
-            connection.execute(_PLANNED, {"new_state": state, "ids": chunk})
-            connection.execute(_NO_LONGER_AWAITED, {"ids": chunk})
+            _PLANNED.change(connection, {"new_state": state, "ids": chunk})
+            _NO_LONGER_AWAITED.change(connection, {"ids": chunk})
     awaited = [
         {"instance_id": mark.instance_id, "sop_instance_uid": uid}
         for mark in job.marks
@@ -267,7 +282,7 @@ def _add_job(connection: sa.Connection, job: PlannedJob, now: datetime) -> bool:
 
 
 def _is_busy(connection: sa.Connection, series: Sequence[str]) -> bool:
-    return connection.execute(_BUSY, {"series": list(series)}).first() is not None
+    return _BUSY.first(connection, {"series": list(series)}) is not None
 
 
 def _insert_job(connection: sa.Connection, job: PlannedJob, now: datetime) -> None:
@@ -277,20 +292,22 @@ def _insert_job(connection: sa.Connection, job: PlannedJob, now: datetime) -> No
         "accepted_us": to_us(job.accepted_at),
         "planned_us": to_us(now),
         "calling_ae": job.calling_ae,
-        "through_id": connection.execute(_NEWEST).scalar_one(),
+        "through_id": _NEWEST.value(connection),
         "run": 0,
         "findings": 0,
         "problems": json.dumps([]),
+        "forms": json.dumps([]),
+        "wanted": json.dumps([]),
     }
-    connection.execute(_NEW_JOB, values)
+    _NEW_JOB.change(connection, values)
     marks = [{"job_key": job.key, "instance_id": mark.instance_id} for mark in job.marks]
-    connection.execute(_NEW_JOB_MARK, marks)
+    _NEW_JOB_MARK.change(connection, *marks)
     if job.series:
         series = [{"job_key": job.key, "series_instance_uid": uid} for uid in job.series]
-        connection.execute(_NEW_JOB_SERIES, series)
+        _NEW_JOB_SERIES.change(connection, *series)
 
 
-def _mark_object(row: sa.RowMapping) -> MarkObject:
+def _mark_object(row: Row) -> MarkObject:
     header = header_from_json(row["header"])
     return MarkObject(
         instance_id=row["id"],

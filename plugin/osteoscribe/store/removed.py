@@ -17,15 +17,18 @@ from osteoscribe.store.schema import (
     REPORTS,
     from_us,
 )
+from osteoscribe.store.statements import Statement
 
-_CT_REMOVED = sa.select(sa.func.min(REMOVED_SERIES.c.removed_us)).where(
-    REMOVED_SERIES.c.study_instance_uid.in_(
-        sa.select(INSTANCES.c.study_instance_uid)
-        .join(JOB_MARKS, JOB_MARKS.c.instance_id == INSTANCES.c.id)
-        .where(JOB_MARKS.c.job_key == sa.bindparam("key"))
+_CT_REMOVED = Statement(
+    sa.select(sa.func.min(REMOVED_SERIES.c.removed_us)).where(
+        REMOVED_SERIES.c.study_instance_uid.in_(
+            sa.select(INSTANCES.c.study_instance_uid)
+            .join(JOB_MARKS, JOB_MARKS.c.instance_id == INSTANCES.c.id)
+            .where(JOB_MARKS.c.job_key == sa.bindparam("key"))
+        )
     )
 )
-_REMOVED_MARKS = (
+_REMOVED_MARKS = Statement(
     sa.select(MARK_SERIES.c.series_instance_uid, INSTANCES.c.sop_instance_uid)
     .join(MARKS, MARKS.c.instance_id == MARK_SERIES.c.instance_id)
     .join(INSTANCES, INSTANCES.c.id == MARKS.c.instance_id)
@@ -39,14 +42,14 @@ _REMOVED_MARKS = (
 
 def ct_removed_at(connection: sa.Connection, job_key: str) -> datetime | None:
     """When CT images of the studies of a job's marks were removed first; None where none were."""
-    removed_us = connection.execute(_CT_REMOVED, {"key": job_key}).scalar()
+    removed_us = _CT_REMOVED.value(connection, {"key": job_key})
     return None if removed_us is None else from_us(removed_us)
 
 
 def removed_marks(connection: sa.Connection, series: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
     """SOP Instance UIDs of the removed mark objects on each of these CT series that has any."""
     found: dict[str, list[str]] = defaultdict(list)
-    for series_instance_uid, sop_instance_uid in connection.execute(_REMOVED_MARKS, {"series": list(series)}):
+    for series_instance_uid, sop_instance_uid in _REMOVED_MARKS.tuples(connection, {"series": list(series)}):
         found[series_instance_uid].append(sop_instance_uid)
     return {uid: tuple(marks) for uid, marks in found.items()}
 

@@ -13,20 +13,25 @@ from osteoscribe.app.settings import Form
 from osteoscribe.core.report import Predecessor, Revision
 from osteoscribe.core.series import BlobRef
 from osteoscribe.store.schema import REPORTS
+from osteoscribe.store.statements import Row, Statement
 
 # Statements of the way from a mark to its report are made once: making them costs more than running them.
-_ON_SERIES = (
+_ON_SERIES = Statement(
     sa.select(*(column for column in REPORTS.c if column is not REPORTS.c.summary))
     .where(REPORTS.c.ct_series_instance_uid == sa.bindparam("series"))
     .order_by(REPORTS.c.instance_number, REPORTS.c.id)
 )
 """The reports on one CT series, the oldest first."""
-_HOLDERS = sa.select(REPORTS.c.sop_instance_uid, REPORTS.c.job_key).where(
-    REPORTS.c.sop_instance_uid.in_(sa.bindparam("uids", expanding=True))
+_HOLDERS = Statement(
+    sa.select(REPORTS.c.sop_instance_uid, REPORTS.c.job_key).where(
+        REPORTS.c.sop_instance_uid.in_(sa.bindparam("uids", expanding=True))
+    )
 )
-_OBJECTS = sa.select(*REPORTS.c).where(REPORTS.c.job_key == sa.bindparam("key")).order_by(REPORTS.c.id)
-_ANY_OBJECT = sa.select(REPORTS.c.id).where(REPORTS.c.job_key == sa.bindparam("key")).limit(1)
-_NEW_OBJECTS = REPORTS.insert()
+_OBJECTS = Statement(
+    sa.select(*REPORTS.c).where(REPORTS.c.job_key == sa.bindparam("key")).order_by(REPORTS.c.id)
+)
+_ANY_OBJECT = Statement(sa.select(REPORTS.c.id).where(REPORTS.c.job_key == sa.bindparam("key")).limit(1))
+_NEW_OBJECTS = Statement(REPORTS.insert())
 
 
 def revision(connection: sa.Connection, key: str, ct_series_instance_uid: str) -> Revision:
@@ -79,13 +84,13 @@ def insert_reports(
             if sayer is not None:
                 holders.setdefault((one.profile, one.role), set()).add(sayer)
         if new:
-            connection.execute(_NEW_OBJECTS, new)
+            _NEW_OBJECTS.change(connection, *new)
     return holders
 
 
 def has_objects(connection: sa.Connection, key: str) -> bool:
     """Whether a job has report objects."""
-    return connection.execute(_ANY_OBJECT, {"key": key}).first() is not None
+    return _ANY_OBJECT.first(connection, {"key": key}) is not None
 
 
 def objects_of(connection: sa.Connection, key: str) -> tuple[StoredObject, ...]:
@@ -99,27 +104,27 @@ def objects_of(connection: sa.Connection, key: str) -> tuple[StoredObject, ...]:
             transfer_syntax_uid=row["transfer_syntax_uid"],
             blob=BlobRef(segment=row["segment"], offset=row["offset"], length=row["length"]),
         )
-        for row in connection.execute(_OBJECTS, {"key": key}).mappings()
+        for row in _OBJECTS.rows(connection, {"key": key})
     )
 
 
-def _on_series(connection: sa.Connection, ct_series_instance_uid: str) -> Sequence[sa.RowMapping]:
-    return connection.execute(_ON_SERIES, {"series": ct_series_instance_uid}).mappings().all()
+def _on_series(connection: sa.Connection, ct_series_instance_uid: str) -> Sequence[Row]:
+    return _ON_SERIES.rows(connection, {"series": ct_series_instance_uid})
 
 
-def _sayers(connection: sa.Connection, report: MadeReport, rows: Sequence[sa.RowMapping]) -> list[str | None]:
+def _sayers(connection: sa.Connection, report: MadeReport, rows: Sequence[Row]) -> list[str | None]:
     """For each object the job that holds it, or one of its form that says the same; None where it is new.
 
     The same counts only while nothing else was said in that profile since.
     """
     uids = [one.sop_instance_uid for one in report.objects]
-    holders = {row.sop_instance_uid: row.job_key for row in connection.execute(_HOLDERS, {"uids": uids})}
+    holders = {one[0]: one[1] for one in _HOLDERS.tuples(connection, {"uids": uids})}
     return [
         _sayer_of_the_same(report, one, rows) or holders.get(one.sop_instance_uid) for one in report.objects
     ]
 
 
-def _sayer_of_the_same(report: MadeReport, one: MadeObject, rows: Sequence[sa.RowMapping]) -> str | None:
+def _sayer_of_the_same(report: MadeReport, one: MadeObject, rows: Sequence[Row]) -> str | None:
     newest_first = [row for row in reversed(rows) if row["profile"] == one.profile]
     if not report.content_key or not newest_first or newest_first[0]["content_key"] != report.content_key:
         return None
@@ -129,7 +134,7 @@ def _sayer_of_the_same(report: MadeReport, one: MadeObject, rows: Sequence[sa.Ro
     return next((str(row["job_key"]) for row in same), None)
 
 
-def _is_summarised(rows: Sequence[sa.RowMapping], key: str, report: MadeReport) -> bool:
+def _is_summarised(rows: Sequence[Row], key: str, report: MadeReport) -> bool:
     """Whether a summary is recorded already, with this job or with one that says the same."""
     says_the_same = bool(report.content_key and rows) and rows[-1]["content_key"] == report.content_key
     return says_the_same or any(row["job_key"] == key for row in rows)

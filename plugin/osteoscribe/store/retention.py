@@ -33,6 +33,9 @@ LOGGER = logging.getLogger(__name__)
 YOUNGEST = timedelta(hours=1)
 """Nothing younger is removed for want of space: the marks of a series come after its images."""
 
+WRITTEN_FOR = timedelta(hours=1)
+"""How long a worker adds reports to a segment: it is as old as the last of them may be."""
+
 REMOVING = 1 << 62
 """Stands for the recorded length of a segment that the ledger has given up and whose bytes are to go."""
 
@@ -117,7 +120,9 @@ class Retention:
 
     def _too_old_made(self, now: datetime) -> Iterator[str]:
         if self._keep is not None:
-            yield from (one for one in self._segments.lengths(MADE) if now - opened_at(one) > self._keep)
+            yield from (
+                one for one in self._segments.lengths(MADE) if now - opened_at(one) > self._keep + WRITTEN_FOR
+            )
 
     def _give_up_received(self, name: str, now: datetime) -> bool:
         """Strike a segment from the ledger; False where something in it is still needed."""

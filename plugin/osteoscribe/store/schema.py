@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -343,7 +344,7 @@ def open_database(url: str) -> sa.Engine:
             METADATA.create_all(connection)
             _check_version(connection)
         sa.event.listen(engine, "handle_error", _state_as_ours)
-    except sa.exc.SQLAlchemyError as error:
+    except (sa.exc.SQLAlchemyError, StoreError) as error:
         engine.dispose()
         raise _unusable(error) from error
     except SetupError:
@@ -362,7 +363,12 @@ def _unusable(error: Exception) -> SetupError:
 def _state_as_ours(context: sa.ExceptionContext) -> None:
     """Raise a database that does not answer as our own error: the work is postponed, never given up."""
     if isinstance(context.sqlalchemy_exception, sa.exc.OperationalError):
-        raise StoreError("store.locked", "found the ledger locked or its disk full; free it, then send again")
+        raise not_answering()
+
+
+def not_answering() -> StoreError:
+    """State that the database does not answer now."""
+    return StoreError("store.locked", "found the ledger locked or its disk full; free it, then send again")
 
 
 def _check_version(connection: sa.Connection) -> None:
@@ -387,17 +393,20 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
 
     @sa.event.listens_for(engine, "begin")
     def _on_begin(connection: sa.Connection) -> None:
-        options = connection.get_execution_options()
+        # Straight to the driver: the way through this library takes longer than what is done here.
+        options, driver = connection.get_execution_options(), connection.connection.cursor()
         if options.get("reads", False):
-            # It takes no lock yet and cannot fail; the way through this library takes longer than it.
-            connection.connection.cursor().execute("BEGIN")
+            driver.execute("BEGIN")  # takes no lock yet and cannot fail
             return
         # In this journal mode an unsynced commit keeps its place: the next synced one takes it along.
         wanted = "NORMAL" if options.get("unsynced", False) else "FULL"
-        if connection.info.setdefault("synchronous", "FULL") != wanted:
-            connection.exec_driver_sql(f"PRAGMA synchronous={wanted}")
-            connection.info["synchronous"] = wanted
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        try:
+            if connection.info.setdefault("synchronous", "FULL") != wanted:
+                driver.execute(f"PRAGMA synchronous={wanted}")
+                connection.info["synchronous"] = wanted
+            driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            raise not_answering() from None
 
 
 def _write_one_at_a_time(engine: sa.Engine) -> None:

@@ -10,12 +10,16 @@ from osteoscribe.readers.headers import StoredInstance
 from osteoscribe.store.instances import stored_instance
 from osteoscribe.store.reads import Reads
 from osteoscribe.store.schema import INSTANCES
+from osteoscribe.store.statements import Statement
 
 KEPT_SERIES = 12
 """About 2 kB an image, 4 MB for a series of 2,000; what the shelf works out of it takes as much again."""
 
-_THERE = sa.select(sa.func.count(), sa.func.max(INSTANCES.c.id)).where(
-    INSTANCES.c.series_instance_uid == sa.bindparam("series"), INSTANCES.c.id <= sa.bindparam("through_id")
+_THERE = Statement(
+    sa.select(sa.func.count(), sa.func.max(INSTANCES.c.id)).where(
+        INSTANCES.c.series_instance_uid == sa.bindparam("series"),
+        INSTANCES.c.id <= sa.bindparam("through_id"),
+    )
 )
 
 Images = tuple[StoredInstance, ...]
@@ -41,7 +45,7 @@ class SeriesTable:
         """The newest version of each image of a series among the instances up to an id."""
         wanted = {"series": series_instance_uid, "through_id": through_id}
         with self._reads.begin() as connection:
-            count, highest_id = connection.execute(_THERE, wanted).one()
+            ((count, highest_id),) = _THERE.tuples(connection, wanted)
         return self._kept(series_instance_uid, count, highest_id) if count else ()
 
     def newest(self, since_id: int | None, most: int) -> tuple[int, tuple[Images, ...]]:

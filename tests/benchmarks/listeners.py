@@ -1,4 +1,4 @@
-"""Listeners that are compared in receiving, each as a process of its own, and the floor beneath them all."""
+"""Listeners that are compared in receiving, each as a process of its own, and the floors beneath them all."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.fakes.processes import NodeProcess, free_port
@@ -21,6 +22,8 @@ from tests.fakes.processes import NodeProcess, free_port
 TICKS = os.sysconf("SC_CLK_TCK")
 CERTIFICATE, KEY = "listener.pem", "listener.key"
 PLUGIN = Path(__file__).resolve().parents[2]
+FLOORS = ("raw", "synced")
+"""The same bytes without DICOM: into files; into one file a sender, on disk before each answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +37,7 @@ class Running:
 
 @contextlib.contextmanager
 def listener(name: str, folder: Path, associations: int) -> Iterator[Running]:
-    """Start a listener by its name: raw, storescp, orthanc, ours, stock, ours-tls, storescp-tls."""
+    """Start a listener by its name: raw, synced, storescp, orthanc, ours, stock, ours-tls, storescp-tls."""
     if name.endswith("-tls"):
         make_certificate(folder.parent)
     if name in ("ours", "stock", "ours-tls"):
@@ -93,8 +96,8 @@ def _program(name: str) -> str | None:
 
 
 def _command(name: str, port: int, folder: Path, associations: int) -> list[str]:
-    if name == "raw":
-        return [sys.executable, "-m", "tests.benchmarks.listeners", "receive", str(port), str(folder)]
+    if name in FLOORS:
+        return [sys.executable, "-m", "tests.benchmarks.listeners", name, str(port), str(folder)]
     if name.startswith("storescp"):
         many = ["--fork"] if associations > 1 else []
         if name == "storescp-tls":
@@ -124,7 +127,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 def senders(name: str, port: int, parts: Sequence[Path]) -> list[list[str]]:
     """Commands that send a folder each: DCMTK's storescu, or the floor's own."""
-    if name == "raw":
+    if name in FLOORS:
         own = [sys.executable, "-m", "tests.benchmarks.listeners", "send", str(port)]
         return [[*own, str(part)] for part in parts]
     words = [str(_program("storescu")), "-q", "-aec", "OSTEOSCRIBE", "--max-send-pdu", "131072", "-xe", "+sd"]
@@ -188,8 +191,8 @@ def memory_mb(pid: int, what: str = "VmRSS") -> float:
     return 0.0
 
 
-def _receive(port: int, folder: str) -> None:
-    """The floor: length and bytes of a file, written to one, answered by a byte; a process a sender."""
+def _receive(port: int, folder: str, *, is_synced: bool = False) -> None:
+    """A floor: length and bytes of a file, written, answered by a byte; a process a sender."""
     signal.signal(signal.SIGCHLD, lambda *_: _reap())
     server = socket.create_server(("127.0.0.1", port), backlog=64)
     number = 0
@@ -204,12 +207,16 @@ def _receive(port: int, folder: str) -> None:
         count = 0
         while len(head := connection.recv(8, socket.MSG_WAITALL)) == 8:
             (left,) = struct.unpack(">Q", head)
-            file = os.open(f"{folder}/{number}-{count}", os.O_WRONLY | os.O_CREAT, 0o600)
+            if not (is_synced and count):
+                file = os.open(f"{folder}/{number}-{count}", os.O_WRONLY | os.O_CREAT, 0o600)
             count += 1
             while left:
                 got = connection.recv_into(buffer[: min(left, len(buffer))])
                 left -= os.write(file, buffer[:got])
-            os.close(file)
+            if is_synced:
+                os.fdatasync(file)
+            else:
+                os.close(file)
             connection.sendall(b"k")
         os._exit(0)
 
@@ -228,9 +235,10 @@ def _send(port: int, folder: str) -> None:
                 connection.sendall(struct.pack(">Q", os.fstat(file.fileno()).st_size))
                 connection.sendfile(file)
             if connection.recv(1) != b"k":
-                raise RuntimeError("the floor gave no answer")
+                raise RuntimeError("a floor gave no answer")
 
 
 if __name__ == "__main__":
     verb, port_, folder_ = sys.argv[1:]
-    {"receive": _receive, "send": _send}[verb](int(port_), folder_)
+    verbs = {"raw": _receive, "synced": partial(_receive, is_synced=True), "send": _send}
+    verbs[verb](int(port_), folder_)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -62,7 +61,7 @@ for key in sys.argv[2:]:
 note("submitted")
 deadline = time.monotonic() + 90
 polling = {"queue_thread", "queue-worker", "dynamic_scheduler", "dbos-background"}
-is_noted = False
+is_noted = has_given_up = False
 while time.monotonic() < deadline and not (folder / "stop").exists():
     time.sleep(0.05)
     if (folder / "more").exists():
@@ -73,6 +72,9 @@ while time.monotonic() < deadline and not (folder / "stop").exists():
     if not is_noted and not any(name in names for name in polling):
         note("rests")
         is_noted = True
+    if not has_given_up and engine.given_up_jobs():
+        note("gave up")
+        has_given_up = True
 print(engine.given_up_jobs())
 os._exit(0)
 """
@@ -100,6 +102,10 @@ class Bench:
             assert time.monotonic() < deadline, self.log
             time.sleep(0.02)
 
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        process.kill()
+        process.communicate()
+
     def stop(self, process: subprocess.Popen[bytes]) -> str:
         (self.folder / "stop").touch()
         output, _ = process.communicate(timeout=60)
@@ -124,6 +130,7 @@ def test_a_job_that_is_postponed_is_tried_again_and_one_that_fails_is_given_up(a
     first = any_bench.start("postponed", "next", "faulty")
     any_bench.wait_for("end next")
     any_bench.wait_for("begin faulty")
+    any_bench.wait_for("gave up")
     any_bench.stop(first)
     assert any_bench.log.count("end postponed") == 3
     assert any_bench.log.index("end next") > any_bench.log.index("end postponed")
@@ -139,8 +146,7 @@ def test_what_makes_ready_is_done_before_a_job_and_never_while_one_is_under_way(
     process = bench.start("ready:early", "slow", "ready:late")
     bench.wait_for("submitted")
     bench.wait_for("begin slow")
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    bench.kill(process)
     assert bench.log.index("ready:early") < bench.log.index("begin slow")
     assert "ready:late" not in bench.log
 
@@ -150,8 +156,7 @@ def test_work_that_a_kill_interrupts_is_resumed_by_the_next_process(bench: Bench
     first = bench.start("quick", "slow", "queued")
     bench.wait_for("begin slow")
     bench.wait_for("submitted")
-    os.kill(first.pid, signal.SIGKILL)
-    first.communicate()
+    bench.kill(first)
     (bench.folder / "second").touch()
     second = bench.start("quick", "slow", "queued")
     bench.wait_for("end slow")
@@ -167,8 +172,7 @@ def test_the_library_stops_polling_once_nothing_is_to_be_resumed(bench: Bench) -
     first = bench.start("slow")
     bench.wait_for("begin slow")
     time.sleep(1.5)
-    os.kill(first.pid, signal.SIGKILL)
-    first.communicate()
+    bench.kill(first)
     (bench.folder / "second").touch()
     second = bench.start()
     bench.wait_for("rests")
@@ -213,8 +217,7 @@ def test_however_often_its_process_is_killed_a_job_is_resumed(any_bench: Bench) 
     for _ in range(6):
         process = any_bench.start("slow")
         any_bench.wait_for("begin slow", any_bench.log.count("begin slow") + 1)
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
+        any_bench.kill(process)
     (any_bench.folder / "second").touch()
     last = any_bench.start("slow")
     any_bench.wait_for("end slow")

@@ -192,16 +192,13 @@ class DurableEngine:
         self._shares_work = shares_work
         self._is_alone = is_alone
         self._rests = False
-        self._measure_in_turn = self._in_turn(measure)
+        self._measure = measure
         self._job = self._define_job()
         self._errands = {kind: _define_errand(kind, work) for kind, work in errands.items()}
 
-    def _in_turn(self, measure: Callable[[str], float | None]) -> Callable[[str], float | None]:
-        def measure_in_turn(key: str) -> float | None:
-            with self._measuring:
-                return measure(key)
-
-        return measure_in_turn
+    def _measure_in_turn(self, key: str) -> float | None:
+        with self._measuring:
+            return self._measure(key)
 
     def _define_job(self) -> Callable[[str], None]:
         # No step in it: what one would record, whether the job is measured, the ledger says.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Protocol
@@ -67,9 +67,9 @@ class Caller:
         self._lock = threading.Lock()
         self._closed = False
 
-    def begin(self, *, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> Storing:
-        """Begin a C-STORE of what its request announces."""
-        return Storing(self, sop_class_uid, sop_instance_uid, transfer_syntax_uid)
+    def begin(self, **announced: str) -> Storing:
+        """Begin a C-STORE of what its request announces: the UIDs of an `Envelope`."""
+        return Storing(self, announced)
 
     def close(self) -> None:
         """End it; a C-STORE under way is refused."""
@@ -86,15 +86,13 @@ class Storing:
     ----------
     caller
         The association it came over.
-    sop_class_uid, sop_instance_uid, transfer_syntax_uid
-        What was announced.
+    announced
+        What its request announces: the UIDs of an `Envelope`, by their names there.
     """
 
-    def __init__(
-        self, caller: Caller, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str
-    ) -> None:
+    def __init__(self, caller: Caller, announced: Mapping[str, str]) -> None:
         self._caller = caller
-        self._announced = (sop_class_uid, sop_instance_uid, transfer_syntax_uid)
+        self._announced = announced
         self._incoming: Incoming | None = None
         self._fault: Exception | None = None
         with caller._lock:
@@ -114,13 +112,8 @@ class Storing:
 
     def finish(self) -> int:
         """Store the instance, count and log what came of it; returns the status to answer."""
-        sop_class_uid, sop_instance_uid, transfer_syntax_uid = self._announced
         envelope = Envelope(
-            sop_class_uid=sop_class_uid,
-            sop_instance_uid=sop_instance_uid,
-            transfer_syntax_uid=transfer_syntax_uid,
-            calling_ae=self._caller.calling_ae,
-            received_at=datetime.now(UTC),
+            calling_ae=self._caller.calling_ae, received_at=datetime.now(UTC), **self._announced
         )
         with self._caller._lock:
             if self._fault is None:
@@ -132,13 +125,13 @@ class Storing:
             self._caller.stored += 1
             return SUCCESS
         self._caller.refused += 1
-        return _state(self._fault, self._caller.calling_ae, sop_class_uid)
+        return _state(self._fault, self._caller.calling_ae, envelope.sop_class_uid)
 
     def _open(self) -> Incoming:
         if self._caller._closed:
             raise _Ended
         if self._incoming is None:
-            self._incoming = self._caller._reception.begin(self._announced[2])
+            self._incoming = self._caller._reception.begin(self._announced["transfer_syntax_uid"])
         return self._incoming
 
     def _fail(self, error: Exception) -> None:

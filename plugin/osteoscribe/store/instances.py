@@ -26,9 +26,8 @@ from osteoscribe.store.schema import (
 from osteoscribe.store.segments import node_of
 from osteoscribe.store.statements import Row, Statement
 
-_NEWEST = Statement(sa.select(sa.func.max(INSTANCES.c.id)))
+NEWEST_ID = Statement(sa.select(sa.func.max(INSTANCES.c.id)))
 _OF_OBJECT = INSTANCES.c.sop_instance_uid == sa.bindparam("uid")
-# Made once: that takes longer than running them, and they run for each association.
 _SAME = Statement(
     sa.select(INSTANCES.c.id, INSTANCES.c.segment).where(
         _OF_OBJECT, INSTANCES.c.digest == sa.bindparam("digest")
@@ -151,7 +150,7 @@ class InstanceTable:
     def newest_id(self) -> int:
         """Return the id of the newest instance; 0 where there is none."""
         with self._reads.begin() as connection:
-            return _NEWEST.value(connection) or 0
+            return NEWEST_ID.value(connection) or 0
 
 
 def _row(one: Stored) -> dict[str, Any]:

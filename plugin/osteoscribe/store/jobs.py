@@ -50,7 +50,6 @@ MOST_DEATHS = 4
 DUE_AT_A_TIME = 20
 """Due deliveries of one destination that are looked at: an archive that was away for days has thousands."""
 
-# Statements of the way from a mark to its report are made once: making them costs more than running them.
 _READY = Statement(
     sa.select(JOBS.c.key, JOBS.c.run).where(JOBS.c.state == "ready").order_by(JOBS.c.planned_us, JOBS.c.key)
 )

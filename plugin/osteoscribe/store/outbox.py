@@ -13,7 +13,6 @@ from osteoscribe.store.reads import Reads
 from osteoscribe.store.schema import DELIVERIES, DESTINATIONS, JOBS, PROOFS, from_us, to_us
 from osteoscribe.store.statements import Row, Statement
 
-# Statements are made once: making them costs more than running them.
 _WAITING = Statement(
     sa.select(*DELIVERIES.c)
     .join(JOBS, JOBS.c.key == DELIVERIES.c.job_key)

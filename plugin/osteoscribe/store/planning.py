@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from osteoscribe.app.plan import MarkObject, PlannedJob
 from osteoscribe.readers.ct import CT_SOP_CLASSES
+from osteoscribe.store.instances import NEWEST_ID
 from osteoscribe.store.reads import Reads
 from osteoscribe.store.schema import (
     AWAITED,
@@ -41,7 +42,6 @@ def _listed(name: str) -> sa.BindParameter[Any]:
     return sa.bindparam(name, expanding=True)
 
 
-# Statements are made once: making them costs more than running them.
 _MARK = sa.select(*INSTANCES.c).join(MARKS, MARKS.c.instance_id == INSTANCES.c.id).order_by(INSTANCES.c.id)
 _OPEN_MARKS = Statement(_MARK.where(MARKS.c.state == "open"))
 _MARKS_ON = Statement(
@@ -75,7 +75,6 @@ _NEW_LINK = {
     "sqlite": Statement(sqlite.insert(MARK_SERIES).on_conflict_do_nothing()),
 }
 """By the database's name; another worker may have inserted it meanwhile."""
-_NEWEST = Statement(sa.select(sa.func.max(INSTANCES.c.id)))
 _NEW_JOB, _NEW_JOB_MARK, _NEW_JOB_SERIES = map(
     Statement, (JOBS.insert(), JOB_MARKS.insert(), JOB_SERIES.insert())
 )
@@ -292,7 +291,7 @@ def _insert_job(connection: sa.Connection, job: PlannedJob, now: datetime) -> No
         "accepted_us": to_us(job.accepted_at),
         "planned_us": to_us(now),
         "calling_ae": job.calling_ae,
-        "through_id": _NEWEST.value(connection),
+        "through_id": NEWEST_ID.value(connection),
         "run": 0,
         "findings": 0,
         "problems": json.dumps([]),

@@ -15,7 +15,6 @@ from osteoscribe.core.series import BlobRef
 from osteoscribe.store.schema import REPORTS
 from osteoscribe.store.statements import Row, Statement
 
-# Statements of the way from a mark to its report are made once: making them costs more than running them.
 _ON_SERIES = Statement(
     sa.select(*(column for column in REPORTS.c if column is not REPORTS.c.summary))
     .where(REPORTS.c.ct_series_instance_uid == sa.bindparam("series"))

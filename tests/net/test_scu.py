@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,8 +15,11 @@ from pynetdicom import AE, evt
 from osteoscribe.app.ports import EncodedObject, StoreReply
 from osteoscribe.app.settings import Destination
 from osteoscribe.errors import PeerError, RefusedError
+from osteoscribe.net.commitment import CommitmentAsker
 from osteoscribe.net.scu import StoreSender, associate
+from tests.benchmarks.peers import accepting, read_pdu
 from tests.fakes.dicom import COMPREHENSIVE_SR, EXPLICIT, ROOT, encode, sr_object
+from tests.fakes.dimse import ABORT
 from tests.fakes.listening import Listening
 
 IMPLICIT = "1.2.840.10008.1.2"
@@ -140,6 +145,58 @@ def test_a_silent_archive_is_an_error_to_try_again() -> None:
         with pytest.raises(PeerError) as caught:
             send(pacs_at(silent.getsockname()[1]), [report_object()], timeout_s=0.5)
     assert not isinstance(caught.value, RefusedError)
+
+
+@contextmanager
+def falling_silent(accepts: Callable[[bytes], bytes], then: bytes = b"") -> Iterator[Destination]:
+    """A peer that answers the request for an association and what follows, and then holds the line."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(accepts(read_pdu(connection)[1]))
+            if then:
+                read_pdu(connection)
+                connection.sendall(then)
+            while connection.recv(4096):
+                pass
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield pacs_at(server.getsockname()[1])
+    finally:
+        thread.join(60)
+        server.close()
+
+
+@pytest.mark.parametrize("length", [3, 9], ids=["in the head", "in the body"])
+def test_a_peer_that_falls_silent_in_the_middle_of_its_acceptance_is_left(length: int) -> None:
+    with (
+        falling_silent(lambda request: accepting(request)[:length]) as destination,
+        pytest.raises(PeerError, match=r"peer.unreachable"),
+    ):
+        send(destination, [report_object()], timeout_s=0.5)
+
+
+@pytest.mark.parametrize("answer", [b"\4\0\0", b"\4\0\0\0\0\x30abc"], ids=["in the head", "in the body"])
+def test_a_peer_that_falls_silent_in_the_middle_of_an_answer_is_left(answer: bytes) -> None:
+    asker = CommitmentAsker(ae_title="OSTEOSCRIBE", timeout_s=0.5, take=lambda _report: True)
+    with (
+        falling_silent(accepting, then=answer) as destination,
+        pytest.raises(PeerError, match=r"peer.silent"),
+    ):
+        asker.ask(destination, "1.2.3", [])
+
+
+def test_a_peer_that_aborts_as_soon_as_it_has_accepted_is_an_error_to_try_again() -> None:
+    with (
+        falling_silent(lambda request: accepting(request) + ABORT) as destination,
+        pytest.raises(PeerError) as caught,
+    ):
+        send(destination, [report_object()])
+    assert caught.value.code in ("peer.aborted", "peer.unreachable")
 
 
 def test_an_archive_that_aborts_is_an_error_to_try_again() -> None:

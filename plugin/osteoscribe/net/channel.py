@@ -34,6 +34,9 @@ _MEDIUM_PRIORITY, _HAS_DATA, _NO_DATA = 0x0000, 0x0001, 0x0101
 _IS_COMMAND, _IS_LAST = 0x01, 0x02
 """Bits of the message control header (PS3.8 E.2)."""
 
+_READY = "Sta6"
+"""State of the library's upper layer: data transfer (PS3.8 table 9-1)."""
+
 _LONGEST_ANSWER = 1 << 16
 """No C-STORE response comes near; a longer PDU is none."""
 _UNLIMITED_PDU = 1 << 17
@@ -184,13 +187,17 @@ class Channel:
 def _taken_over(association: Association) -> socket.socket:
     """End the library's threads and take its socket, in the state *ready for data transfer*."""
     dul = association.dul
-    transport = dul.socket
-    taken = None if transport is None else transport.socket
     dul.kill_dul()
     dul.join()
     association.join()
-    if taken is None:
+    # Only now: until its end the library may have read that the peer ends the association again.
+    connection = None if dul.socket is None else dul.socket.socket
+    if connection is None or dul.state_machine.current_state != _READY:
+        if connection is not None:
+            connection.close()
         raise PeerError("peer.aborted", "found the association ended as soon as it was open; tried again")
+    # Whatever the library still does with what is left of its own, it is none of this one's.
+    taken = socket.socket(fileno=connection.detach())
     taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return taken
 

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
@@ -20,8 +20,10 @@ from osteoscribe.app.settings import Destination
 from osteoscribe.errors import PeerError, RefusedError
 from osteoscribe.net.channel import Channel, Silent
 from osteoscribe.net.checkpoint import pause_for_certain
+from osteoscribe.net.guard import LARGEST_PDU, GuardedReceive
 
-LARGEST_PDU = 131072
+LARGEST_ANSWERS = 1 << 26
+"""Bytes of all answers on an association; those to a query are a few hundred each."""
 IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 
@@ -218,9 +220,17 @@ def associate(
 
 
 def _on_connection(event: Event) -> None:
-    connection = event.assoc.dul.socket
-    if connection is not None and connection.socket is not None:
-        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    transport = event.assoc.dul.socket
+    if transport is None or transport.socket is None:
+        return
+    transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # The library would wait for ever where the peer falls silent in the middle of a PDU or reads no more,
+    # and so would whoever ends the association.
+    patience_s = float(event.assoc.network_timeout or 0.0)
+    transport.socket.settimeout(patience_s)
+    cast(Any, transport).recv = GuardedReceive(
+        transport.socket, patience_s=patience_s, largest_object=LARGEST_ANSWERS
+    )
 
 
 def _context_for(one: EncodedObject) -> tuple[str, tuple[str, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -26,6 +27,10 @@ first_pause_s = 0.2
 longest_pause_s = 1.0
 """
 
+_NUMBERS = random.SystemRandom()
+_PORTS: set[int] = set()
+"""Those that `free_port` gave."""
+
 
 def wait_until(condition: Callable[[], bool], what: str, patience_s: float = 90.0) -> None:
     deadline = time.monotonic() + patience_s
@@ -35,9 +40,20 @@ def wait_until(condition: Callable[[], bool], what: str, patience_s: float = 90.
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """A port for somebody who will listen on it later.
+
+    It lies below those that the system gives to connections: one of those could be given to another one
+    meanwhile, even to a connection to this very port, which then is connected to itself.
+    """
+    given = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    while True:
+        # Not of the generator that each test begins anew.
+        port = _NUMBERS.randrange(10_000, max(int(given[0]), 20_000))
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            if port not in _PORTS:
+                _PORTS.add(port)
+                return port
 
 
 class NodeProcess:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 from collections.abc import Sequence
 from socketserver import BaseServer
@@ -45,14 +47,16 @@ class Listening:
         threading.Thread(target=self._server.serve_forever, args=(_POLL_S,), daemon=True).start()
 
     def stop(self) -> None:
-        """Listen no more, and abort what stays open."""
+        """Listen no more, and cut off what stays open."""
         open_ones = self._server.active_associations
         self._server.shutdown()
         for association in open_ones:
-            # An association that is ending already must not be aborted: the library has no state for that.
             association.join(_ENDS_WITHIN_S)
-            if association.is_established:
-                association.abort()
+            transport = association.dul.socket
+            # Not aborted: the library has no state for that where an association is ending already.
+            with contextlib.suppress(OSError, AttributeError):
+                transport.socket.shutdown(socket.SHUT_RDWR)
+            association.join(_ENDS_WITHIN_S)
 
     def __enter__(self) -> Self:
         return self

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from osteoscribe.app.settings import Destination
 from osteoscribe.app.work import measure
 from osteoscribe.core.delivery import Patience
 from osteoscribe.errors import PeerError, RefusedError
+from osteoscribe.net import query
 from osteoscribe.net.query import STUDY_ROOT_FIND, QueryProver
 from osteoscribe.net.scu import StoreSender
 from osteoscribe.net.senders import Senders
@@ -61,7 +63,7 @@ def match(place: Place, **others: str) -> Dataset:
     return ds
 
 
-Answers = Callable[[Dataset], Sequence[tuple[int, Dataset | None]]]
+Answers = Callable[[Dataset], Iterable[tuple[int, Dataset | None]]]
 
 
 @contextmanager
@@ -125,6 +127,24 @@ def test_an_archive_that_lists_everything_is_not_listened_to_for_ever() -> None:
     with (
         archive(lambda _keys: others) as destination,
         pytest.raises(PeerError, match=r"peer.query-refused.*over 1000"),
+    ):
+        prover().found(destination, [PLACE])
+
+
+def test_an_archive_that_takes_its_time_over_each_match_is_not_listened_to_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All its matches would take ten seconds."""
+    monkeypatch.setattr(query, "_SILENCES", 0.02)
+
+    def slowly(_keys: Dataset) -> Iterator[tuple[int, Dataset | None]]:
+        for number in range(100):
+            time.sleep(0.1)
+            yield 0xFF00, match(PLACE, SOPInstanceUID=f"1.2.{number}")
+
+    with (
+        archive(slowly) as destination,
+        pytest.raises(PeerError, match=r"peer.silent.*no end of the answers"),
     ):
         prover().found(destination, [PLACE])
 

@@ -8,7 +8,8 @@ PS3.4 C.4.1 (C-FIND), PS3.18 10.6 (search transaction)
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -29,6 +30,9 @@ _PENDING = (0xFF00, 0xFF01)
 _SUCCESS = 0x0000
 _MOST_MATCHES = 1000
 """A destination that disregards the keys is not listened to for longer."""
+
+_SILENCES = 4
+"""How many times the patience with a silent destination all matches of a query may take."""
 
 _STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
 
@@ -69,7 +73,11 @@ class QueryProver:
             timeout_s=self._timeout_s,
         )
         try:
-            found = frozenset(one.sop_instance_uid for one in places if _has(association, destination, one))
+            found = frozenset(
+                one.sop_instance_uid
+                for one in places
+                if _has(association, destination, one, self._timeout_s * _SILENCES)
+            )
         except BaseException:
             association.abort()
             raise
@@ -77,7 +85,7 @@ class QueryProver:
         return found
 
 
-def _has(association: Association, destination: Destination, place: Place) -> bool:
+def _has(association: Association, destination: Destination, place: Place, allowed_s: float) -> bool:
     """Whether a C-FIND at IMAGE level with all three keys finds the object."""
     keys = Dataset()
     keys.QueryRetrieveLevel = "IMAGE"
@@ -86,11 +94,24 @@ def _has(association: Association, destination: Destination, place: Place) -> bo
     keys.SOPInstanceUID = place.sop_instance_uid
     try:
         replies = association.send_c_find(keys, STUDY_ROOT_FIND)
-        return _listed(itertools.islice(replies, _MOST_MATCHES), destination, place)
+        in_time = _until(time.monotonic() + allowed_s, replies, destination)
+        return _listed(itertools.islice(in_time, _MOST_MATCHES), destination, place)
     except (RuntimeError, ValueError) as error:
         raise PeerError(
             "peer.aborted", f"found the association aborted by {destination}; tried again"
         ) from error
+
+
+def _until(
+    deadline: float, replies: Iterable[tuple[Dataset, Dataset | None]], destination: Destination
+) -> Iterator[tuple[Dataset, Dataset | None]]:
+    """Listen to no more replies after a time: each may come just before the patience with it ends."""
+    for reply in replies:
+        yield reply
+        if time.monotonic() > deadline:
+            raise PeerError(
+                "peer.silent", f"found no end of the answers of {destination} to a C-FIND; tried again"
+            )
 
 
 def _listed(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from osteoscribe.decoders.process import begin_decoding, start_decoders
 from osteoscribe.readers.ct import index_series, read_box
 from osteoscribe.readers.headers import split_part10
 from osteoscribe.readers.marks import read_marks
+from tests.fakes.processes import wait_until
 from tests.readers.ct_objects import CT, EXPLICIT, Memory, ct_slice, refused
 
 WHOLE = (slice(None), slice(None), slice(None))
@@ -91,36 +92,48 @@ def test_many_frames_come_back_in_their_order() -> None:
 
 
 def children() -> list[int]:
-    tasks = Path("/proc/self/task")
-    return [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
+    """Decoding processes of this one; others may have been started by tests before."""
+    found = []
+    for task in Path("/proc/self/task").iterdir():
+        # A thread of another test may end meanwhile.
+        with contextlib.suppress(OSError):
+            found += [int(pid) for pid in (task / "children").read_text().split()]
+    return [pid for pid in found if is_decoding(pid)]
+
+
+def is_decoding(pid: int) -> bool:
+    try:
+        return b"osteoscribe.decoders" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def kill_children() -> None:
+    for pid in children():
+        os.kill(pid, signal.SIGKILL)
+        # Until whoever started it can know.
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
 @pytest.mark.slow
 def test_a_decoder_that_ends_is_replaced() -> None:
     frame = compressed(RLELossless, np.full((SIDE, SIDE), 7))
     begin_decoding(frame, form(RLELossless)).result()
-    for pid in children():
-        os.kill(pid, signal.SIGKILL)
-    time.sleep(0.2)
+    kill_children()
     begun = [begin_decoding(frame, form(RLELossless)) for _ in range(12)]
     assert [int(decoding.result()[0, 0]) for decoding in begun] == [7] * 12
 
 
 def test_decoders_can_be_started_ahead_of_the_first_frame() -> None:
-    for pid in children():
-        os.kill(pid, signal.SIGKILL)
-    time.sleep(0.2)
-    dead = set(children())
+    kill_children()
     start_decoders()
-    deadline = time.monotonic() + 60
-    while len(set(children()) - dead) < min(4, os.cpu_count() or 1) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    started = set(children()) - dead
+    wait_until(lambda: len(children()) == min(4, os.cpu_count() or 1), "the decoders")
+    started = set(children())
     begun = [
         begin_decoding(compressed(RLELossless, np.full((SIDE, SIDE), 7)), form(RLELossless)) for _ in "1234"
     ]
     assert [int(decoding.result()[0, 0]) for decoding in begun] == [7] * 4
-    assert set(children()) - dead == started != set()
+    assert set(children()) == started
 
 
 @pytest.mark.shared
@@ -142,9 +155,7 @@ def test_a_frame_that_aborts_its_decoder_is_a_stated_problem(shared_data: Path) 
 @pytest.mark.shared
 def test_the_code_streams_of_a_mask_are_decoded_apart(shared_data: Path) -> None:
     path = shared_data / "dcmqi-ct-liver-spine" / "seg" / "liver_j2k.dcm"
-    for pid in children():
-        os.kill(pid, signal.SIGKILL)
-    time.sleep(0.2)
+    kill_children()
     assert all(isinstance(mark, RoiMark) for mark in read_marks(dcmread(path)))
     assert children()
     ds = dcmread(path)
@@ -201,7 +212,4 @@ def test_decoders_end_with_a_killed_parent_and_say_nothing(tmp_path: Path) -> No
         (child,) = process.stdout.readline().split()
         process.kill()
         assert process.stdout.read() == ""
-    deadline = time.monotonic() + 60
-    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not Path(f"/proc/{child}").exists()
+    wait_until(lambda: not Path(f"/proc/{child}").exists(), "the end of the decoder")

@@ -233,8 +233,8 @@ def test_a_sender_that_stops_inside_a_pdu_is_cut_off(tmp_path: Path, sent: float
 def test_a_sender_that_stops_between_two_pdus_is_aborted(tmp_path: Path) -> None:
     with receiving_node(tmp_path, idle_timeout_s=0.5) as node:
         with raw_association(node.port) as association:
-            association.send(*store(1, size=100)[:5])
             began = time.monotonic()
+            association.send(*store(1, size=100)[:5])
             assert association.read_pdu()[0] == ABORTED
             assert time.monotonic() - began > 0.4
         assert stored(node) == []

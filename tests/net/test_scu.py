@@ -183,11 +183,9 @@ def test_a_peer_that_falls_silent_in_the_middle_of_its_acceptance_is_left(length
 @pytest.mark.parametrize("answer", [b"\4\0\0", b"\4\0\0\0\0\x30abc"], ids=["in the head", "in the body"])
 def test_a_peer_that_falls_silent_in_the_middle_of_an_answer_is_left(answer: bytes) -> None:
     asker = CommitmentAsker(ae_title="OSTEOSCRIBE", timeout_s=0.5, take=lambda _report: True)
-    with (
-        falling_silent(accepting, then=answer) as destination,
-        pytest.raises(PeerError, match=r"peer.silent"),
-    ):
+    with falling_silent(accepting, then=answer) as destination, pytest.raises(PeerError) as caught:
         asker.ask(destination, "1.2.3", [])
+    assert not isinstance(caught.value, RefusedError)
 
 
 def test_a_peer_that_aborts_as_soon_as_it_has_accepted_is_an_error_to_try_again() -> None:

@@ -131,11 +131,14 @@ def test_what_was_not_recorded_before_a_crash_is_recorded_at_the_next_start(
     assert not again.take(again.association(), ct_slice(2))
 
 
-def test_a_ledger_that_does_not_answer_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [StoreError("store.locked", "locked"), ValueError("a bug")], ids=repr)
+def test_a_ledger_that_does_not_answer_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     monkeypatch.setattr(recorder_module, "RETRY_S", 0.05)
     desk = Desk(tmp_path)
     segment = desk.association()
-    answers = [StoreError("store.locked", "locked")] * 3
+    answers = [error] * 3
     add = desk.table.add
 
     def sometimes(*arguments: object, **named: object) -> None:

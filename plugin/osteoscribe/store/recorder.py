@@ -14,6 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
+from osteoscribe.app.bugs import trace_of
 from osteoscribe.app.ports import Stored
 from osteoscribe.errors import StoreError
 from osteoscribe.readers.headers import InstanceHeader
@@ -178,6 +179,9 @@ class Recorder:
                 self.flush()
             except StoreError as error:
                 LOGGER.error("instances not recorded yet code=%s", error.code)
+                time.sleep(RETRY_S)
+            except Exception as error:  # noqa: BLE001  the edge of a thread: no other would be begun
+                LOGGER.error("bug while recording: %s", trace_of(error))
                 time.sleep(RETRY_S)
             with self._changed:
                 if not self._waiting and not self._ended:

@@ -38,8 +38,8 @@ class Recorder:
     """Records accepted instances. Safe to share between threads; one for a process.
 
     It has a thread of its own from the first instance on, which sleeps while nothing waits: to start one for
-    each association would hold up its answer. The end of an association is recorded at once, a mark object with
-    it or after `MARK_WAIT_S`.
+    each association would hold up its answer. The end of an association is recorded at once, a mark object
+    with it or after `MARK_WAIT_S`.
 
     Parameters
     ----------

@@ -229,6 +229,18 @@ def test_the_ledger_is_rebuilt_from_the_segments(node: RunningNode, tmp_path: Pa
     assert [{name: value for name, value in row.items() if name != "id"} for row in after] == before
 
 
+def test_a_node_that_can_make_nothing_ahead_receives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_store: SegmentStore, _now: datetime) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(SegmentStore, "prepare", refuse)
+    with receiving_node(tmp_path) as node:
+        assert [node.send(ct_slice(number)) for number in (1, 2, 3)] == [[0]] * 3
+    assert "nothing made ready for the next association" in caplog.text
+
+
 def test_what_was_made_ahead_is_gone_after_a_stop_and_after_a_crash(tmp_path: Path) -> None:
     with receiving_node(tmp_path) as node:
         assert node.send(ct_slice(1)) == [0]

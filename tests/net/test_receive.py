@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from pydicom.uid import generate_uid
 
+from osteoscribe.net.spare import SPARE
 from osteoscribe.store.blocks import next_block
 from osteoscribe.store.segments import RECEIVED, SegmentStore
 from tests.fakes.dicom import CT, EXPLICIT, SEG, ct_slice, ct_uid, encode, mark_object
@@ -173,7 +174,8 @@ def test_an_object_that_ends_in_the_middle_leaves_nothing(node: RunningNode, sha
     assert sorted(stored(node)) == sorted([encode(ct_slice(1)), encode(ct_slice(99))])
     segments = SegmentStore(node.folder.segments)
     for name, length in segments.lengths(RECEIVED).items():
-        assert next_block([record.end for record in segments.scan(name)][-1]) == length
+        # One without a byte is made ahead for who comes next.
+        assert not length or next_block([record.end for record in segments.scan(name)][-1]) == length
 
 
 @pytest.mark.parametrize(
@@ -259,9 +261,9 @@ def test_the_node_can_end_while_an_object_comes(tmp_path: Path) -> None:
 def test_an_idle_association_costs_no_processor_time(tmp_path: Path) -> None:
     """Of our own path: the library looks a thousand times a second. A sleeper stays far below the limit."""
     with receiving_node(tmp_path, fast_receive=True) as node:
-        before = set(threading.enumerate())
+        before = _threads()
         with raw_association(node.port) as association:
-            (thread,) = set(threading.enumerate()) - before
+            (thread,) = _threads() - before
             association.send(*store(1))
             assert association.answer()[2] == 0
             time.sleep(0.2)
@@ -274,22 +276,27 @@ def test_an_idle_association_costs_no_processor_time(tmp_path: Path) -> None:
 def test_an_association_has_one_thread_which_ends_with_it(tmp_path: Path) -> None:
     """Of our own path: a thread that would be left behind holds a connection for ever."""
     with receiving_node(tmp_path, fast_receive=True) as node:
-        before = set(threading.enumerate())
+        before = _threads()
         with raw_association(node.port) as association, raw_association(node.port) as other:
-            assert len(set(threading.enumerate()) - before) == 2
+            assert len(_threads() - before) == 2
             association.release()
             other.send(ABORT)
-        wait_until(lambda: set(threading.enumerate()) <= before, "the end of the threads")
+        wait_until(lambda: _threads() <= before, "the end of the threads")
 
 
 def test_a_connection_that_never_associates_is_over_when_its_peer_closes_it(tmp_path: Path) -> None:
     with receiving_node(tmp_path, fast_receive=True) as node:
-        before = set(threading.enumerate())
+        before = _threads()
         with socket.create_connection(("127.0.0.1", node.port)) as connection:
             connection.sendall(b"\1\0\0")
             time.sleep(0.1)
-        wait_until(lambda: set(threading.enumerate()) <= before, "the end of the threads")
+        wait_until(lambda: _threads() <= before, "the end of the threads")
         assert is_usable(node)
+
+
+def _threads() -> set[threading.Thread]:
+    """All but the one that waits for the next connection."""
+    return {one for one in threading.enumerate() if one.name != SPARE}
 
 
 def _context_switches(thread: threading.Thread) -> int:

@@ -29,9 +29,10 @@ from osteoscribe.store.reception import AssociationReception
 from osteoscribe.store.recorder import Recorder
 from osteoscribe.store.recovery import recover_instances
 from osteoscribe.store.schema import INSTANCES, open_database
-from osteoscribe.store.segments import SegmentStore
+from osteoscribe.store.segments import RECEIVED, SegmentStore
 from tests.fakes.dicom import CT, EXPLICIT, ct_slice, ct_uid, encode, mark_object
 from tests.fakes.node import RunningNode, receiving_node, send, store_raw
+from tests.fakes.processes import wait_until
 from tests.fakes.sender import associate, is_rejected
 from tests.readers.mark_fuzz import DIALECTS
 
@@ -226,6 +227,32 @@ def test_the_ledger_is_rebuilt_from_the_segments(node: RunningNode, tmp_path: Pa
         after = [dict(row) for row in connection.execute(INSTANCES.select()).mappings()]
     engine.dispose()
     assert [{name: value for name, value in row.items() if name != "id"} for row in after] == before
+
+
+def test_a_node_that_can_make_nothing_ahead_receives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_store: SegmentStore, _now: datetime) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(SegmentStore, "prepare", refuse)
+    with receiving_node(tmp_path) as node:
+        assert [node.send(ct_slice(number)) for number in (1, 2, 3)] == [[0]] * 3
+    assert "nothing made ready for the next association" in caplog.text
+
+
+def test_what_was_made_ahead_is_gone_after_a_stop_and_after_a_crash(tmp_path: Path) -> None:
+    with receiving_node(tmp_path) as node:
+        assert node.send(ct_slice(1)) == [0]
+        store = SegmentStore(node.folder.segments)
+        wait_until(lambda: 0 in store.lengths(RECEIVED).values(), "the next segment")
+    lengths = store.lengths(RECEIVED)
+    assert len(lengths) == 1 and all(lengths.values())
+    store.prepare(datetime.now(UTC))  # by a process that was killed
+    assert len(store.lengths(RECEIVED)) == 2
+    with receiving_node(tmp_path) as node:
+        assert node.send(ct_slice(2)) == [0]
+    assert len(store.lengths(RECEIVED)) == 2 and all(store.lengths(RECEIVED).values())
 
 
 @pytest.mark.peer

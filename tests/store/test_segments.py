@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
@@ -131,6 +131,53 @@ def test_records_without_room_between_them_are_read(tmp_path: Path) -> None:
     records = list(store.scan(name))
     assert [store.read_bytes(one.blob, 0, one.blob.length) for one in records] == payloads
     assert list(store.scan(name, records[0].end)) == records[1:]
+
+
+def test_a_segment_that_was_made_ahead_is_the_next_one(tmp_path: Path) -> None:
+    store = SegmentStore(tmp_path)
+    store.prepare(AT)
+    store.prepare(AT)
+    (ahead,) = store.lengths(RECEIVED)
+    (blob,) = fill(store, [b"first"])
+    assert blob.segment == ahead
+    assert store.read_bytes(blob, 0, 5) == b"first"
+    (other,) = fill(store, [b"other"])
+    assert other.segment != ahead
+    assert len(store.lengths(RECEIVED)) == 2
+
+
+@pytest.mark.parametrize("later_s", [-1, 601])
+def test_a_segment_that_was_made_too_long_ago_is_removed(tmp_path: Path, later_s: int) -> None:
+    """Or at a time that has not come, for the clock was set back."""
+    store = SegmentStore(tmp_path)
+    store.prepare(AT)
+    (ahead,) = store.lengths(RECEIVED)
+    writer = store.writer(RECEIVED, AT + timedelta(seconds=later_s))
+    writer.append([b"x"], envelope(1))
+    assert list(store.lengths(RECEIVED)) == [writer.name]
+    assert writer.name != ahead
+
+
+def test_names_are_in_the_order_in_which_they_were_given_out(tmp_path: Path) -> None:
+    store = SegmentStore(tmp_path)
+    first = store.writer(RECEIVED, AT)
+    store.prepare(AT - timedelta(seconds=1))
+    assert store.writer(RECEIVED, AT + timedelta(seconds=1)).name > first.name
+    assert not store.lengths(RECEIVED)
+
+
+def test_nothing_is_left_of_a_segment_that_was_made_ahead_and_not_used(tmp_path: Path) -> None:
+    store = SegmentStore(tmp_path)
+    store.prepare(AT)
+    store.close()
+    assert not store.lengths(RECEIVED)
+    store.prepare(AT)
+    writer = store.writer(RECEIVED, AT)
+    record = writer.begin()
+    record.write([b"refused"])
+    record.abandon()
+    writer.close()
+    assert not store.lengths(RECEIVED)
 
 
 def test_part_of_a_blob_is_read(tmp_path: Path) -> None:

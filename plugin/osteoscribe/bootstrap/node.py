@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -25,6 +26,7 @@ from osteoscribe.bootstrap.worker import NEWS, UnderWay, run_worker, start_loggi
 from osteoscribe.errors import SetupError, StoreError
 from osteoscribe.net.scp import Listener
 from osteoscribe.readers.ct import READABLE_TRANSFER_SYNTAXES
+from osteoscribe.readers.repeated import HeaderReader
 from osteoscribe.store.folder import DataFolder, FolderLock, open_folder
 from osteoscribe.store.identity import node_name
 from osteoscribe.store.instances import InstanceTable
@@ -33,13 +35,16 @@ from osteoscribe.store.places import open_segments
 from osteoscribe.store.questions import QuestionTable
 from osteoscribe.store.reception import AssociationReception
 from osteoscribe.store.recorder import Recorder
-from osteoscribe.store.recovery import every_node, recover_instances
+from osteoscribe.store.recovery import every_node, recover_instances, remove_unused
 from osteoscribe.store.schema import open_database
 
 LOGGER = logging.getLogger(__name__)
 
 SWITCH_S = 0.002
 """How long a thread of the listener may compute while another waits for its turn."""
+
+READERS_KEPT = 8
+"""Readers of headers that wait for the next association; each remembers a few headers."""
 
 STOP_PATIENCE_S = 4.0
 """How long open associations may take to end by themselves when the node stops."""
@@ -69,17 +74,24 @@ def open_listener(
     # In a shared place the segments of other nodes are theirs, or of who takes over from them (`app.watch`).
     ours = name.__eq__ if folder.is_shared else every_node
     recover_instances(segments, table, ours)
+    remove_unused(segments, table, ours)
     table.close_segments(ours)
     recorder = Recorder(table, on_recorded, on_mark)
 
+    readers: deque[HeaderReader] = deque(maxlen=READERS_KEPT)
+
     def open_reception(opened_at: datetime) -> AssociationReception:
-        return AssociationReception(folder=folder, segments=segments, recorder=recorder, opened_at=opened_at)
+        return AssociationReception(
+            folder=folder, segments=segments, recorder=recorder, opened_at=opened_at, readers=readers
+        )
 
     return Listener(
         settings.node,
         transfer_syntaxes=tuple(READABLE_TRANSFER_SYNTAXES),
         open_reception=open_reception,
         record_all=recorder.flush,
+        prepare=lambda: segments.prepare(utc_now()),
+        close=segments.close,
         peers=settings.peer,
         check_room=folder.check_reserve,
         take_commitment=lambda report: jobs.take_commitment(report, utc_now()),

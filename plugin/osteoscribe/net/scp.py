@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, cast
 
 from pydicom.dataset import Dataset
-from pynetdicom import AE, _config, evt
+from pynetdicom import _config, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
 
@@ -32,6 +32,7 @@ from osteoscribe.net.guard import (
 )
 from osteoscribe.net.receive import ReadAhead, take_over
 from osteoscribe.net.safekeeping import TakeQuestion, take_question
+from osteoscribe.net.spare import SparingEntity
 from osteoscribe.net.tls import server_context
 from osteoscribe.readers.ct import CT_SOP_CLASSES
 from osteoscribe.readers.marks import DOCUMENTS, MARK_SOP_CLASSES, MASK_SOP_CLASSES, MASK_TRANSFER_SYNTAXES
@@ -75,6 +76,10 @@ class Listener:
         Raises StoreError where nothing more can be stored.
     record_all
         Records what was stored and not recorded yet.
+    prepare
+        Makes ready for the next association that stores something, while nobody connects.
+    close
+        Called when it has stopped: what was made ready is not needed.
 
     Raises
     ------
@@ -93,6 +98,8 @@ class Listener:
         take_question: TakeQuestion = lambda _question: False,
         check_room: Callable[[], None] = lambda: None,
         record_all: Callable[[], None] = lambda: None,
+        prepare: Callable[[], None] = lambda: None,
+        close: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._open_reception = open_reception
@@ -100,6 +107,8 @@ class Listener:
         self._take_question = take_question
         self._check_room = check_room
         self._record_all = record_all
+        self._prepare = prepare
+        self._close = close
         self._callers: dict[Association, Caller] = {}
         self._callers_lock = threading.Lock()
         self._ae = _entity(settings, transfer_syntaxes)
@@ -161,6 +170,8 @@ class Listener:
             ) from error
         server.may_connect, server.tls = self._may_connect, self._tls
         server.max_connections = connection_limit(self._settings)
+        server.prepare = self._prepare
+        server.make_ready()
         threading.Thread(target=server.serve_forever, name="listener", daemon=True).start()
         self._server = server
         return int(server.server_address[1])
@@ -182,6 +193,7 @@ class Listener:
             callers, self._callers = list(self._callers.values()), {}
         for caller in callers:
             caller.close()
+        self._close()
         self.record_all()
 
     def record_all(self) -> None:
@@ -287,11 +299,11 @@ class Listener:
         )
 
 
-def _entity(settings: NodeSettings, transfer_syntaxes: tuple[str, ...]) -> AE:
+def _entity(settings: NodeSettings, transfer_syntaxes: tuple[str, ...]) -> SparingEntity:
     # The library's own log lines quote received text, and cost time for every message.
     _config.LOG_HANDLER_LEVEL = "none"
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
-    ae = AE(ae_title=settings.ae_title)
+    ae = SparingEntity(ae_title=settings.ae_title)
     ae.maximum_pdu_size = LARGEST_PDU
     ae.maximum_associations = settings.max_associations
     ae.network_timeout = settings.idle_timeout_s

@@ -73,6 +73,12 @@ class ObjectStore:
         """Return a new segment, as `store.segments.SegmentStore.writer`."""
         return ObjectWriter(self._files, self._root, new_name(kind, opened_at, self._node), self._spool)
 
+    def prepare(self, now: datetime) -> None:
+        """Nothing: there are no files, each record is an object."""
+
+    def close(self) -> None:
+        """Nothing, as `prepare`."""
+
     def read_bytes(self, blob: BlobRef, start: int, stop: int) -> bytes:
         """Bytes [start, stop) of a stored data set, counted from its first byte.
 

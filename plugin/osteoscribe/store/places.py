@@ -49,6 +49,14 @@ class Segments(Protocol):
         """Return a new segment; there is nothing of it before its first record."""
         ...
 
+    def prepare(self, now: datetime) -> None:
+        """Make the next segment of received bytes ahead, where that gains time."""
+        ...
+
+    def close(self) -> None:
+        """Leave nothing behind that was made ahead."""
+        ...
+
     def read_bytes(self, blob: BlobRef, start: int, stop: int) -> bytes:
         """Bytes [start, stop) of a stored data set, counted from its first byte."""
         ...

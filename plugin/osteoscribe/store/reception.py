@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from contextlib import suppress
 from datetime import datetime
 
 from osteoscribe.app.intake import Incoming
@@ -25,15 +27,26 @@ class AssociationReception:
         Records the instances.
     opened_at
         Time with zone; names the segment.
+    readers
+        Readers of headers that earlier associations left: what comes resembles what they brought.
     """
 
     def __init__(
-        self, *, folder: DataFolder, segments: Segments, recorder: Recorder, opened_at: datetime
+        self,
+        *,
+        folder: DataFolder,
+        segments: Segments,
+        recorder: Recorder,
+        opened_at: datetime,
+        readers: deque[HeaderReader] | None = None,
     ) -> None:
         self._folder = folder
         self._recorder = recorder
         self._segment = segments.writer(RECEIVED, opened_at)
+        self._readers = deque[HeaderReader]() if readers is None else readers
         self._headers = HeaderReader()
+        with suppress(IndexError):
+            self._headers = self._readers.pop()
         self._incoming: Incoming | None = None
 
     def begin(self, transfer_syntax_uid: str) -> Incoming:
@@ -58,5 +71,6 @@ class AssociationReception:
         if self._incoming is not None:
             self._incoming.abandon()
         self._segment.close()
+        self._readers.append(self._headers)
         if self._segment.end:
             self._recorder.close_segment(self._segment.name)

@@ -38,8 +38,9 @@ MOST_KNOWN = 200_000
 class Recorder:
     """Records accepted instances. Safe to share between threads; one for a process.
 
-    A thread of its own lives while something waits. The end of an association is recorded at once, a mark
-    object with it or after `MARK_WAIT_S`.
+    It has a thread of its own from the first instance on, which sleeps while nothing waits: to start one for
+    each association would hold up its answer. The end of an association is recorded at once, a mark object
+    with it or after `MARK_WAIT_S`.
 
     Parameters
     ----------
@@ -133,7 +134,6 @@ class Recorder:
             with self._changed:
                 waiting, self._waiting = self._waiting, []
                 ended, self._ended = self._ended, []
-                self._changed.notify()
                 is_told, self._is_told = self._is_told, False
                 self._due = math.inf
             if not waiting and not ended:
@@ -144,6 +144,7 @@ class Recorder:
                 with self._changed:
                     self._waiting[:0], self._ended[:0], self._is_told = waiting, ended, True
                     self._due = 0.0
+                    self._changed.notify()
                 raise
         if is_told:
             self._on_recorded()
@@ -170,11 +171,10 @@ class Recorder:
             self._changed.notify()
 
     def _run(self) -> None:
-        """Record until nothing waits."""
         while True:
             with self._changed:
-                while self._waiting and (left_s := self._due - time.monotonic()) > 0:
-                    self._changed.wait(left_s)
+                while (left_s := self._due - time.monotonic()) > 0:
+                    self._changed.wait(None if left_s == math.inf else left_s)
             try:
                 self.flush()
             except StoreError as error:
@@ -183,7 +183,3 @@ class Recorder:
             except Exception as error:  # noqa: BLE001  the edge of a thread: no other would be begun
                 LOGGER.error("bug while recording: %s", trace_of(error))
                 time.sleep(RETRY_S)
-            with self._changed:
-                if not self._waiting and not self._ended:
-                    self._thread = None
-                    return

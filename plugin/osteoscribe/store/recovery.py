@@ -62,6 +62,19 @@ def recover_instances(
     return recovered
 
 
+def remove_unused(segments: Segments, table: InstanceTable, of: Callable[[str], bool] = every_node) -> None:
+    """Remove segments without a byte: made ahead by a process that was killed.
+
+    Parameters
+    ----------
+    of
+        Which nodes' segments are looked at, by name: none of them may be running.
+    """
+    for name, length in segments.lengths(RECEIVED, _first_day(table.known_segments())).items():
+        if not length and of(node_of(name)):
+            segments.remove(name)
+
+
 def _first_day(known: Mapping[str, tuple[int, bool]]) -> str:
     """Day of the oldest segment that can hold something unrecorded; empty where all must be looked at."""
     open_ones = [name for name, (_, closed) in known.items() if not closed]

@@ -26,7 +26,7 @@ from osteoscribe.store.schema import (
     SEGMENTS,
     to_us,
 )
-from osteoscribe.store.segments import MADE, opened_at
+from osteoscribe.store.segments import MADE, made_at
 
 LOGGER = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Retention:
         received = self._received()
         bytes_kept = sum(received.values())
         for name, length in received.items():
-            age = now - opened_at(name)
+            age = now - made_at(name)
             too_old = self._keep is not None and age > self._keep
             too_much = self._keep_below_bytes is not None and bytes_kept > self._keep_below_bytes
             if (too_old or (too_much and age > YOUNGEST)) and self._give_up_received(name, now):
@@ -116,12 +116,12 @@ class Retention:
         )
         with self._reads.begin() as connection:
             found = {row.name: row.indexed_bytes for row in connection.execute(query)}
-        return dict(sorted(found.items(), key=lambda item: opened_at(item[0])))
+        return dict(sorted(found.items(), key=lambda item: made_at(item[0])))
 
     def _too_old_made(self, now: datetime) -> Iterator[str]:
         if self._keep is not None:
             yield from (
-                one for one in self._segments.lengths(MADE) if now - opened_at(one) > self._keep + WRITTEN_FOR
+                one for one in self._segments.lengths(MADE) if now - made_at(one) > self._keep + WRITTEN_FOR
             )
 
     def _give_up_received(self, name: str, now: datetime) -> bool:

@@ -10,8 +10,10 @@ import errno
 import itertools
 import os
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,6 +36,9 @@ _NAME = re.compile(
     rf"(?:{RECEIVED}|{MADE})/[0-9]{{8}}/[0-9a-f]+-(?:(?P<node>{NODE_NAME.pattern})-)?[0-9]+-[0-9]+\.seg"
 )
 _COUNTER = itertools.count()
+
+MADE_AHEAD_FOR = timedelta(minutes=10)
+"""How long before its first record the file of a segment may have been made: so much older it passes for."""
 
 
 def node_of(name: str) -> str:
@@ -69,12 +74,12 @@ def renewed(name: str) -> str:
     return f"{name.rpartition('-')[0]}-{next(_COUNTER)}.seg"
 
 
-def opened_at(name: str) -> datetime:
-    """When a segment was opened, as its name says.
+def made_at(name: str) -> datetime:
+    """When a segment was made, as its name says.
 
     Examples
     --------
-    >>> opened_at("received/20261122/660dc3778d000-a-71-3.seg").isoformat()
+    >>> made_at("received/20261122/660dc3778d000-a-71-3.seg").isoformat()
     '2026-11-22T12:00:00+00:00'
     """
     stamp = name.rpartition("/")[2].partition("-")[0]
@@ -114,9 +119,11 @@ class SegmentStore:
         self.folder = folder
         self._path = os.path.join(folder, "")  # noqa: PTH118  a mark reads thirty slices, each in 10 us
         self._node = node
+        self._ahead: deque[SegmentWriter] = deque()
+        self._latest = EPOCH
 
     def writer(self, kind: str, opened_at: datetime) -> SegmentWriter:
-        """Return a new segment; its file is made with the first record.
+        """Return a new segment; its file is made with the first record, unless it was made ahead.
 
         Parameters
         ----------
@@ -125,7 +132,36 @@ class SegmentStore:
         opened_at
             Time with zone; names the file.
         """
+        ahead = self._taken() if kind == RECEIVED else None
+        if ahead is not None:
+            made = made_at(ahead.name)
+            # Names are in the order in which they were given out, and near the time at which they were.
+            if self._latest <= made <= opened_at <= made + MADE_AHEAD_FOR:
+                return ahead
+            ahead.close()
+        self._latest = max(self._latest, opened_at)
         return SegmentWriter(self.folder, new_name(kind, opened_at, self._node))
+
+    def prepare(self, now: datetime) -> None:
+        """Make the file of the next segment of received bytes: it takes longer than storing a small object.
+
+        Where it cannot be made, its writer will say so.
+        """
+        if not self._ahead:
+            writer = SegmentWriter(self.folder, new_name(RECEIVED, now, self._node))
+            with suppress(OSError):
+                writer.open()
+                self._ahead.append(writer)
+
+    def close(self) -> None:
+        """Leave nothing behind that was made ahead."""
+        while (ahead := self._taken()) is not None:
+            ahead.close()
+
+    def _taken(self) -> SegmentWriter | None:
+        with suppress(IndexError):
+            return self._ahead.popleft()
+        return None
 
     def read_bytes(self, blob: BlobRef, start: int, stop: int) -> bytes:
         """Bytes [start, stop) of a stored data set, counted from its first byte.
@@ -282,10 +318,14 @@ class SegmentWriter:
             self.end = 0
 
     def close(self) -> None:
-        """Close the file; nothing can be appended afterwards."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Close the file; nothing can be appended afterwards. One without a record is removed."""
+        if self._file is None:
+            return
+        self._file.close()
+        self._file = None
+        if not self.end:
+            with suppress(OSError):
+                self._path.unlink()
 
 
 class SegmentRecord:

@@ -6,7 +6,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from osteoscribe.app.ports import Envelope, InstanceLedger, OpenRecord, Stored, StoredRecord
+from osteoscribe.app.ports import (
+    Envelope,
+    InstanceLedger,
+    OpenRecord,
+    Stored,
+    StoredRecord,
+    WrittenMark,
+)
 from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import InputError, WrongClassError
 from osteoscribe.readers.headers import InstanceHeader, read_header
@@ -43,6 +50,8 @@ class Incoming:
         Reads the headers of the association's instances.
     transfer_syntax_uid
         What was announced: the header is read while the rest still comes. Empty: at the end.
+    on_mark
+        Told of a mark object that came whole, before it is checked and safe: it may be read meanwhile.
 
     Raises
     ------
@@ -58,12 +67,14 @@ class Incoming:
         check_room: Callable[[], None] = lambda: None,
         headers: HeaderReader | None = None,
         transfer_syntax_uid: str = "",
+        on_mark: Callable[[WrittenMark], None] = lambda _mark: None,
     ) -> None:
         self._record = record
         self._ledger = ledger
         self._check_room = check_room
         self._headers = headers or HeaderReader()
         self._transfer_syntax_uid = transfer_syntax_uid
+        self._on_mark = on_mark
         self._head = bytearray()
         self._header: InstanceHeader | None = None
         self._room_known_to = ROOM_CHECKED_EVERY
@@ -106,6 +117,8 @@ class Incoming:
             They could not be stored; the sender keeps its copy.
         """
         try:
+            is_mark = envelope.sop_class_uid in MARK_SOP_CLASSES and self._record.length > 0
+            is_told = is_mark and self._tell(self._record.readable(), envelope)
             header = self._header or self._read_header(envelope.transfer_syntax_uid)
             _check_announced(header, envelope)
             digest = self._record.digest().hex()
@@ -116,12 +129,21 @@ class Incoming:
             self.abandon()
             raise
         blob = self._record.commit(envelope)
+        if is_mark and not is_told:
+            self._tell(blob, envelope)
         self._ledger.add([_stored(header, envelope, blob, digest)])
         return Accepted(header=header, is_new=True)
 
     def abandon(self) -> None:
         """Keep nothing of it."""
         self._record.abandon()
+
+    def _tell(self, place: BlobRef | None, envelope: Envelope) -> bool:
+        """Tell of a mark object; whether it can be read there."""
+        if place is not None:
+            digest, syntax = self._record.digest().hex(), envelope.transfer_syntax_uid
+            self._on_mark(WrittenMark(blob=place, digest=digest, transfer_syntax_uid=syntax))
+        return place is not None
 
     def _read_ahead(self) -> None:
         """Read the header while the sender is busy with the rest; its faults are stated at the end."""

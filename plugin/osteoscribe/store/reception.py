@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from osteoscribe.app.intake import Incoming
+from osteoscribe.app.ports import WrittenMark
 from osteoscribe.readers.repeated import HeaderReader
 from osteoscribe.store.folder import DataFolder
 from osteoscribe.store.places import Segments
@@ -23,15 +25,24 @@ class AssociationReception:
         Gets a new segment.
     recorder
         Records the instances.
+    on_mark
+        Told of a mark object that came whole and is about to be stored.
     opened_at
         Time with zone; names the segment.
     """
 
     def __init__(
-        self, *, folder: DataFolder, segments: Segments, recorder: Recorder, opened_at: datetime
+        self,
+        *,
+        folder: DataFolder,
+        segments: Segments,
+        recorder: Recorder,
+        opened_at: datetime,
+        on_mark: Callable[[WrittenMark], None] = lambda _mark: None,
     ) -> None:
         self._folder = folder
         self._recorder = recorder
+        self._on_mark = on_mark
         self._segment = segments.writer(RECEIVED, opened_at)
         self._headers = HeaderReader()
         self._incoming: Incoming | None = None
@@ -50,6 +61,7 @@ class AssociationReception:
             check_room=self._folder.check_reserve,
             headers=self._headers,
             transfer_syntax_uid=transfer_syntax_uid,
+            on_mark=self._on_mark,
         )
         return self._incoming
 

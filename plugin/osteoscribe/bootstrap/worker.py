@@ -58,6 +58,10 @@ POSTPONED_S = 1.0
 """Pause before another round where the ledger does not answer."""
 
 
+YOUNG_OBJECTS = 50_000
+"""New objects between two looks for garbage; a mark makes a few thousand, of which hardly any are."""
+
+
 SWITCH_S = 0.0005
 """How long a busy thread may keep the others of this process waiting: the default is 5 ms at each turn."""
 
@@ -206,6 +210,7 @@ def run_worker(settings: Settings, number: int, control: Connection, under_way: 
             _open_health(settings)
         # What the libraries have made stays: a full collection need not walk through it while a mark waits.
         gc.freeze()
+        gc.set_threshold(YOUNG_OBJECTS)
         has_news, has_progress, is_ended = True, True, False
         while not is_ended:
             try:

@@ -63,7 +63,7 @@ def test_a_job_takes_what_was_read_ahead_and_only_one_job_does(ledger: FilledLed
 
 
 def test_the_same_bytes_in_another_syntax_are_read_anew(ledger: FilledLedger) -> None:
-    one, reading = received(ledger, 1), Reading(ledger)
+    one, reading = received(ledger, 20), Reading(ledger)
     read_ahead(written(one), reading)
     other = dataclasses.replace(one.header, transfer_syntax_uid="1.2.840.10008.1.2")
     open_object(dataclasses.replace(one, header=other), reading)
@@ -71,7 +71,7 @@ def test_the_same_bytes_in_another_syntax_are_read_anew(ledger: FilledLedger) ->
 
 
 def test_of_bytes_that_others_took_the_place_of_nothing_is_kept(ledger: FilledLedger) -> None:
-    one, reading = received(ledger, 1), Reading(ledger)
+    one, reading = received(ledger, 21), Reading(ledger)
     given_up = dataclasses.replace(written(one), digest=new_digest(b"other bytes").hexdigest())
     read_ahead(given_up, reading)
     open_object(one, reading)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset
 
+from osteoscribe.app import intake
 from osteoscribe.app.intake import Incoming
 from osteoscribe.app.ports import Envelope, WrittenMark
 from osteoscribe.core.digest import new_digest
@@ -140,7 +141,11 @@ def test_what_others_may_read_already_is_no_record_yet(place: NewPlace) -> None:
     writer.close()
 
 
-def test_a_mark_object_is_told_of_once_as_soon_as_it_can_be_read(place: NewPlace, tmp_path: Path) -> None:
+@pytest.mark.parametrize("told_when_safe", [0, 1 << 20])
+def test_a_mark_object_is_told_of_once_when_it_can_be_read(
+    place: NewPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told_when_safe: int
+) -> None:
+    monkeypatch.setattr(intake, "TOLD_WHEN_SAFE", told_when_safe)
     ledger, told = FilledLedger(tmp_path), list[WrittenMark]()
     writer = place("a").writer(RECEIVED, START)
     mark = mark_object(1, [ct_uid(1)])

@@ -23,6 +23,10 @@ from osteoscribe.readers.repeated import HeaderReader
 HEAD_LENGTH = 1 << 16
 """Bytes of a data set that are kept in memory; the pixels of nearly every image begin within them."""
 
+TOLD_WHEN_SAFE = 1 << 20
+"""Bytes up to which a mark object is told of when it is on disk, which takes a millisecond: read before that,
+it would wait for its job, and a core that waits forgets what it was about."""
+
 ROOM_CHECKED_EVERY = 1 << 24
 """Bytes between two looks at the free disk space."""
 
@@ -51,7 +55,8 @@ class Incoming:
     transfer_syntax_uid
         What was announced: the header is read while the rest still comes. Empty: at the end.
     on_mark
-        Told of a mark object that came whole, before it is checked and safe: it may be read meanwhile.
+        Told of a mark object that came whole; of a large one before it is checked and safe: it may be read
+        meanwhile.
 
     Raises
     ------
@@ -117,8 +122,9 @@ class Incoming:
             They could not be stored; the sender keeps its copy.
         """
         try:
-            is_mark = envelope.sop_class_uid in MARK_SOP_CLASSES and self._record.length > 0
-            is_told = is_mark and self._tell(self._record.readable(), envelope)
+            is_mark = envelope.sop_class_uid in MARK_SOP_CLASSES
+            is_early = is_mark and self._record.length > TOLD_WHEN_SAFE
+            is_told = is_early and self._tell(self._record.readable(), self._record.digest().hex(), envelope)
             header = self._header or self._read_header(envelope.transfer_syntax_uid)
             _check_announced(header, envelope)
             digest = self._record.digest().hex()
@@ -130,7 +136,7 @@ class Incoming:
             raise
         blob = self._record.commit(envelope)
         if is_mark and not is_told:
-            self._tell(blob, envelope)
+            self._tell(blob, digest, envelope)
         self._ledger.add([_stored(header, envelope, blob, digest)])
         return Accepted(header=header, is_new=True)
 
@@ -138,10 +144,10 @@ class Incoming:
         """Keep nothing of it."""
         self._record.abandon()
 
-    def _tell(self, place: BlobRef | None, envelope: Envelope) -> bool:
+    def _tell(self, place: BlobRef | None, digest: str, envelope: Envelope) -> bool:
         """Tell of a mark object; whether it can be read there."""
         if place is not None:
-            digest, syntax = self._record.digest().hex(), envelope.transfer_syntax_uid
+            syntax = envelope.transfer_syntax_uid
             self._on_mark(WrittenMark(blob=place, digest=digest, transfer_syntax_uid=syntax))
         return place is not None
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from osteoscribe.app.ports import WrittenMark
 from osteoscribe.app.settings import Settings
 from osteoscribe.bootstrap.node import WorkerProcess
 from osteoscribe.bootstrap.worker import NEWS, Bell, MadeSegments, UnderWay, told
@@ -92,19 +93,20 @@ def test_a_job_that_ended_its_worker_too_often_is_left_alone_until_a_person_retr
 
 def test_a_worker_hears_of_marks_while_it_waits_and_survives_what_was_cut_off() -> None:
     ours, theirs = multiprocessing.Pipe()
-    heard: list[tuple[BlobRef, str]] = []
+    heard: list[WrittenMark] = []
     bell = Bell()
     blob = BlobRef(segment="received/20261122/64c5-site-a-71-3.seg", offset=512, length=7)
-    whole = told(blob, "1.2.840.10008.1.2.1")
+    mark = WrittenMark(blob=blob, digest="0f" * 32, transfer_syntax_uid="1.2.840.10008.1.2.1")
+    whole = told(mark)
 
     def wait(seconds: float = 5.0) -> tuple[bool, bool, bool]:
-        return bell.wait(theirs, seconds, lambda *one: heard.append(one))
+        return bell.wait(theirs, seconds, heard.append)
 
     os.write(ours.fileno(), whole)
     assert wait(0.05) == (False, False, False), "no row of it is there: nothing to plan"
     os.write(ours.fileno(), whole[:20] + NEWS + whole + NEWS)
     assert wait() == (True, False, False)
-    assert heard == [(blob, "1.2.840.10008.1.2.1")] * 2
+    assert heard == [mark] * 2
     bell.ring()
     assert wait() == (False, True, False)
     ours.close()

@@ -51,6 +51,7 @@ engine = DurableEngine(
     is_open=lambda key, destination: key != "gone",
     send_waiting=lambda destination: note(f"send {destination}"),
     is_alone=(folder / "alone").exists(),
+    on_progress=lambda: note("progress") if (folder / "tells").exists() else None,
 )
 engine.start()
 for key in sys.argv[2:]:
@@ -237,3 +238,14 @@ def test_what_a_job_recorded_is_tried_at_once_and_no_delivery_begins_that_is_at_
     bench.stop(second)
     assert "deliver gone P@h:1" not in bench.log
     assert bench.log.index("end report") < bench.log.index("send P@h:1"), "and the next job waited for it"
+
+
+@pytest.mark.slow
+def test_the_end_of_a_job_is_told_once_and_not_before_what_it_recorded_has_gone(bench: Bench) -> None:
+    (bench.folder / "alone").touch()
+    (bench.folder / "tells").touch()
+    process = bench.start("report")
+    bench.wait_for("progress")
+    bench.stop(process)
+    told = [line for line in bench.log if line not in ("submitted", "rests")]
+    assert told == ["begin report", "end report", "send P@h:1", "progress"]

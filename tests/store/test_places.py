@@ -7,9 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydicom.dataset import Dataset
 
+from osteoscribe.app import intake
 from osteoscribe.app.intake import Incoming
-from osteoscribe.app.ports import Envelope
+from osteoscribe.app.ports import Envelope, WrittenMark
+from osteoscribe.core.digest import new_digest
 from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import StoreError
 from osteoscribe.store.blocks import BLOCK
@@ -40,6 +43,16 @@ def envelope(number: int) -> Envelope:
     return Envelope(
         sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
         sop_instance_uid=f"1.2.3.{number}",
+        transfer_syntax_uid=EXPLICIT,
+        calling_ae="SENDER",
+        received_at=START,
+    )
+
+
+def envelope_of(ds: Dataset) -> Envelope:
+    return Envelope(
+        sop_class_uid=ds.SOPClassUID,
+        sop_instance_uid=ds.SOPInstanceUID,
         transfer_syntax_uid=EXPLICIT,
         calling_ae="SENDER",
         received_at=START,
@@ -114,6 +127,40 @@ def test_an_unfinished_data_set_is_not_seen_by_others(place: NewPlace) -> None:
     writer.close()
 
 
+def test_what_others_may_read_already_is_no_record_yet(place: NewPlace) -> None:
+    store = place("a")
+    writer = store.writer(RECEIVED, START)
+    first = writer.append([b"x" * 5000], envelope(1))
+    record = writer.begin()
+    record.write([b"x" * 5000])
+    where = record.readable()
+    assert where is None or place("b").read_bytes(where, 0, 5000) == b"x" * 5000
+    assert [one.blob for one in place("b").scan(first.segment)] == [first]
+    record.abandon()
+    assert [one.blob for one in place("b").scan(first.segment)] == [first]
+    writer.close()
+
+
+@pytest.mark.parametrize("told_when_safe", [0, 1 << 20])
+def test_a_mark_object_is_told_of_once_when_it_can_be_read(
+    place: NewPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told_when_safe: int
+) -> None:
+    monkeypatch.setattr(intake, "TOLD_WHEN_SAFE", told_when_safe)
+    ledger, told = FilledLedger(tmp_path), list[WrittenMark]()
+    writer = place("a").writer(RECEIVED, START)
+    mark = mark_object(1, [ct_uid(1)])
+    for ds in (ct_slice(1), mark):
+        incoming = Incoming(writer.begin(), ledger.instances, on_mark=told.append)
+        incoming.write([encode(ds)])
+        incoming.finish(envelope_of(ds))
+    (one,) = told
+    assert place("b").read_bytes(one.blob, 0, one.blob.length) == encode(mark)
+    assert one.digest == new_digest(encode(mark)).hexdigest()
+    assert one.transfer_syntax_uid == EXPLICIT
+    writer.close()
+    ledger.engine.dispose()
+
+
 def test_a_removed_segment_is_gone_and_may_be_removed_again(place: NewPlace) -> None:
     store = place("a")
     kept, gone = fill(store, PAYLOADS), fill(store, PAYLOADS)
@@ -140,15 +187,7 @@ def test_a_lost_ledger_is_rebuilt_from_the_place_alone(place: NewPlace, tmp_path
     for ds in (ct_slice(1), ct_slice(2), mark_object(1, [ct_uid(1)])):
         incoming = Incoming(writer.begin(), before.instances)
         incoming.write([encode(ds)])
-        incoming.finish(
-            Envelope(
-                sop_class_uid=ds.SOPClassUID,
-                sop_instance_uid=ds.SOPInstanceUID,
-                transfer_syntax_uid=EXPLICIT,
-                calling_ae="SENDER",
-                received_at=START,
-            )
-        )
+        incoming.finish(envelope_of(ds))
     writer.close()
     assert recover_instances(place("b"), before.instances) == 0
     assert recover_instances(place("b"), after.instances) == 3

@@ -6,7 +6,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from osteoscribe.app.ports import Envelope, InstanceLedger, OpenRecord, Stored, StoredRecord
+from osteoscribe.app.ports import (
+    Envelope,
+    InstanceLedger,
+    OpenRecord,
+    Stored,
+    StoredRecord,
+    WrittenMark,
+)
 from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import InputError, WrongClassError
 from osteoscribe.readers.headers import InstanceHeader, read_header
@@ -15,6 +22,10 @@ from osteoscribe.readers.repeated import HeaderReader
 
 HEAD_LENGTH = 1 << 16
 """Bytes of a data set that are kept in memory; the pixels of nearly every image begin within them."""
+
+TOLD_WHEN_SAFE = 1 << 20
+"""Bytes up to which a mark object is told of when it is on disk, which takes a millisecond: read before that,
+it would wait for its job, and a core that waits forgets what it was about."""
 
 ROOM_CHECKED_EVERY = 1 << 24
 """Bytes between two looks at the free disk space."""
@@ -43,6 +54,9 @@ class Incoming:
         Reads the headers of the association's instances.
     transfer_syntax_uid
         What was announced: the header is read while the rest still comes. Empty: at the end.
+    on_mark
+        Told of a mark object that came whole; of a large one before it is checked and safe: it may be read
+        meanwhile.
 
     Raises
     ------
@@ -58,12 +72,14 @@ class Incoming:
         check_room: Callable[[], None] = lambda: None,
         headers: HeaderReader | None = None,
         transfer_syntax_uid: str = "",
+        on_mark: Callable[[WrittenMark], None] = lambda _mark: None,
     ) -> None:
         self._record = record
         self._ledger = ledger
         self._check_room = check_room
         self._headers = headers or HeaderReader()
         self._transfer_syntax_uid = transfer_syntax_uid
+        self._on_mark = on_mark
         self._head = bytearray()
         self._header: InstanceHeader | None = None
         self._room_known_to = ROOM_CHECKED_EVERY
@@ -106,6 +122,9 @@ class Incoming:
             They could not be stored; the sender keeps its copy.
         """
         try:
+            is_mark = envelope.sop_class_uid in MARK_SOP_CLASSES
+            is_early = is_mark and self._record.length > TOLD_WHEN_SAFE
+            is_told = is_early and self._tell(self._record.readable(), self._record.digest().hex(), envelope)
             header = self._header or self._read_header(envelope.transfer_syntax_uid)
             _check_announced(header, envelope)
             digest = self._record.digest().hex()
@@ -116,12 +135,21 @@ class Incoming:
             self.abandon()
             raise
         blob = self._record.commit(envelope)
+        if is_mark and not is_told:
+            self._tell(blob, digest, envelope)
         self._ledger.add([_stored(header, envelope, blob, digest)])
         return Accepted(header=header, is_new=True)
 
     def abandon(self) -> None:
         """Keep nothing of it."""
         self._record.abandon()
+
+    def _tell(self, place: BlobRef | None, digest: str, envelope: Envelope) -> bool:
+        """Tell of a mark object; whether it can be read there."""
+        if place is not None:
+            syntax = envelope.transfer_syntax_uid
+            self._on_mark(WrittenMark(blob=place, digest=digest, transfer_syntax_uid=syntax))
+        return place is not None
 
     def _read_ahead(self) -> None:
         """Read the header while the sender is busy with the rest; its faults are stated at the end."""

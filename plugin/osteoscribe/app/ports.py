@@ -197,6 +197,15 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenMark:
+    """A mark object that came whole: its bytes can be read, but may be neither safe nor stay there."""
+
+    blob: BlobRef
+    digest: str
+    transfer_syntax_uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredObject:
     """A report object and where its bytes are."""
 
@@ -521,6 +530,10 @@ class OpenRecord(Protocol):
 
     def digest(self) -> bytes:
         """Digest of what was written so far."""
+        ...
+
+    def readable(self) -> BlobRef | None:
+        """Give where others read what was written so far, before it is safe; None where they cannot."""
         ...
 
     def commit(self, envelope: Envelope) -> BlobRef:

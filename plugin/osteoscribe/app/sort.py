@@ -110,9 +110,9 @@ def replaced_objects(objects: Sequence[MarkObject]) -> Mapping[str, str]:
 
 
 def _open(instance: StoredInstance, read: ReadBytes, shelf: SeriesShelf, tally: Tally) -> MarkObject | None:
-    blob, header = instance.blob, instance.header
+    header = instance.header
     try:
-        opened = open_object(blob, header.transfer_syntax_uid, read)
+        opened = open_object(instance, read)
     except InputError as error:
         tally.refuse(error, header.sop_instance_uid, shelf.series_meant_by(header))
         return None

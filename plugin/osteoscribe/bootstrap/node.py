@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 
 import pydicom.config
 
-from osteoscribe.app.ports import Stored
+from osteoscribe.app.ports import WrittenMark
 from osteoscribe.app.practice import check_profiles, load_practice
 from osteoscribe.app.settings import Settings
 from osteoscribe.bootstrap.forking import CONTEXT
@@ -56,7 +56,7 @@ def open_listener(
     settings: Settings,
     folder: DataFolder,
     on_recorded: Callable[[], None] = lambda: None,
-    on_mark: Callable[[Stored], None] = lambda _one: None,
+    on_mark: Callable[[WrittenMark], None] = lambda _mark: None,
 ) -> Listener:
     """Join receiver and store; records first what a crash left unrecorded.
 
@@ -65,7 +65,7 @@ def open_listener(
     on_recorded
         Called from any thread after a mark object, or the end of an association, was recorded.
     on_mark
-        Called from any thread with a mark object that is on disk.
+        Told from any thread of a mark object that came whole and is about to be stored.
     """
     name = node_name(settings.node.name)
     segments = open_segments(folder, name)
@@ -76,13 +76,18 @@ def open_listener(
     recover_instances(segments, table, ours)
     remove_unused(segments, table, ours)
     table.close_segments(ours)
-    recorder = Recorder(table, on_recorded, on_mark)
+    recorder = Recorder(table, on_recorded)
 
     readers: deque[HeaderReader] = deque(maxlen=READERS_KEPT)
 
     def open_reception(opened_at: datetime) -> AssociationReception:
         return AssociationReception(
-            folder=folder, segments=segments, recorder=recorder, opened_at=opened_at, readers=readers
+            folder=folder,
+            segments=segments,
+            recorder=recorder,
+            opened_at=opened_at,
+            readers=readers,
+            on_mark=on_mark,
         )
 
     return Listener(
@@ -129,7 +134,7 @@ def serve(read_settings: Callable[[], Settings], on_listening: Callable[[Setting
     try:
         heart = Heart(settings, folder)
         listener = open_listener(
-            settings, folder, lambda: _wake(workers), lambda one: _tell_first(workers, one)
+            settings, folder, lambda: _wake(workers), lambda mark: _tell_first(workers, mark)
         )
         try:
             note_death = _death_noter(folder)
@@ -171,10 +176,10 @@ def _wake(workers: Sequence[WorkerProcess]) -> None:
         worker.wake()
 
 
-def _tell_first(workers: Sequence[WorkerProcess], one: Stored) -> None:
+def _tell_first(workers: Sequence[WorkerProcess], mark: WrittenMark) -> None:
     """Tell the worker that is woken first, and begins most jobs, of a mark object to read."""
     for worker in workers[:1]:
-        worker.tell(one)
+        worker.tell(mark)
 
 
 def _checked(read_settings: Callable[[], Settings]) -> Settings:
@@ -251,9 +256,9 @@ class WorkerProcess:
         """Have it look at the ledger; from any thread."""
         self._write(NEWS)
 
-    def tell(self, one: Stored) -> None:
-        """Tell it of a mark object on disk: it may read it before its job does; from any thread."""
-        self._write(told(one.blob, one.header.transfer_syntax_uid))
+    def tell(self, mark: WrittenMark) -> None:
+        """Tell it of a mark object that it may read before its job does; from any thread."""
+        self._write(told(mark))
 
     def _write(self, message: bytes) -> None:
         with self._control_lock, suppress(OSError):

@@ -24,7 +24,7 @@ from osteoscribe.app.assure import ask_commitment, prove
 from osteoscribe.app.bugs import trace_of
 from osteoscribe.app.deliver import deliver, is_open, send_waiting
 from osteoscribe.app.desk import Desk
-from osteoscribe.app.ports import Pipeline, SegmentAppender
+from osteoscribe.app.ports import Pipeline, SegmentAppender, WrittenMark
 from osteoscribe.app.safekeep import answer_question
 from osteoscribe.app.settings import Settings
 from osteoscribe.app.watch import executor_id
@@ -58,6 +58,10 @@ POSTPONED_S = 1.0
 """Pause before another round where the ledger does not answer."""
 
 
+YOUNG_OBJECTS = 50_000
+"""New objects between two looks for garbage; a mark makes a few thousand, of which hardly any are."""
+
+
 SWITCH_S = 0.0005
 """How long a busy thread may keep the others of this process waiting: the default is 5 ms at each turn."""
 
@@ -65,16 +69,18 @@ SWITCH_S = 0.0005
 NEWS = b"\0"
 """What the listener writes into the control pipe when something was recorded."""
 
-_TOLD = re.compile(rb"([\x21-\x7e]+) ([0-9]+) ([0-9]+) ([0-9.]*)\n")
+_TOLD = re.compile(rb"([\x21-\x7e]+) ([0-9]+) ([0-9]+) ([0-9a-f]+) ([0-9.]*)\n")
 
 
-def told(blob: BlobRef, transfer_syntax_uid: str) -> bytes:
-    """What the listener writes of a mark object that is on disk: one line; what is cut off is no line."""
-    return f"{blob.segment} {blob.offset} {blob.length} {transfer_syntax_uid}\n".encode("ascii")
+def told(mark: WrittenMark) -> bytes:
+    """What the listener writes of a mark object that has come: one line; what is cut off is no line."""
+    blob = mark.blob
+    line = f"{blob.segment} {blob.offset} {blob.length} {mark.digest} {mark.transfer_syntax_uid}\n"
+    return line.encode("ascii")
 
 
-OnMark = Callable[[BlobRef, str], None]
-"""Told of a mark object on disk, and of its transfer syntax."""
+OnMark = Callable[[WrittenMark], None]
+"""Told of a mark object that has come."""
 
 
 class Bell:
@@ -96,7 +102,7 @@ class Bell:
         Parameters
         ----------
         on_mark
-            Called meanwhile with each mark object that is on disk but not recorded yet.
+            Called meanwhile with each mark object that has come but is not recorded yet.
         """
         until = time.monotonic() + seconds
         while True:
@@ -104,9 +110,10 @@ class Bell:
             ready, _, _ = select.select([self._hears, control.fileno()], [], [], left_s)
             read = {end: os.read(end, 65536) for end in ready}
             heard = read.get(control.fileno())
-            for segment, offset, length, syntax in _TOLD.findall(heard or b""):
+            for segment, offset, length, digest, syntax in _TOLD.findall(heard or b""):
                 blob = BlobRef(segment=segment.decode(), offset=int(offset), length=int(length))
-                on_mark(blob, syntax.decode())
+                mark = WrittenMark(blob=blob, digest=digest.decode(), transfer_syntax_uid=syntax.decode())
+                on_mark(mark)
             has_news, rings, is_ended = NEWS in (heard or b""), bool(read.get(self._hears)), heard == b""
             if has_news or rings or is_ended or not ready:
                 return has_news, rings, is_ended
@@ -203,6 +210,7 @@ def run_worker(settings: Settings, number: int, control: Connection, under_way: 
             _open_health(settings)
         # What the libraries have made stays: a full collection need not walk through it while a mark waits.
         gc.freeze()
+        gc.set_threshold(YOUNG_OBJECTS)
         has_news, has_progress, is_ended = True, True, False
         while not is_ended:
             try:
@@ -355,18 +363,18 @@ def _open_worker(
     )
     preparation = Preparation(jobs.series, segments.read_bytes)
 
-    def hear_mark(blob: BlobRef, transfer_syntax_uid: str) -> None:
-        engine.make_ready(lambda: _read_ahead(blob, transfer_syntax_uid, segments.read_bytes))
+    def hear_mark(mark: WrittenMark) -> None:
+        engine.make_ready(lambda: _read_ahead(mark, segments.read_bytes))
 
     return rounds, engine, preparation, hear_mark
 
 
-def _read_ahead(blob: BlobRef, transfer_syntax_uid: str, read: ReadBytes) -> None:
+def _read_ahead(mark: WrittenMark, read: ReadBytes) -> None:
     """Read a mark object for the job that comes; whatever stops that, the job meets and says."""
     from osteoscribe.app.ahead import read_ahead
 
     try:
-        read_ahead(blob, transfer_syntax_uid, read)
+        read_ahead(mark, read)
     except Exception as error:  # noqa: BLE001  nobody waits for it
         LOGGER.warning("mark object not read ahead: %s", trace_of(error))
 

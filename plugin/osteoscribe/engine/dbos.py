@@ -168,6 +168,7 @@ class DurableEngine:
         self._is_open = is_open
         self._send_waiting = send_waiting
         self._handed_over: dict[str, threading.Event] = {}
+        self._hand_overs = 0
         self._has_begun = False
         self._lanes: dict[str, _Lane] = {}
         self._making_lanes = threading.Lock()
@@ -242,8 +243,11 @@ class DurableEngine:
         name = _workflow_id("job", key, str(run))
 
         def work() -> None:
+            before = self._hand_overs
             if self._is_alone and self._is_measured_now(key):
-                self._on_progress()
+                # What was handed over tells of itself when it is sent; a round needs the interpreter as well.
+                if self._hand_overs == before:
+                    self._on_progress()
             else:
                 self._do(name, lambda: self._job(key))
 
@@ -291,8 +295,10 @@ class DurableEngine:
             self._on_progress()
 
         # What resumed jobs record waits for the first round: that of the last process comes before.
-        if self._has_begun and self._handed_over.setdefault(destination, sent) is sent:
-            self._delivering(destination).put(work)
+        if self._has_begun:
+            self._hand_overs += 1
+            if self._handed_over.setdefault(destination, sent) is sent:
+                self._delivering(destination).put(work)
 
     def _delivering(self, destination: str) -> _Lane:
         return self._lane(f"delivery {destination}", lambda: self._turn(destination))

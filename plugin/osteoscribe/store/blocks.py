@@ -53,6 +53,7 @@ class BlockFile:
         self._buffer = memoryview(bytearray(BLOCK + AT_ONCE))
         self._start = self._next = self._filled = self._hashed = 0
         self._digest = new_digest()
+        self._is_ended = False
         self._write_out: Future[None] | None = None
 
     def begin(self, start: int, reserved: int) -> None:
@@ -68,6 +69,7 @@ class BlockFile:
         self._start, self._next = start, start + BLOCK
         self._filled = self._hashed = reserved
         self._digest = new_digest()
+        self._is_ended = False
 
     def put(self, piece: bytes | memoryview) -> None:
         """Take the next bytes of the run; their memory may be used again afterwards.
@@ -78,6 +80,7 @@ class BlockFile:
             They could not be written.
         """
         taken, length = 0, len(piece)
+        self._is_ended = False
         while taken < length:
             count = min(length - taken, len(self._buffer) - self._filled)
             self._buffer[self._filled : self._filled + count] = piece[taken : taken + count]
@@ -98,7 +101,7 @@ class BlockFile:
         return self._digest.digest()
 
     def end(self, beginning: bytes) -> None:
-        """Write what is left of the run.
+        """Write what is left of the run; where it was ended before, its beginning.
 
         Parameters
         ----------
@@ -113,11 +116,14 @@ class BlockFile:
         self._buffer[: len(beginning)] = beginning
         stop = next_block(self._filled)
         self._buffer[self._filled : stop] = bytes(stop - self._filled)
-        if self._next == self._start + BLOCK:
+        if self._is_ended:
+            self._write(self._buffer[:BLOCK], self._start)
+        elif self._next == self._start + BLOCK:
             self._write(self._buffer[:stop], self._start)
-            return
-        self._write(self._buffer[BLOCK:stop], self._next)
-        self._write(self._buffer[:BLOCK], self._start)
+        else:
+            self._write(self._buffer[BLOCK:stop], self._next)
+            self._write(self._buffer[:BLOCK], self._start)
+        self._is_ended = True
 
     def sync(self) -> None:
         """Have everything on disk when this returns.

@@ -261,6 +261,9 @@ class ObjectRecord:
         """Digest of what was written so far, 32 bytes."""
         return self._digest.digest()
 
+    def readable(self) -> None:
+        """Nowhere: it is in a file of this process until it is whole."""
+
     def commit(self, envelope: Envelope) -> BlobRef:
         """Upload the record; it is in the object store when this returns.
 

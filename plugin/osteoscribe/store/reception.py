@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 
 from osteoscribe.app.intake import Incoming
+from osteoscribe.app.ports import WrittenMark
 from osteoscribe.readers.repeated import HeaderReader
 from osteoscribe.store.folder import DataFolder
 from osteoscribe.store.places import Segments
@@ -25,6 +27,8 @@ class AssociationReception:
         Gets a new segment.
     recorder
         Records the instances.
+    on_mark
+        Told of a mark object that came whole and is about to be stored.
     opened_at
         Time with zone; names the segment.
     readers
@@ -39,9 +43,11 @@ class AssociationReception:
         recorder: Recorder,
         opened_at: datetime,
         readers: deque[HeaderReader] | None = None,
+        on_mark: Callable[[WrittenMark], None] = lambda _mark: None,
     ) -> None:
         self._folder = folder
         self._recorder = recorder
+        self._on_mark = on_mark
         self._segment = segments.writer(RECEIVED, opened_at)
         self._readers = deque[HeaderReader]() if readers is None else readers
         self._headers = HeaderReader()
@@ -63,6 +69,7 @@ class AssociationReception:
             check_room=self._folder.check_reserve,
             headers=self._headers,
             transfer_syntax_uid=transfer_syntax_uid,
+            on_mark=self._on_mark,
         )
         return self._incoming
 

@@ -48,19 +48,15 @@ class Recorder:
         Where the instances are recorded.
     on_recorded
         Called after a commit that holds a mark object or the end of an association.
-    on_mark
-        Called with a mark object that is on disk and not recorded yet.
     """
 
     def __init__(
         self,
         table: InstanceTable,
         on_recorded: Callable[[], None] = lambda: None,
-        on_mark: Callable[[Stored], None] = lambda _one: None,
     ) -> None:
         self._table = table
         self._on_recorded = on_recorded
-        self._on_mark = on_mark
         self._changed = threading.Condition()
         self._writing = threading.Lock()
         self._waiting: list[Stored] = []
@@ -105,9 +101,6 @@ class Recorder:
 
     def add(self, stored: Sequence[Stored]) -> None:
         """Have instances recorded; they are on disk already."""
-        for one in stored:
-            if one.is_mark:
-                self._on_mark(one)
         with self._changed:
             for one in stored:
                 self._remember(one.header.series_instance_uid, [(one.header.sop_instance_uid, one.digest)])

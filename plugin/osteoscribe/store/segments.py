@@ -35,6 +35,7 @@ NODE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,30}[a-z0-9])?")
 _NAME = re.compile(
     rf"(?:{RECEIVED}|{MADE})/[0-9]{{8}}/[0-9a-f]+-(?:(?P<node>{NODE_NAME.pattern})-)?[0-9]+-[0-9]+\.seg"
 )
+_NO_HEADER = bytes(HEADER_LENGTH)
 _COUNTER = itertools.count()
 
 MADE_AHEAD_FOR = timedelta(minutes=10)
@@ -372,7 +373,7 @@ class SegmentRecord:
         if self._file is None or not self.length:
             return memoryview(b"")
         try:
-            self._file.end(b"")
+            self._file.end(_NO_HEADER)
             return self._file.read(self._writer.end + HEADER_LENGTH, self.length)
         except OSError as error:
             raise self._fault(error) from error
@@ -380,6 +381,21 @@ class SegmentRecord:
     def digest(self) -> bytes:
         """Digest of what was written so far, 32 bytes."""
         return self._begun().digest()
+
+    def readable(self) -> BlobRef:
+        """Have what was written so far in the file, for other processes too; give where.
+
+        Raises
+        ------
+        StoreError
+            ``store.disk-full`` or ``store.write-failed``; nothing of the data set is kept.
+        """
+        file = self._begun()
+        try:
+            file.end(_NO_HEADER)
+        except OSError as error:
+            raise self._fault(error) from error
+        return self._place
 
     def commit(self, envelope: Envelope) -> BlobRef:
         """Write the header; the record is on disk when this returns.
@@ -394,22 +410,27 @@ class SegmentRecord:
         StoreError
             ``store.disk-full`` or ``store.write-failed``; nothing of the data set is kept.
         """
-        writer, offset = self._writer, self._writer.end + HEADER_LENGTH
         file = self._begun()
         try:
             file.end(pack_header(envelope, self.length, file.digest()))
             file.sync()
         except OSError as error:
             raise self._fault(error) from error
-        writer.end = next_block(offset + self.length)
+        place = self._place
+        self._writer.end = next_block(place.offset + self.length)
         self._file = None
-        return BlobRef(segment=writer.name, offset=offset, length=self.length)
+        return place
 
     def abandon(self) -> None:
         """Keep nothing of it."""
         if self._file is not None:
             self._file = None
             self._writer.undo()
+
+    @property
+    def _place(self) -> BlobRef:
+        writer = self._writer
+        return BlobRef(segment=writer.name, offset=writer.end + HEADER_LENGTH, length=self.length)
 
     def _begun(self) -> BlockFile:
         if self._file is None:

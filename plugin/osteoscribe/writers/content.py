@@ -147,7 +147,8 @@ def clean_code(code: Code) -> Code | None:
     return Code(value, scheme, clean_line(code.meaning, LONGEST_MEANING) or value[:LONGEST_MEANING])
 
 
-def code(name: Code, value: Code, children: Sequence[Item] = (), *, relationship: str = CONTAINS) -> Item:
+@lru_cache(maxsize=1024)  # most stand with every lesion
+def code(name: Code, value: Code, children: tuple[Item, ...] = (), *, relationship: str = CONTAINS) -> Item:
     """A coded value."""
     values = {"ConceptCodeSequence": _code_sequence("ConceptCodeSequence", value)}
     return _item("CODE", name, relationship, children, **values)

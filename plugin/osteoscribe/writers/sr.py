@@ -234,9 +234,9 @@ def _identity(finding: Finding, identifier: str) -> list[Item]:
     is_sclerotic = finding.facts.facts.density is Density.SCLEROTIC
     side = side_of(lesion)
     sides = (
-        [content.code(codes.LATERALITY, side, relationship=content.HAS_CONCEPT_MOD)]
+        (content.code(codes.LATERALITY, side, relationship=content.HAS_CONCEPT_MOD),)
         if side is not None
-        else []
+        else ()
     )
     return [
         content.text(codes.TRACKING_IDENTIFIER, identifier, relationship=content.HAS_OBS_CONTEXT),

@@ -19,6 +19,8 @@ from pydicom.datadict import dictionary_VR, keyword_for_tag
 from osteoscribe.core.codes import Code
 from osteoscribe.errors import InputError
 
+SMALL = 400
+"""Bytes of an item that is worth keeping, as that of a code or number is."""
 MAX_DEPTH = 16
 """Levels of content items; ours have six."""
 _LONG_LENGTH = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UT", b"UV"})
@@ -204,11 +206,19 @@ def read_content(item: bytes, depth: int = 0) -> ContentItem:
     ValueError
         Where the bytes are no content items.
     """
+    return (_read_small if len(item) <= SMALL else _read)(item, depth)
+
+
+def _read(item: bytes, depth: int) -> ContentItem:
     if depth > MAX_DEPTH:
         raise ValueError("content items are nested too deeply")
     elements = elements_of(item)
     below = items_of(elements.get("ContentSequence", b""))
-    return ContentItem(elements=elements, children=tuple(read_content(each, depth + 1) for each in below))
+    return ContentItem(elements=elements, children=tuple([read_content(each, depth + 1) for each in below]))
+
+
+_read_small = lru_cache(maxsize=1024)(_read)
+"""Codes stand in every report, many of them with every lesion: the same bytes are the same item."""
 
 
 def children(item: ContentItem, name: Code) -> Sequence[ContentItem]:

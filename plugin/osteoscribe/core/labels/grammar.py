@@ -9,7 +9,7 @@ from osteoscribe.core.answers import Answers, Conflict, Provenance
 from osteoscribe.core.codes import Code
 from osteoscribe.core.labels.merge import merge_answers
 from osteoscribe.core.labels.rules import SIZE, LabelRules, Token, answers_of
-from osteoscribe.core.labels.words import SEGMENT_ENDS, Words, first_within, words_of
+from osteoscribe.core.labels.words import SEGMENT_ENDS, Words, words_of
 
 UNITS = ("mm", "cm")
 LONGEST_LABEL = 1024
@@ -175,7 +175,7 @@ def own_name(label: str, rules: LabelRules) -> str:
         for piece, token in _pieces(_without_sizes(words_of(segment)), rules)
         if token is None and piece not in rules.doubt
         for word in piece
-        if not first_within((*rules.mark_labels, *rules.generic_labels), (word,))
+        if not (rules.lesion.within((word,)) or rules.generic.within((word,)))
     ]
     return " ".join(sorted(left)) if any(_tells(word, rules) for word in left) else ""
 
@@ -193,6 +193,6 @@ def _without_sizes(words: Words) -> Words:
 
 
 def _tells(word: str, rules: LabelRules) -> bool:
-    if first_within(rules.anatomy_labels, (word,)):
+    if rules.anatomy.within((word,)):
         return True
     return len(word) > 2 and word.isalpha() and not rules.is_neutral((word,))

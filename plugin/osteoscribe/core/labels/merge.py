@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from enum import Enum
 from typing import Any
@@ -54,6 +54,10 @@ QUOTED_FIRST = (
 """Whose words the report quotes where several sources say the same: nearest to the reader first."""
 
 
+_UNSTATED: Mapping[str, Stated[Any]] = {one.name: getattr(Answers(), one.name) for one in fields(Answers)}
+"""Every question with the answer of nobody."""
+
+
 def merge_answers(*sources: Answers) -> tuple[Answers, tuple[Conflict, ...]]:
     """Statements of several sources made one.
 
@@ -82,11 +86,11 @@ def merge_answers(*sources: Answers) -> tuple[Answers, tuple[Conflict, ...]]:
     """
     merged: dict[str, Any] = {}
     conflicts: list[Conflict] = []
-    for question in (field.name for field in fields(Answers)):
+    for question, unknown in _UNSTATED.items():
         statements = _statements(question, sources)
         values = {stated.value for stated in statements}
         if len(values) <= 1:
-            merged[question] = statements[0] if statements else getattr(Answers(), question)
+            merged[question] = statements[0] if statements else unknown
             continue
         merged[question] = _settle(question, statements)
         conflicts.append(_conflict(question, statements, merged[question]))
@@ -135,6 +139,8 @@ def _own_or_shared(own: Stated[Any], shared: Stated[Any]) -> Stated[Any]:
 def _statements(question: str, sources: tuple[Answers, ...]) -> list[Stated[Any]]:
     stated: list[Stated[Any]] = [getattr(source, question) for source in sources]
     given = [s for s in stated if s.provenance is not Provenance.NOT_RECORDED or s.value.value != "unknown"]
+    if len(given) < 2:  # as nearly always
+        return given
     return sorted(dict.fromkeys(given), key=lambda s: QUOTED_FIRST.index(s.provenance))
 
 

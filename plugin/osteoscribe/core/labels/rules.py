@@ -24,7 +24,7 @@ from osteoscribe.core.answers import (
     Stated,
 )
 from osteoscribe.core.codes import Code
-from osteoscribe.core.labels.words import WordPattern, Words, first_within
+from osteoscribe.core.labels.words import AnyOf, WordPattern, Words
 
 QUESTIONS: Mapping[str, type[Enum]] = MappingProxyType(
     {
@@ -213,7 +213,7 @@ class LabelRules:
             return False
         if SIZE.fullmatch(piece[0]) or IDENTIFIER.fullmatch(piece[0]):
             return True
-        return first_within((*self.generic_labels, *self.anatomy_labels), piece) is not None
+        return self.generic.within(piece) or self.anatomy.within(piece)
 
     @cached_property
     def longest(self) -> int:
@@ -221,9 +221,19 @@ class LabelRules:
         return max((len(known) for known in (*self.tokens, *self.doubt, *self.neutral)), default=1)
 
     @cached_property
-    def anatomy_labels(self) -> tuple[WordPattern, ...]:
-        """Patterns of names of bones, organs and devices."""
-        return (*self.bone_labels, *self.not_mark_labels)
+    def anatomy(self) -> AnyOf:
+        """Names of bones, organs and devices."""
+        return AnyOf((*self.bone_labels, *self.not_mark_labels))
+
+    @cached_property
+    def generic(self) -> AnyOf:
+        """Names of ROIs that nobody named."""
+        return AnyOf(self.generic_labels)
+
+    @cached_property
+    def lesion(self) -> AnyOf:
+        """Names of lesions."""
+        return AnyOf(self.mark_labels)
 
 
 def answers_of(sets: Settings, provenance: Provenance, where: str) -> Answers:

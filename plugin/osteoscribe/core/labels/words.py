@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import translate
 
@@ -133,6 +134,19 @@ def _check_word(word: str, text: str) -> None:
             f"the label pattern {text!r} holds {' '.join(strange)!r}; punctuation of labels is ignored, so"
             " write words apart, with only letters, digits, * ? and [ ]",
         )
+
+
+class AnyOf:
+    """Whether words hold any of some patterns: nearly all are single words, found without asking each."""
+
+    def __init__(self, patterns: Iterable[WordPattern]) -> None:
+        known = tuple(patterns)
+        self._literals = frozenset(one.literal for one in known if one.literal is not None)
+        self._others = tuple(one for one in known if one.literal is None)
+
+    def within(self, words: Words) -> bool:
+        """Whether the words hold one of them."""
+        return not self._literals.isdisjoint(words) or any(one.within(words) for one in self._others)
 
 
 def first_within(patterns: tuple[WordPattern, ...], words: Words) -> WordPattern | None:

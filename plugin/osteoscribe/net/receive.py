@@ -145,6 +145,10 @@ class ReadAhead(GuardedReceive):
             self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         return count
 
+    def drop(self) -> None:
+        """Forget what was read and not taken."""
+        self._start = self._end = 0
+
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
         """Within it the connection does not block, which spares a look whether it would."""
@@ -374,6 +378,9 @@ class FastProvider(DULServiceProvider):
             except ProtocolViolation:
                 self.event_queue.put(INVALID_PDU)
             return True
+        if self.state_machine.current_state == CLOSING:
+            # Nothing that came is answered any more (PS3.8 AA-6), and the rest of a PDU is not waited for.
+            self._wire.drop()
         if self._wire.buffered:
             self._read_pdu_data()
             return True

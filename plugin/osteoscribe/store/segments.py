@@ -207,8 +207,10 @@ class SegmentStore:
         found: dict[str, int] = {}
         for day in days:
             for path in sorted((self.folder / kind / day).glob("*.seg")):
-                if is_name(name := f"{kind}/{day}/{path.name}"):
-                    found[name] = path.stat().st_size
+                # One that was never used, or is too old, may go meanwhile.
+                with suppress(FileNotFoundError):
+                    if is_name(name := f"{kind}/{day}/{path.name}"):
+                        found[name] = path.stat().st_size
         return found
 
     def remove(self, name: str) -> None:
@@ -234,11 +236,11 @@ class SegmentStore:
         Parameters
         ----------
         name
-            Name of the segment.
+            Name of the segment; one that is gone has none.
         start
             Offset of a record's header, or behind a record.
         """
-        with (self.folder / name).open("rb") as file:
+        with suppress(FileNotFoundError), (self.folder / name).open("rb") as file:
             total = os.fstat(file.fileno()).st_size
             while record := _record_at(file, name, start) or _record_at(file, name, next_block(start)):
                 if record.end > total:

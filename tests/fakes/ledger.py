@@ -63,7 +63,7 @@ class FilledLedger:
     def receive(
         self, at_s: float, *datasets: Dataset, calling_ae: str = "SENDER", released: bool = False
     ) -> None:
-        writer = self.segments.writer(RECEIVED, START)
+        writer = self.segments.writer(RECEIVED, START + timedelta(seconds=at_s))
         for ds in datasets:
             envelope = Envelope(
                 sop_class_uid=ds.SOPClassUID,

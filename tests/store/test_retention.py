@@ -37,8 +37,8 @@ class Bench:
     def __init__(self, folder: Path, url: str) -> None:
         self.ledger = FilledLedger(folder, url)
 
-    def receive(self, *datasets: Dataset) -> None:
-        self.ledger.receive(0, *datasets, released=True)
+    def receive(self, *datasets: Dataset, at_s: float = 0) -> None:
+        self.ledger.receive(at_s, *datasets, released=True)
 
     def measured(self) -> str:
         """Plan and measure what was received; the key of the job."""
@@ -144,7 +144,7 @@ def test_an_open_association_is_not_touched(bench: Bench) -> None:
 def test_for_want_of_space_the_oldest_go_first_and_only_until_there_is_room(bench: Bench) -> None:
     sizes = []
     for number in range(4):
-        bench.receive(ct_slice(number))
+        bench.receive(ct_slice(number), at_s=number)
         segments = bench.ledger.segments
         sizes.append(max(one.end for name in segments.lengths(RECEIVED) for one in segments.scan(name)))
     oldest = next(iter(bench.ledger.segments.lengths(RECEIVED)))

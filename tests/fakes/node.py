@@ -16,6 +16,7 @@ from osteoscribe.app.settings import NodeSettings, PeerSettings, Settings, Store
 from osteoscribe.bootstrap.node import open_listener
 from osteoscribe.net.scp import Listener
 from osteoscribe.store.folder import DataFolder, open_folder
+from osteoscribe.store.segments import RECEIVED, SegmentStore
 from tests.fakes.dicom import EXPLICIT
 from tests.fakes.ledger import put_ledger
 from tests.fakes.sender import associate
@@ -92,3 +93,10 @@ def store_raw(
     association._reactor_checkpoint.set()
     association.release()
     return int(answer.Status)  # type: ignore[union-attr]
+
+
+def stored(node: RunningNode) -> list[bytes]:
+    """Data sets that stand whole in the segments of a node."""
+    segments = SegmentStore(node.folder.segments)
+    records = [record for name in segments.lengths(RECEIVED) for record in segments.scan(name)]
+    return [segments.read_bytes(record.blob, 0, record.blob.length) for record in records]

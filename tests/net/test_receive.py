@@ -32,7 +32,7 @@ from tests.fakes.dimse import (
     store_command,
     store_message,
 )
-from tests.fakes.node import RunningNode, receiving_node
+from tests.fakes.node import RunningNode, receiving_node, stored
 from tests.fakes.processes import wait_until
 
 pytestmark = [
@@ -49,12 +49,6 @@ VERIFICATION = "1.2.840.10008.1.1"
 def node(tmp_path: Path) -> Iterator[RunningNode]:
     with receiving_node(tmp_path, idle_timeout_s=20.0) as running:
         yield running
-
-
-def stored(node: RunningNode) -> list[bytes]:
-    segments = SegmentStore(node.folder.segments)
-    records = [record for name in segments.lengths(RECEIVED) for record in segments.scan(name)]
-    return [segments.read_bytes(record.blob, 0, record.blob.length) for record in records]
 
 
 def store(number: int, encoded: bytes | None = None, **shape: int) -> list[bytes]:

@@ -374,9 +374,9 @@ class SegmentRecord:
         """
         if self._file is None or not self.length:
             return memoryview(b"")
+        file, place = self._file, self.readable()
         try:
-            self._file.end(_NO_HEADER)
-            return self._file.read(self._writer.end + HEADER_LENGTH, self.length)
+            return file.read(place.offset, place.length)
         except OSError as error:
             raise self._fault(error) from error
 

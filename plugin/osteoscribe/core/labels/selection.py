@@ -165,6 +165,6 @@ def _by_default(words: Words, dialect: str, rules: LabelRules) -> Selection:
     default = rules.default_for(dialect)
     if default is Default.MARK:
         return Selected(why="a mark of this kind is a lesion mark unless its label or code says otherwise")
-    if default is Default.GENERIC_NAMES and (not words or first_within(rules.generic_labels, words)):
+    if default is Default.GENERIC_NAMES and (not words or rules.generic.within(words)):
         return Selected(why="it has no name, code or type of its own: taken as a mark that somebody drew")
     return LeftOut(reason=f"neither its label nor a code or type says that it is a lesion mark; {NAME_IT}")

@@ -7,8 +7,10 @@ import dataclasses
 import os
 import socket
 import ssl
+import struct
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,15 +23,17 @@ from pynetdicom import AE, evt
 
 from osteoscribe.app.ports import CommitmentReport, Place, StoredObject
 from osteoscribe.app.safekeep import Verdict
-from osteoscribe.app.settings import Destination
+from osteoscribe.app.settings import Destination, Secured
 from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import PeerError, RefusedError, SetupError
 from osteoscribe.net.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE, CommitmentAsker
 from osteoscribe.net.echo import VERIFICATION, echo
 from osteoscribe.net.query import STUDY_ROOT_FIND, QueryProver
 from osteoscribe.net.safekeeping import SafekeepingReporter
-from osteoscribe.net.scu import StoreSender
+from osteoscribe.net.scu import StoreSender, associate
 from osteoscribe.net.stow import StowSender
+from osteoscribe.net.tls import SecuredSocket, client_context
+from tests.benchmarks.peers import Archive as PlainArchive
 from tests.benchmarks.peers import accepting, read_pdu
 from tests.conftest import Program, find_program
 from tests.fakes.certificates import Authority
@@ -209,6 +213,27 @@ def test_a_peer_that_asks_for_a_certificate_gets_ours_and_nothing_without(
         with sender() as one:
             assert statuses(one, pacs(authority, archive.port, **shown), 1, 2) == [OK, OK]
         assert archive.stored == 2
+
+
+def test_the_reason_of_a_peer_that_has_gone_is_told(authority: Authority) -> None:
+    """It refuses our certificate and resets the connection before it has read what we say."""
+
+    def refusing(connection: socket.socket) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        authority.server("pacs", asks=True).wrap_socket(connection, server_side=True)
+
+    context = client_context(Secured(ca_file=authority.file("ca.pem")))
+    with (
+        talking(refusing) as port,
+        socket.create_connection(("127.0.0.1", port)) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
+    ):
+        assert isinstance(connection, SecuredSocket)
+        with pytest.raises(OSError, match=r".*"):
+            while True:
+                connection.send(bytes(10))
+                time.sleep(0.01)
+        assert "CERTIFICATE_REQUIRED" in connection.fault
 
 
 def test_a_peer_without_tls_gets_nothing(tmp_path: Path, program: Program, authority: Authority) -> None:
@@ -393,6 +418,78 @@ def test_a_kept_association_that_the_peer_has_ended_is_opened_again(authority: A
         associations[-1].abort()
         assert statuses(one, there, 2) == [OK]
     assert len({id(one) for one in associations}) == 2
+
+
+@contextmanager
+def renewing(program: str, authority: Authority, behind: int) -> Iterator[tuple[int, Callable[[], None]]]:
+    """OpenSSL's own server before a peer without TLS: its port, and what has it renew its key.
+
+    What it reads is sent as it is, unless it is the single letter of a command.
+    """
+    port = free_port()
+    near, far = socket.socketpair()
+    command = [program, "s_server", "-accept", str(port), "-tls1_3", "-cert", authority.file("pacs.pem")]
+    with far:
+        process = subprocess.Popen(
+            [*command, "-key", authority.file("pacs.key")], stdin=far, stdout=far, stderr=subprocess.DEVNULL
+        )
+    inner = socket.create_connection(("127.0.0.1", behind))
+    _pass_over(near, b"ACCEPT\n")
+
+    def towards_inner() -> None:
+        _pass_over(near, b"Secure Renegotiation IS supported\n")
+        pump(near, inner)
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while piece := source.recv(65536):
+                # The program's own word on a renewal goes where the data goes.
+                target.sendall(piece.replace(b"SSL_do_handshake -> 1\n", b""))
+
+    threads = [threading.Thread(target=towards_inner), threading.Thread(target=pump, args=(inner, near))]
+    for one in threads:
+        one.start()
+    try:
+        yield port, lambda: near.sendall(b"k\n")
+    finally:
+        process.kill()
+        process.wait(60)
+        for connection in (near, inner):
+            connection.shutdown(socket.SHUT_RDWR)
+        for one in threads:
+            one.join(60)
+        near.close()
+        inner.close()
+
+
+def _pass_over(source: socket.socket, words: bytes) -> None:
+    """Read up to the end of these words and no further."""
+    read = b""
+    while not read.endswith(words):
+        piece = source.recv(1)
+        assert piece, read
+        read += piece
+
+
+def test_a_message_of_tls_itself_is_no_answer_and_no_end(program: Program, authority: Authority) -> None:
+    """A new key (RFC 8446 4.6.3) makes the connection readable; who then waits for data waits in vain."""
+    with PlainArchive() as archive:
+        with renewing(program("openssl"), authority, archive.port) as (port, renew), sender() as one:
+            there = pacs(authority, port)
+            assert statuses(one, there, 1) == [OK]
+            renew()
+            # Time for it to arrive; without it less is tried.
+            time.sleep(0.2)
+            assert statuses(one, there, 2) == [OK]
+        assert [found.association for found in archive.arrived] == [1, 1]
+        with renewing(program("openssl"), authority, archive.port) as (port, renew):
+            contexts = [(VERIFICATION, [EXPLICIT])]
+            association = associate(pacs(authority, port), contexts, ae_title="OSTEOSCRIBE", timeout_s=10.0)
+            renew()
+            time.sleep(0.2)
+            assert association.send_c_echo().Status == OK
+            association.release()
+        assert association.is_released
 
 
 def test_all_else_that_is_asked_of_a_destination_goes_over_tls_too(authority: Authority) -> None:

@@ -219,7 +219,8 @@ def associate(
             ext_neg=list(roles),
             tls_args=None if opening is None else (cast(Any, opening), peer.host),
         )
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, UnicodeError) as error:
+        # The last of a host name that cannot be one.
         raise _unreachable(peer) from error
     if association.is_established:
         pause_for_certain(association)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import multiprocessing
 import os
 import signal
 import socket
@@ -163,6 +164,7 @@ def run_receiver(
         listener.start_behind(channel, ended)
         gc.freeze()
         tell(READY)
+        LOGGER.info("%s ready process=%d", multiprocessing.current_process().name, os.getpid())
         while (changed := _next(control)) is not None:
             listener.set_callers(changed.node, changed.peer)
         listener.stop(STOP_PATIENCE_S)

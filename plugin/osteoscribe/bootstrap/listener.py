@@ -78,7 +78,9 @@ def open_listener(
     """
     segments = open_segments(folder, node_name(settings.node.name))
     database = open_database(folder.ledger_url)
-    jobs, recorder = JobTable(database), Recorder(InstanceTable(database), on_recorded)
+    jobs = JobTable(database)
+    is_alone = settings.node.receivers == 1 and not folder.is_server
+    recorder = Recorder(InstanceTable(database), on_recorded, is_alone=is_alone)
     readers: deque[HeaderReader] = deque(maxlen=READERS_KEPT)
 
     def open_reception(opened_at: datetime) -> AssociationReception:

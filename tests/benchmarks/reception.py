@@ -259,11 +259,12 @@ def tables(result: dict[str, Any]) -> str:
             if found
         ),
         f"| start to listening, s | {own['start_s']:.2f} |",
-        f"| memory at rest, MB: listener with receiver (what others map too counts in part), a worker | {own['idle_mb']:.0f}, {own['worker_idle_mb']:.0f} |",
+        "| memory at rest, MB: listener and receiver (pages of others in part), a worker | "
+        f"{own['idle_mb']:.0f}, {own['worker_idle_mb']:.0f} |",
         f"| the same of the whole node, shared pages counted once | {own['idle_all_mb']:.0f} |",
         f"| idle processor time of the whole node, % of a core | {own['idle_percent']:.2f} |",
-        f"| of listener and receiver alone, and with 8 open associations | {own['listener_idle_percent']:.2f}, "
-        f"{own['associations_idle_percent']:.2f} |",
+        "| of listener and receiver alone, and with 8 open associations | "
+        f"{own['listener_idle_percent']:.2f}, {own['associations_idle_percent']:.2f} |",
         f"| peaks of listener and receiver together, {own['sent']} slices on 8 associations, MB | "
         f"{own['peak_mb']:.0f} |",
         f"| of these byte-identical in `osteoscribe store export` | {own['identical']} of {own['sent']} |",

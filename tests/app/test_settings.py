@@ -111,6 +111,14 @@ def test_reports_go_back_to_a_known_sender_when_no_destination_is_set() -> None:
     assert kept.destinations_for("PACS") == ()
 
 
+def test_reports_go_back_over_tls_where_the_peer_says_so(project: Path) -> None:
+    recipe = (project / "docs" / "recipes" / "pacs.md").read_text("utf-8")
+    (shown,) = re.findall(r"(?s)```toml\n(.*?)```", recipe)
+    (back,) = parse_settings(tomllib.loads(shown)).destinations_for("PACS")
+    assert (back.tls, back.check_host_name, back.port) == (True, True, 2762)
+    assert all((back.ca_file, back.tls_certificate, back.tls_key))
+
+
 def test_a_destination_takes_the_reports_of_its_senders() -> None:
     own, all_others = PACS | {"name": "own", "senders": ["A"]}, {"url": "https://pacs/dicom-web"}
     settings = parse_settings({"destination": [own, all_others], "peer": [PACS]})

@@ -26,6 +26,7 @@ from osteoscribe.core.report import FIRST, Ignored, Problem, Report, Revision
 from osteoscribe.core.series import Acquisition, ReadBytes, SeriesIndex
 from osteoscribe.errors import InputError
 from osteoscribe.readers.headers import StoredInstance, StoredSeries
+from osteoscribe.writers.copying import once
 from osteoscribe.writers.profiles import Profile
 
 Show = Callable[[str, int, int], None]
@@ -302,7 +303,7 @@ def _report_all(
         written.append(
             replace(
                 one,
-                patient_key=patient_key(contexts[uid]),
+                patient_key=once(patient_key, contexts[uid]),
                 lesions=tuple(stored for _, stored in worded.get(uid, ())),
             )
         )

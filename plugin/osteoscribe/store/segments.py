@@ -361,7 +361,7 @@ class SegmentRecord:
         self.length = 0
 
     def write(self, pieces: Sequence[bytes | memoryview]) -> None:
-        """Write the next pieces of the data set; the caller may use their memory again afterwards.
+        """Take the next pieces of the data set; their memory stays as it is until `let_go`, or the end.
 
         Raises
         ------
@@ -370,9 +370,21 @@ class SegmentRecord:
         """
         file = self._begun()
         try:
-            for piece in pieces:
-                file.put(piece)
-                self.length += len(piece)
+            self.length += file.put(pieces)
+        except OSError as error:
+            raise self._fault(error) from error
+
+    def let_go(self) -> None:
+        """Need the memory of what was taken no more: it is in the file.
+
+        Raises
+        ------
+        StoreError
+            ``store.disk-full`` or ``store.write-failed``; nothing of the data set is kept.
+        """
+        file = self._begun()
+        try:
+            file.let_go()
         except OSError as error:
             raise self._fault(error) from error
 

@@ -373,7 +373,8 @@ def test_a_peer_that_falls_silent_in_the_middle_of_its_acceptance_is_left(
         silent(connection)
 
     with talking(securely(authority, talk)) as port:
-        assert failure(pacs(authority, port), timeout_s=0.5).code == "peer.unreachable"
+        # Where the machine stands still for so long, the handshake has not ended.
+        assert failure(pacs(authority, port), timeout_s=0.5).code in ("peer.unreachable", "peer.tls")
 
 
 @pytest.mark.parametrize(
@@ -397,7 +398,7 @@ def test_a_peer_that_falls_silent_after_a_report_is_left(
 
     with talking(securely(authority, talk)) as port:
         # A machine that stands still for so long has not even associated.
-        assert failure(pacs(authority, port), timeout_s=1.0).code in codes | {"peer.unreachable"}
+        assert failure(pacs(authority, port), timeout_s=1.0).code in codes | {"peer.unreachable", "peer.tls"}
 
 
 def test_a_kept_association_that_the_peer_has_ended_is_opened_again(authority: Authority) -> None:

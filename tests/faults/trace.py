@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-CALLS = "openat,write,writev,pwrite64,pwritev,ftruncate,fdatasync,fsync,sendto,sendmsg"
+CALLS = "openat,write,writev,pwrite64,pwritev,pwritev2,ftruncate,fdatasync,fsync,sendto,sendmsg"
 """System calls that the proof needs."""
 
 _LINE = re.compile(r"(\d+) +(.*)")

@@ -45,6 +45,7 @@ class Notes:
     answers: list[bytes] = field(default_factory=list)
     handed_over: list[tuple[int, bytes]] = field(default_factory=list)
     content: bytearray = field(default_factory=bytearray)
+    held: list[memoryview] = field(default_factory=list)
     announced: dict[str, str] = field(default_factory=dict)
 
     def begin(self, **announced: str) -> Notes:
@@ -52,10 +53,14 @@ class Notes:
         return self
 
     def write(self, pieces: list[memoryview]) -> None:
-        for piece in pieces:
-            self.content += piece
+        self.held += pieces
+
+    def let_go(self) -> None:
+        self.content += b"".join(self.held)
+        self.held.clear()
 
     def finish(self) -> int:
+        self.let_go()
         self.stored.append((self.announced["sop_instance_uid"], bytes(self.content)))
         return 0
 
@@ -73,11 +78,11 @@ MESSAGES = st.tuples(st.sampled_from([1, 3]), st.binary(max_size=300), st.intege
 
 
 @settings(deadline=None)
-@given(messages=st.lists(MESSAGES, max_size=4), per_pdu=st.integers(1, 9), flush_every=st.integers(1, 5))
+@given(messages=st.lists(MESSAGES, max_size=4), per_pdu=st.integers(1, 9), let_go_every=st.integers(1, 5))
 def test_what_was_cut_is_put_together(
-    messages: list[tuple[int, bytes, int, int]], per_pdu: int, flush_every: int
+    messages: list[tuple[int, bytes, int, int]], per_pdu: int, let_go_every: int
 ) -> None:
-    """Also where the memory of what was taken is overwritten after each flush."""
+    """Also where the memory of what was taken is overwritten after each time that it is let go of."""
     notes = Notes()
     conversation = Conversation(notes)
     values = []
@@ -89,12 +94,12 @@ def test_what_was_cut_is_put_together(
     for number, pdu in enumerate(pdus(values, per_pdu=per_pdu)):
         buffers.append(bytearray(pdu[6:]))
         conversation.take(memoryview(buffers[-1]))
-        if number % flush_every == 0:
-            conversation.flush()
+        if number % let_go_every == 0:
+            conversation.let_go()
             for one in buffers:
                 one[:] = b"\xee" * len(one)
             buffers.clear()
-    conversation.flush()
+    conversation.let_go()
     assert notes.stored == [(f"1.2.{n}", content) for n, (_, content, _, _) in enumerate(messages, start=1)]
     assert len(notes.answers) == len(messages)
     assert conversation.state is State.IDLE

@@ -16,7 +16,7 @@ from osteoscribe.app.ports import Envelope
 from osteoscribe.core.digest import new_digest
 from osteoscribe.core.series import BlobRef
 from osteoscribe.errors import StoreError
-from osteoscribe.store.blocks import AT_ONCE, BLOCK, WRITTEN_OUT_AT_ONCE, BlockFile
+from osteoscribe.store.blocks import BLOCK, MOST_PIECES, WRITTEN_OUT_AT_ONCE, BlockFile
 from osteoscribe.store.records import HEADER_LENGTH, pack_header
 from osteoscribe.store.segments import RECEIVED, SegmentStore, new_name
 
@@ -57,17 +57,30 @@ def test_whole_records_survive_any_torn_tail(
         assert store.read_bytes(blob, 0, blob.length) == payload
 
 
-@pytest.mark.parametrize("more", [-1, 0, 1, AT_ONCE, AT_ONCE + 5, 2 * WRITTEN_OUT_AT_ONCE + 1])
-def test_data_sets_of_any_length_come_back(tmp_path: Path, more: int) -> None:
-    """Around the lengths at which something is written before the whole is there."""
-    random = Random(more)
-    payloads = [
-        random.randbytes(BLOCK - HEADER_LENGTH + AT_ONCE + more),
-        b"after it",
-        random.randbytes(BLOCK),
-    ]
+ONE_BLOCK = BLOCK - HEADER_LENGTH
+LENGTHS = [0, 1, ONE_BLOCK - 1, ONE_BLOCK, ONE_BLOCK + 1, 300_000, 2 * WRITTEN_OUT_AT_ONCE + 1]
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("let_go_every", [0, 1, 3])
+def test_data_sets_of_any_length_come_back(tmp_path: Path, length: int, let_go_every: int) -> None:
+    """Also where memory that was let go of is overwritten: written in one go, or in several."""
+    random = Random(length)
+    payloads = [random.randbytes(length), b"after it", random.randbytes(BLOCK)]
     store = SegmentStore(tmp_path)
-    blobs = fill(store, payloads)
+    writer = store.writer(RECEIVED, AT)
+    blobs = []
+    for number, payload in enumerate(payloads):
+        record = writer.begin()
+        memory = bytearray(payload)
+        views = [memoryview(memory)[start : start + 65_521] for start in range(0, len(memory), 65_521)]
+        for count, view in enumerate(views, start=1):
+            record.write([view[:100], view[100:]])
+            if let_go_every and count % let_go_every == 0:
+                record.let_go()
+                memory[: count * 65_521] = bytes(len(memory[: count * 65_521]))
+        blobs.append(record.commit(envelope(number)))
+    writer.close()
     assert [store.read_bytes(blob, 0, blob.length) for blob in blobs] == payloads
     assert [record.blob for record in store.scan(blobs[0].segment)] == blobs
     assert [record.digest for record in store.scan(blobs[0].segment)] == [
@@ -75,14 +88,50 @@ def test_data_sets_of_any_length_come_back(tmp_path: Path, more: int) -> None:
     ]
 
 
+def test_a_data_set_in_tiny_pieces_comes_back(tmp_path: Path) -> None:
+    store = SegmentStore(tmp_path)
+    content = Random(1).randbytes(3 * MOST_PIECES + 7)
+    writer = store.writer(RECEIVED, AT)
+    record = writer.begin()
+    for one in content[:MOST_PIECES]:
+        record.write([bytes([one])])
+    record.write([content[at : at + 1] for at in range(MOST_PIECES, len(content))])
+    blob = record.commit(envelope(1))
+    writer.close()
+    assert store.read_bytes(blob, 0, len(content)) == content
+    assert [one.blob for one in store.scan(writer.name)] == [blob]
+
+
+def test_a_write_that_takes_less_than_it_was_given_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Linux may where the disk is nearly full, or a signal comes."""
+    whole = os.pwritev
+
+    def some(descriptor: int, pieces: list[bytes], offset: int) -> int:
+        joined = b"".join(pieces)
+        return whole(descriptor, [joined[: len(joined) // 3 + 1]], offset)
+
+    monkeypatch.setattr(os, "pwritev", some)
+    store = SegmentStore(tmp_path)
+    payloads = [Random(1).randbytes(70_000), b"", b"last"]
+    blobs = fill(store, payloads)
+    assert [store.read_bytes(blob, 0, blob.length) for blob in blobs] == payloads
+    assert [one.blob for one in store.scan(blobs[0].segment)] == blobs
+
+
 def test_what_was_written_of_a_large_data_set_can_be_read_and_taken_back(tmp_path: Path) -> None:
     store = SegmentStore(tmp_path)
     writer = store.writer(RECEIVED, AT)
     kept = writer.append([b"kept"], envelope(1))
     record = writer.begin()
-    content = Random(1).randbytes(2 * AT_ONCE + 77)
-    for start in range(0, len(content), 100_000):
+    content = Random(1).randbytes((2 << 20) + 77)
+    for number, start in enumerate(range(0, len(content), 100_000)):
         record.write([content[start : start + 100_000]])
+        if number % 10 == 9:
+            record.let_go()
+        if number == 14:
+            assert bytes(record.content()) == content[: record.length]
     assert bytes(record.content()) == content
     assert record.digest() == new_digest(content).digest()
     record.abandon()
@@ -108,8 +157,12 @@ def test_a_fault_of_the_disk_while_more_comes_is_not_lost(
         synced(descriptor)
 
     monkeypatch.setattr(os, "fdatasync", fdatasync)
+    record = writer.begin()
+    record.write([bytes(WRITTEN_OUT_AT_ONCE)])
+    record.let_go()
+    record.write([b"more"])
     with pytest.raises(StoreError, match=r"store\.write-failed|found no way to write"):
-        writer.append([bytes(WRITTEN_OUT_AT_ONCE + 2 * AT_ONCE)], envelope(2))
+        record.commit(envelope(2))
     assert not faults
     other = writer.append([b"other"], envelope(3))
     writer.close()

@@ -86,7 +86,7 @@ class Incoming:
         check_room()
 
     def write(self, pieces: Sequence[bytes | memoryview]) -> None:
-        """Take the next pieces of the data set; the caller may use their memory again afterwards.
+        """Take the next pieces of the data set; their memory stays as it is until `let_go`, or the end.
 
         Raises
         ------
@@ -103,6 +103,16 @@ class Incoming:
         if self._record.length > self._room_known_to:
             self._room_known_to = self._record.length + ROOM_CHECKED_EVERY
             self._check_room()
+
+    def let_go(self) -> None:
+        """Need the memory of what was taken no more.
+
+        Raises
+        ------
+        StoreError
+            It could not be stored.
+        """
+        self._record.let_go()
 
     def finish(self, envelope: Envelope) -> Accepted:
         """Check, store and record the instance; it is on disk when this returns.

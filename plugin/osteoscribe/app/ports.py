@@ -522,7 +522,11 @@ class OpenRecord(Protocol):
         ...
 
     def write(self, pieces: Sequence[bytes | memoryview]) -> None:
-        """Write the next pieces."""
+        """Take the next pieces; their memory stays as it is until `let_go`, or the end."""
+        ...
+
+    def let_go(self) -> None:
+        """Need the memory of what was taken no more."""
         ...
 
     def content(self) -> memoryview:

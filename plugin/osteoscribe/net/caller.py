@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Protocol
@@ -24,7 +24,11 @@ class Incoming(Protocol):
     """One instance on its way in."""
 
     def write(self, pieces: Sequence[bytes | memoryview]) -> None:
-        """Take the next pieces; their memory is used again afterwards."""
+        """Take the next pieces; their memory stays as it is until `let_go`, or the end."""
+        ...
+
+    def let_go(self) -> None:
+        """Need the memory of what was taken no more."""
         ...
 
     def finish(self, envelope: Envelope) -> object:
@@ -102,13 +106,12 @@ class Storing:
                 self._fault = error
 
     def write(self, pieces: Sequence[bytes | memoryview]) -> None:
-        """Take the next pieces of the data set; their memory may be used again afterwards."""
-        with self._caller._lock:
-            if self._fault is None:
-                try:
-                    self._open().write(pieces)
-                except Exception as error:  # noqa: BLE001  stated and answered by finish
-                    self._fail(error)
+        """Take the next pieces of the data set; their memory stays as it is until `let_go`, or the end."""
+        self._do(lambda incoming: incoming.write(pieces))
+
+    def let_go(self) -> None:
+        """Need the memory of what was taken no more."""
+        self._do(lambda incoming: incoming.let_go())
 
     def finish(self) -> int:
         """Store the instance, count and log what came of it; returns the status to answer."""
@@ -126,6 +129,14 @@ class Storing:
             return SUCCESS
         self._caller.refused += 1
         return _state(self._fault, self._caller.calling_ae, envelope.sop_class_uid)
+
+    def _do(self, what: Callable[[Incoming], None]) -> None:
+        with self._caller._lock:
+            if self._fault is None:
+                try:
+                    what(self._open())
+                except Exception as error:  # noqa: BLE001  stated and answered by finish
+                    self._fail(error)
 
     def _open(self) -> Incoming:
         if self._caller._closed:

@@ -64,7 +64,11 @@ class Storing(Protocol):
     """One C-STORE under way."""
 
     def write(self, pieces: list[memoryview]) -> None:
-        """Take the next pieces of the data set; their memory is used again afterwards."""
+        """Take the next pieces of the data set; their memory stays as it is until `let_go`, or the end."""
+        ...
+
+    def let_go(self) -> None:
+        """Need the memory of what was taken no more."""
         ...
 
     def finish(self) -> int:
@@ -119,7 +123,7 @@ class Conversation:
     def take(self, variable_field: memoryview) -> None:
         """Take what a P-DATA-TF PDU holds: presentation data values, one behind the other (PS3.8 9.3.5).
 
-        Pieces of a data set are kept until `flush`.
+        Pieces of a data set are kept where they are until `let_go`, or the end of their message.
 
         Raises
         ------
@@ -140,11 +144,17 @@ class Conversation:
                 self._context_id = context_id
             self._actions[self.state][control & 3](variable_field[start:position])
 
-    def flush(self) -> None:
-        """Write the pieces of a data set that were taken: their memory is used again."""
+    def pass_on(self) -> None:
+        """Have looked at the pieces of a data set that were taken, while more of it comes."""
         if self._pieces and self._storing is not None:
             self._storing.write(self._pieces)
-        self._pieces.clear()
+            self._pieces.clear()
+
+    def let_go(self) -> None:
+        """Need the memory of what was taken no more."""
+        self.pass_on()
+        if self._storing is not None:
+            self._storing.let_go()
 
     def _refuse(self, _payload: object = None) -> NoReturn:
         raise ProtocolViolation("a fragment that cannot come here")
@@ -180,7 +190,7 @@ class Conversation:
 
     def _store_last(self, payload: memoryview) -> None:
         self._pieces.append(payload)
-        self.flush()
+        self.pass_on()
         storing, self._storing = cast(Storing, self._storing), None
         self.state = State.IDLE
         self._upper.answer(encode_answer(self._context_id, self._request, storing.finish()))

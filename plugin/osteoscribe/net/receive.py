@@ -54,8 +54,8 @@ CLOSING = "Sta13"
 INVALID_PDU, CONNECTION_CLOSED = "Evt19", "Evt17"
 """Events of the upper layer (PS3.8 table 9-7)."""
 
-BUFFER_LENGTH = 4 * LARGEST_PDU
-"""Room for what may have come while a slice was written: then it is read at once."""
+BUFFER_LENGTH = 9 * LARGEST_PDU
+"""Room for a data set of 1 MB: it is written from here in one go."""
 
 _P_DATA = 0x04
 _PDU_HEAD = struct.Struct(">BxL")
@@ -116,9 +116,7 @@ class ReadAhead(GuardedReceive):
         return self._buffer[start:end]
 
     def fill(self) -> int | None:
-        """Read what is there from a connection that does not block.
-
-        What `data_pdu` gave before is overwritten.
+        """Read what is there from a connection that does not block, behind what was read before.
 
         Returns
         -------
@@ -130,11 +128,6 @@ class ReadAhead(GuardedReceive):
         OSError
             The connection is broken.
         """
-        if self._start == self._end:
-            self._start = self._end = 0
-        elif BUFFER_LENGTH - self._start < _PDU_HEAD.size + LARGEST_PDU:
-            self._buffer[: self.buffered] = self._buffer[self._start : self._end]
-            self._start, self._end = 0, self.buffered
         try:
             count = self._connection.recv_into(self._buffer[self._end :])
         except _NOT_NOW:
@@ -144,6 +137,16 @@ class ReadAhead(GuardedReceive):
             # Not lasting: without it each pause of a peer with Nagle's algorithm costs 40 ms.
             self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         return count
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a whole PDU finds room behind what was taken."""
+        return BUFFER_LENGTH - self._start >= _PDU_HEAD.size + LARGEST_PDU
+
+    def make_room(self) -> None:
+        """Begin the buffer anew: what was taken is overwritten from now on."""
+        self._buffer[: self.buffered] = self._buffer[self._start : self._end]
+        self._start, self._end = 0, self.buffered
 
     def drop(self) -> None:
         """Forget what was read and not taken."""
@@ -400,7 +403,10 @@ class FastProvider(DULServiceProvider):
             if wire.has_other:
                 self._read_pdu_data()
                 return True
-            self._conversation.flush()
+            self._conversation.pass_on()
+            if not wire.has_room:
+                self._conversation.let_go()
+                wire.make_room()
             # A peer sends nothing in the moment after its answer.
             count, answered = None if answered else wire.fill(), False
             if count is None:
@@ -418,6 +424,8 @@ class FastProvider(DULServiceProvider):
             conversation.take(pdu)
             if conversation.state is State.IDLE:
                 wire.received = 0
+                if not wire.buffered:
+                    wire.make_room()
                 return True
         return False
 

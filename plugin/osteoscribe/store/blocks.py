@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,17 +13,19 @@ from osteoscribe.core.digest import new_digest
 BLOCK = 4096
 """Bytes; each run begins at a multiple of it: no write touches what an earlier one has put on disk."""
 
-AT_ONCE = 1 << 20
-"""Bytes that are written at once: a slice in one go."""
-
 WRITTEN_OUT_AT_ONCE = 4 << 20
 """Bytes of a long run that go to the disk while more of it comes: its last byte waits for fewer."""
 
 HASHED_AT_ONCE = 128 << 10
 """Bytes of which the digest is made while they are in the processor's cache."""
 
+MOST_PIECES = 1000
+"""Pieces that wait to be written; one call writes them all (Linux takes 1024)."""
+
 
 _WRITE_OUT = ThreadPoolExecutor(max_workers=2, thread_name_prefix="write-out")
+
+_Piece = bytes | memoryview
 
 
 def next_block(offset: int) -> int:
@@ -39,8 +42,9 @@ def next_block(offset: int) -> int:
 class BlockFile:
     """A new file to which one run of bytes after the other is written. For one thread.
 
-    Of each run the first block is written last: what begins it is known at its end. The last block is
-    filled with zeros. The digest is made of what stands in memory for writing, in pieces as large.
+    Pieces are written from where they stand, without a copy; the digest is made of them as they come. What
+    begins a run is written with the rest or last, for it is known at its end. Its last block is filled with
+    zeros.
 
     Parameters
     ----------
@@ -50,10 +54,10 @@ class BlockFile:
 
     def __init__(self, path: Path) -> None:
         self._descriptor = _create(path)
-        self._buffer = memoryview(bytearray(BLOCK + AT_ONCE))
-        self._start = self._next = self._filled = self._hashed = 0
+        self._start = self._next = self._sent_out = 0
+        self._pieces: list[_Piece] = []
+        self._waiting = self._hashed = self._not_hashed = 0
         self._digest = new_digest()
-        self._is_ended = False
         self._write_out: Future[None] | None = None
 
     def begin(self, start: int, reserved: int) -> None:
@@ -66,34 +70,48 @@ class BlockFile:
         reserved
             Bytes at its beginning that come last, less than a block.
         """
-        self._start, self._next = start, start + BLOCK
-        self._filled = self._hashed = reserved
+        self._start, self._next, self._sent_out = start, start + reserved, start
+        self._forget()
         self._digest = new_digest()
-        self._is_ended = False
 
-    def put(self, piece: bytes | memoryview) -> None:
-        """Take the next bytes of the run; their memory may be used again afterwards.
+    def put(self, pieces: Sequence[_Piece]) -> int:
+        """Take the next bytes of the run; their memory stays as it is until `let_go` or `end`.
+
+        Returns
+        -------
+        int
+            How many they are.
 
         Raises
         ------
         OSError
             They could not be written.
         """
-        taken, length = 0, len(piece)
-        self._is_ended = False
-        while taken < length:
-            count = min(length - taken, len(self._buffer) - self._filled)
-            self._buffer[self._filled : self._filled + count] = piece[taken : taken + count]
-            self._filled += count
-            taken += count
-            if self._filled - self._hashed >= HASHED_AT_ONCE or self._filled == len(self._buffer):
-                self._hash()
-            if self._filled == len(self._buffer):
-                self._write(self._buffer[BLOCK:], self._next)
-                self._next += AT_ONCE
-                self._filled = self._hashed = BLOCK
-                if (self._next - self._start - BLOCK) % WRITTEN_OUT_AT_ONCE == 0:
-                    self._begin_write_out()
+        length = sum(map(len, pieces))
+        self._pieces += pieces
+        self._waiting += length
+        self._not_hashed += length
+        if self._not_hashed >= HASHED_AT_ONCE:
+            self._hash()
+        if len(self._pieces) > MOST_PIECES:
+            self.let_go()
+        return length
+
+    def let_go(self) -> None:
+        """Write what was taken: its memory may be used again.
+
+        Raises
+        ------
+        OSError
+            It could not be written.
+        """
+        self._hash()
+        self._write(self._pieces, self._next, self._waiting)
+        self._next += self._waiting
+        self._forget()
+        if self._next - self._sent_out >= WRITTEN_OUT_AT_ONCE:
+            self._sent_out = self._next
+            self._begin_write_out()
 
     def digest(self) -> bytes:
         """Digest of the run so far, without what was reserved."""
@@ -113,17 +131,17 @@ class BlockFile:
         OSError
             They could not be written.
         """
-        self._buffer[: len(beginning)] = beginning
-        stop = next_block(self._filled)
-        self._buffer[self._filled : stop] = bytes(stop - self._filled)
-        if self._is_ended:
-            self._write(self._buffer[:BLOCK], self._start)
-        elif self._next == self._start + BLOCK:
-            self._write(self._buffer[:stop], self._start)
+        self._hash()
+        stop = self._next + self._waiting
+        filled = next_block(stop)
+        rest = [*self._pieces, bytes(filled - stop)]
+        if self._next == self._start + len(beginning):
+            self._write([beginning, *rest], self._start, filled - self._start)
         else:
-            self._write(self._buffer[BLOCK:stop], self._next)
-            self._write(self._buffer[:BLOCK], self._start)
-        self._is_ended = True
+            self._write(rest, self._next, filled - self._next)
+            self._write([beginning], self._start, len(beginning))
+        self._next = stop
+        self._forget()
 
     def sync(self) -> None:
         """Have everything on disk when this returns.
@@ -147,10 +165,12 @@ class BlockFile:
 
     def cut(self, length: int) -> None:
         """Take back what was written from here on."""
+        self._forget()
         os.ftruncate(self._descriptor, length)
 
     def close(self) -> None:
         """Close it."""
+        self._forget()
         if self._write_out is not None:
             # Its descriptor must not become another file's meanwhile.
             self._write_out.exception()
@@ -161,13 +181,21 @@ class BlockFile:
             self._write_out = _WRITE_OUT.submit(os.fdatasync, self._descriptor)
 
     def _hash(self) -> None:
-        self._digest.update(self._buffer[self._hashed : self._filled])
-        self._hashed = self._filled
+        for piece in self._pieces[self._hashed :]:
+            self._digest.update(piece)
+        self._hashed, self._not_hashed = len(self._pieces), 0
 
-    def _write(self, content: memoryview, offset: int) -> None:
-        while content:
-            written = os.pwrite(self._descriptor, content, offset)
-            content, offset = content[written:], offset + written
+    def _forget(self) -> None:
+        self._pieces = []
+        self._waiting = self._hashed = self._not_hashed = 0
+
+    def _write(self, pieces: list[_Piece], offset: int, length: int) -> None:
+        if len(pieces) > MOST_PIECES:
+            pieces = [b"".join(pieces)]
+        written = os.pwritev(self._descriptor, pieces, offset)
+        if written < length:
+            left = memoryview(b"".join(pieces))[written:]
+            self._write([left], offset + written, len(left))
 
 
 def _create(path: Path) -> int:

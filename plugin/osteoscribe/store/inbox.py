@@ -77,6 +77,9 @@ class InboxObject:
         for piece in pieces:
             self._encoded += piece
 
+    def let_go(self) -> None:
+        """Nothing: what was taken was copied."""
+
     def finish(self, envelope: Envelope) -> None:
         """Write the object; its file is complete when this returns.
 

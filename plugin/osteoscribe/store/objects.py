@@ -249,6 +249,9 @@ class ObjectRecord:
                 self._digest.update(piece)
                 self.length += self._file.write(piece)
 
+    def let_go(self) -> None:
+        """Nothing: what was taken is in the file."""
+
     def content(self) -> memoryview:
         """Give what was written so far."""
         if self._file is None:

@@ -55,6 +55,9 @@ class Desk:
         with self.engine.begin() as connection:
             return list(connection.execute(sa.select(INSTANCES.c.sop_instance_uid)).scalars())
 
+    def has_ended(self, segment: SegmentWriter) -> bool:
+        return self.table.known_segments().get(segment.name, (0, False))[1]
+
     def wait_for(self, number: int) -> None:
         until = time.monotonic() + 60
         while len(self.rows()) < number and time.monotonic() < until:
@@ -167,6 +170,44 @@ def test_a_ledger_that_does_not_answer_loses_nothing(
     desk.recorder.close_segment(segment.name)
     desk.wait_for(2)
     assert answers == []
+
+
+def test_an_association_has_ended_in_the_ledger_when_its_thread_ends(tmp_path: Path) -> None:
+    told = threading.Event()
+    desk = Desk(tmp_path, told.set)
+    segment = desk.association()
+    desk.take(segment, ct_slice(1))
+    desk.recorder.close_segment(segment.name)
+    assert told.is_set()
+    assert desk.has_ended(segment)
+
+
+def test_the_end_of_an_association_does_not_wait_for_a_ledger_that_is_slow_to_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(tmp_path)
+    first, second = desk.association(), desk.association()
+    under_way, may_go_on = threading.Event(), threading.Event()
+    add = desk.table.add
+
+    def slow(*arguments: object, **named: object) -> None:
+        under_way.set()
+        assert may_go_on.wait(60)
+        add(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(desk.table, "add", slow)
+    desk.take(first, ct_slice(1))
+    desk.take(second, ct_slice(2))
+    writing = threading.Thread(target=desk.recorder.flush)
+    writing.start()
+    assert under_way.wait(60)
+    desk.recorder.close_segment(second.name)
+    may_go_on.set()
+    writing.join(60)
+    until = time.monotonic() + 60
+    while not desk.has_ended(second) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert desk.has_ended(second)
 
 
 def test_no_more_is_taken_where_too_much_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

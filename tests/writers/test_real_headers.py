@@ -12,7 +12,7 @@ from pydicom import Dataset
 
 from osteoscribe.errors import InputError
 from osteoscribe.writers.companion import build_companion
-from osteoscribe.writers.copying import KeptHeader, quiet
+from osteoscribe.writers.copying import KeptHeader, once, quiet
 from osteoscribe.writers.document import encode
 from osteoscribe.writers.gate import check
 from osteoscribe.writers.sr import build_sr
@@ -120,3 +120,18 @@ def test_documents_of_a_kept_header_are_those_of_the_header_itself():
     other = ct_series(PatientName="Other", AccessionNumber="A1", ReferringPhysicianName="B")
     with pytest.raises(InputError, match="PatientName"):
         check(encoded, report, KeptHeader(other[0]), evidence)
+
+
+def test_what_is_made_of_a_kept_header_is_made_once_for_all_that_it_is_given():
+    made = []
+
+    def make(header: Dataset, suffix: str) -> str:
+        made.append(suffix)
+        return f"{header.PatientID}{suffix}"
+
+    kept, other = (KeptHeader(ct_series(PatientID=name)[0]) for name in ("A", "B"))
+    for _ in range(2):
+        assert [once(make, kept, "1"), once(make, kept, "2"), once(make, other, "1")] == ["A1", "A2", "B1"]
+    assert made == ["1", "2", "1"]
+    assert [once(make, ct_series(PatientID="C")[0], "1") for _ in range(2)] == ["C1", "C1"]
+    assert made == ["1", "2", "1", "1", "1"], "of another header nothing is kept"

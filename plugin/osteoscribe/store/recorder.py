@@ -42,8 +42,8 @@ class Recorder:
     """Records accepted instances. Safe to share between threads; one for a process.
 
     It has a thread of its own from the first instance on, which sleeps while nothing waits: to start one for
-    each association would hold up its answer. The end of an association is recorded at once, a mark object
-    with it or after `MARK_WAIT_S`.
+    each association would hold up its answer. The end of an association is recorded at once and by its own
+    thread, for another one may have to wait for a core; a mark object with it, or after `MARK_WAIT_S`.
 
     Parameters
     ----------
@@ -119,11 +119,25 @@ class Recorder:
             self._wake(MARK_WAIT_S if any(one.is_mark for one in stored) else LONGEST_WAIT_S)
 
     def close_segment(self, name: str) -> None:
-        """Have it recorded that the association of a segment has ended."""
+        """Record that the association of a segment has ended; nobody waits for its thread, a mark's job does.
+
+        Where that fails, or another thread is recording, the recorder's own thread does it.
+        """
         with self._changed:
             self._ended.append(name)
             self._is_told = True
-            self._wake(0.0)
+        if not self._writing.acquire(blocking=False):
+            with self._changed:
+                self._wake(0.0)
+            return
+        try:
+            is_told = self._write()
+        except Exception:  # noqa: BLE001  it waits still: the recorder's thread meets the same, and says so
+            return
+        finally:
+            self._writing.release()
+        if is_told:
+            self._on_recorded()
 
     def flush(self) -> None:
         """Record what waits, now.
@@ -134,23 +148,28 @@ class Recorder:
             ``store.locked``: it waits still.
         """
         with self._writing:
-            with self._changed:
-                waiting, self._waiting = self._waiting, []
-                ended, self._ended = self._ended, []
-                is_told, self._is_told = self._is_told, False
-                self._due = math.inf
-            if not waiting and not ended:
-                return
-            try:
-                self._table.add(waiting, ended=ended)
-            except BaseException:
-                with self._changed:
-                    self._waiting[:0], self._ended[:0], self._is_told = waiting, ended, True
-                    self._due = 0.0
-                    self._changed.notify()
-                raise
+            is_told = self._write()
         if is_told:
             self._on_recorded()
+
+    def _write(self) -> bool:
+        """Record what waits; whether there is somebody to be told."""
+        with self._changed:
+            waiting, self._waiting = self._waiting, []
+            ended, self._ended = self._ended, []
+            is_told, self._is_told = self._is_told, False
+            self._due = math.inf
+        if not waiting and not ended:
+            return False
+        try:
+            self._table.add(waiting, ended=ended)
+        except BaseException:
+            with self._changed:
+                self._waiting[:0], self._ended[:0], self._is_told = waiting, ended, True
+                self._due = 0.0
+                self._changed.notify()
+            raise
+        return is_told
 
     def _remember(self, series: str, instances: Sequence[tuple[str, str]]) -> None:
         """Note instances of a series; of the series longest unused those are forgotten that do not wait."""

@@ -183,7 +183,7 @@ def test_a_newer_version_of_an_image_is_used(ledger: FilledLedger) -> None:
     changed.KVP = 120
     ledger.receive(0, ct_slice(1), changed, mark_object(1, [ct_uid(1)]))
     (key,) = ledger.plan(1)
-    (image,) = [one for one in ledger.jobs.request(key).instances if one.header.modality == "CT"]
+    ((image,),) = [one.instances for one in ledger.jobs.request(key).series]
     assert image.header.kvp_kv == 120
 
 

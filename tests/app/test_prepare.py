@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from osteoscribe.app.prepare import PAUSE, Preparation
-from osteoscribe.app.shelf import shelve
+from osteoscribe.app.shelf import parted
 from osteoscribe.core.series import BlobRef
 from tests.fakes.dicom import SERIES, ct_slice
 from tests.fakes.ledger import FilledLedger
@@ -37,7 +37,9 @@ def test_the_next_job_on_a_series_that_came_finds_all_of_it_ready(tmp_path: Path
     preparation.run()
     assert reading.count == 1
     images = ledger.jobs.series.images(SERIES, 1000)
-    series = shelve(images, ()).series[SERIES]
+    assert images is not None
+    series, _ = parted(images)
+    assert series is not None
     assert {"_usual_index", "evidence", "sop_instance_uids"} <= vars(series).keys()
     series.context(reading)
     assert reading.count == 1

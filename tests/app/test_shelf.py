@@ -5,19 +5,34 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from osteoscribe.app.shelf import CtSeries, shelve
+from osteoscribe.app.shelf import CtSeries, parted, shelve
 from osteoscribe.errors import InputError
+from osteoscribe.readers.headers import StoredSeries
 from tests.readers.ct_objects import BIG, EXPLICIT, IMPLICIT, Memory, ct_slice, enhanced
 
 
-def test_the_same_instances_are_the_same_series_in_any_order() -> None:
+def test_what_is_worked_out_of_a_series_is_kept_for_the_very_series() -> None:
     memory = Memory()
-    instances = [memory.store(ct_slice(2.0 * n, number=n)) for n in range(1, 4)]
-    first = shelve(instances, ()).series["1.2.3.4"]
-    assert shelve(instances[::-1], ()).series["1.2.3.4"] is first
-    assert shelve(instances[:2], ()).series["1.2.3.4"] is not first
-    again = [memory.store(ct_slice(2.0 * n, number=n)) for n in range(1, 4)]
-    assert shelve(again, ()).series["1.2.3.4"] is not first
+    instances = tuple(memory.store(ct_slice(2.0 * n, number=n)) for n in (2, 1, 3))
+    one = StoredSeries(instances=instances)
+    first, _ = parted(one)
+    assert first is not None
+    assert [each.header.sop_instance_uid for each in first.instances] == [f"1.2.3.4.{n}" for n in (1, 2, 3)]
+    assert parted(one)[0] is first
+    assert parted(StoredSeries(instances=instances))[0] is not first
+
+
+def test_series_are_found_by_their_uid_kept_or_not() -> None:
+    memory = Memory()
+    other = [ct_slice(2.0 * n, number=n) for n in (1, 2)]
+    for ds in other:
+        ds.SeriesInstanceUID, ds.SOPInstanceUID = "1.2.3.3", f"{ds.SOPInstanceUID}.9"
+    kept, _ = parted(StoredSeries(instances=(memory.store(ct_slice(2.0, number=1)),)))
+    assert kept is not None
+    shelf = shelve([memory.store(ds) for ds in other], (), [kept])
+    assert list(shelf.series) == ["1.2.3.3", "1.2.3.4"]
+    assert shelf.series["1.2.3.4"] is kept
+    assert len(shelf.series["1.2.3.3"].instances) == 2
 
 
 def test_where_all_images_are_slices_the_index_is_made_once() -> None:

@@ -34,7 +34,7 @@ COMMITS_A_JOB, COMMIT_S = 8, 0.002
 BUSY = 0.7
 """What a part may be used at the busiest hour, for waiting grows without bound towards 1."""
 TAKES_OVER = {
-    "listener process": "a node more behind the balancer, on the same ledger",
+    "listener process": "`node.receivers`, then a node more behind the balancer, on the same ledger",
     "network, 10 Gbit/s": "another machine: nodes behind the balancer",
     "disk, 1 GB/s": "another machine, each with its disk; or an object store (`store.objects_url`)",
     "object store, one prefix": "a bucket or prefix for each region",

@@ -26,7 +26,7 @@ from osteoscribe.app.intake import Incoming
 from osteoscribe.app.ports import Envelope, Stored
 from osteoscribe.app.practice import Practice, load_practice
 from osteoscribe.app.settings import JobSettings, PracticeSettings
-from osteoscribe.app.shelf import ct_series
+from osteoscribe.app.shelf import parted
 from osteoscribe.readers.headers import InstanceHeader
 from osteoscribe.store.jobs import JobTable
 from osteoscribe.store.schema import JOBS
@@ -172,7 +172,7 @@ def by_slices(folder: Path, slices: Sequence[int], rounds: int) -> dict[str, Any
     }
     for number in range(rounds + 1):
         for count, node in nodes.items():
-            ct_series.cache_clear()
+            parted.cache_clear()
             jobs = JobTable(node.ledger.engine)
             first, following = (node.run(jobs, keys[count])["all"] for _ in range(2))
             tracemalloc.start()

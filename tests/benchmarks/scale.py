@@ -33,7 +33,7 @@ from tests.benchmarks.marked_series import CT, SEG, Series, encoded_marks, lesio
 from tests.benchmarks.page import Goal
 from tests.benchmarks.peers import EXPLICIT, Archive, Sending
 from tests.fakes.processes import NodeProcess, running_node
-from tests.faults.processes import worker_pids
+from tests.faults.processes import receiver_pids, worker_pids
 from tests.postgresql import postgresql_server
 
 SLICES = 44
@@ -188,7 +188,7 @@ def _used(node: NodeProcess, database: sa.Engine) -> dict[str, float]:
         counts = "SELECT xact_commit, pg_database_size(datname) FROM pg_stat_database"
         commits, size = connection.exec_driver_sql(f"{counts} WHERE datname = current_database()").one()
     return {
-        "listener": _cpu_s(node.process.pid),
+        "listener": sum(map(_cpu_s, [node.process.pid, *receiver_pids(node)])),
         "workers": sum(map(_cpu_s, worker_pids(node))),
         "database": sum(map(_cpu_s, pids)),
         "commits": float(commits),

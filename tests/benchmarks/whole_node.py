@@ -31,6 +31,8 @@ from tests.benchmarks.listeners import (
 )
 from tests.fakes.dicom import CT, EXPLICIT, ct_slice, encode
 from tests.fakes.dimse import raw_association, store_message
+from tests.fakes.processes import NodeProcess, wait_until
+from tests.faults.processes import receiver_pids
 
 WARM_UP = 3
 IDLE_S = 10.0
@@ -90,17 +92,18 @@ def node(work: Path, large_series: int) -> dict[str, Any]:
     with listener("ours", folder, 8) as running:
         assert running.node is not None
         found["start_s"] = running.node.start_s
-        found["idle_mb"] = memory_mb(running.pid)
-        found["worker_idle_mb"] = max(memory_mb(pid) for pid in tree(running.pid) if pid != running.pid)
+        receiving = _receiving(running.node)
+        found["idle_mb"] = shared_out_mb(receiving)
+        found["worker_idle_mb"] = max(memory_mb(pid) for pid in tree(running.pid) if pid not in receiving)
         found["idle_all_mb"] = shared_out_mb(tree(running.pid))
-        found["idle_percent"], found["listener_idle_percent"] = _idle_percent(running)
+        found["idle_percent"], found["listener_idle_percent"] = _idle_percent(running, receiving)
         ds = dcmread(next((work / "series").iterdir()))
         with ThreadPoolExecutor(8) as pool:
             shares = [range(10_000 + share, 10_000 + large_series, 8) for share in range(8)]
             sent = set().union(*pool.map(lambda share: _send_share(running.port, ds, share), shares))
-        found["peak_mb"] = memory_mb(running.pid, "VmHWM")
+        found["peak_mb"] = sum(memory_mb(pid, "VmHWM") for pid in receiving)
         with raw_associations(running.port, 8):
-            _, found["associations_idle_percent"] = _idle_percent(running)
+            _, found["associations_idle_percent"] = _idle_percent(running, receiving)
         segments = SegmentStore(folder / "data" / "segments")
         stored = [one.digest for name in segments.lengths(RECEIVED) for one in segments.scan(name)]
         found["stored"] = len(stored)
@@ -126,10 +129,16 @@ def raw_associations(port: int, count: int) -> ExitStack:
     return stack
 
 
-def _idle_percent(running: Running) -> tuple[float, float]:
-    """Processor time of the node, and of its listener alone, in per cent of a core."""
+def _receiving(node: NodeProcess) -> list[int]:
+    """The node's listener and receivers."""
+    wait_until(lambda: bool(receiver_pids(node)), "a receiver")
+    return [node.process.pid, *receiver_pids(node)]
+
+
+def _idle_percent(running: Running, receiving: list[int]) -> tuple[float, float]:
+    """Processor time of the node, and of its listener and receivers alone, in per cent of a core."""
     time.sleep(1)
-    pids = tree(running.pid), [running.pid]
+    pids = tree(running.pid), receiving
     before = [running_s(one) for one in pids]
     time.sleep(IDLE_S)
     node, alone = (100 * (running_s(one) - was) / IDLE_S for one, was in zip(pids, before, strict=True))

@@ -14,7 +14,7 @@ import pytest
 
 from osteoscribe.app.ports import WrittenMark
 from osteoscribe.app.settings import Settings
-from osteoscribe.bootstrap.node import WorkerProcess
+from osteoscribe.bootstrap.processes import WorkerProcess
 from osteoscribe.bootstrap.worker import NEWS, Bell, MadeSegments, UnderWay, told
 from osteoscribe.core.series import BlobRef
 from osteoscribe.store.jobs import MOST_DEATHS

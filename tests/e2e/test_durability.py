@@ -18,7 +18,7 @@ from tests.fakes.processes import running_node, wait_until
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(170)]
 
 CALL = re.compile(r"(?P<name>\w+)\((?P<fd>\d+)<(?P<path>[^>]*)>(?P<rest>.*)")
-WRITES = {"write", "writev", "pwrite64", "pwritev"}
+WRITES = {"write", "writev", "pwrite64", "pwritev", "pwritev2"}
 
 
 def whole_calls(trace: Path) -> list[str]:
@@ -41,7 +41,7 @@ def test_every_acknowledged_byte_is_synced_before_its_answer(tmp_path: Path, pro
     trace = tmp_path / "trace"
     prefix = [
         program("strace"), "-f", "-y", "-x", "-s", "2", "-o", str(trace),
-        "-e", "trace=write,writev,pwrite64,pwritev,fdatasync,fsync,sendto",
+        "-e", "trace=write,writev,pwrite64,pwritev,pwritev2,fdatasync,fsync,sendto",
     ]  # fmt: skip
     with running_node(tmp_path / "node", prefix=prefix) as node:
         # No mark, so that nobody but the listener writes.

@@ -84,12 +84,14 @@ class FilledLedger:
         return plan(self.plans, self.settings, START + timedelta(seconds=at_s)).keys
 
     def uids_of(self, key: str) -> set[str]:
-        return {one.header.sop_instance_uid for one in self.jobs.request(key).instances}
+        request = self.jobs.request(key)
+        images = (one for series in request.series for one in series.instances)
+        return {one.header.sop_instance_uid for one in (*request.instances, *images)}
 
 
 def one_report(job: JobRequest) -> JobResult:
     """A stand-in pipeline: one SR for each CT series and profile, its UID made from the job's key."""
-    series = sorted({one.header.series_instance_uid for one in job.instances if one.header.modality == "CT"})
+    series = sorted(one.instances[0].header.series_instance_uid for one in job.series)
     profiles = sorted({profile for profile, _ in job.forms}) or ["standard"]
     reports = []
     for uid in series:

@@ -13,7 +13,7 @@ from pynetdicom import AE
 from pynetdicom.dimse_primitives import C_STORE
 
 from osteoscribe.app.settings import NodeSettings, PeerSettings, Settings, StoreSettings
-from osteoscribe.bootstrap.node import open_listener
+from osteoscribe.bootstrap.listener import open_listener, record_left
 from osteoscribe.net.scp import Listener
 from osteoscribe.store.folder import DataFolder, open_folder
 from osteoscribe.store.segments import RECEIVED, SegmentStore
@@ -49,6 +49,7 @@ def receiving_node(
     )
     put_ledger(folder)
     opened = open_folder(settings.store)
+    record_left(settings, opened)
     listener = open_listener(settings, opened)
     port = listener.start()
     try:

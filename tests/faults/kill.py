@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import json
 import random
+import socket
 import sys
 import tempfile
 import threading
@@ -22,7 +23,7 @@ from typing import Any
 
 from pydicom import Dataset, dcmread
 
-from osteoscribe.store.segments import RECEIVED, SegmentStore
+from osteoscribe.store.segments import MADE_AHEAD_FOR, RECEIVED, SegmentStore, made_at
 from tests.conftest import PROJECT, find_program
 from tests.fakes.orthanc import DICOM_PORT, Orthanc, running_orthanc
 from tests.fakes.processes import QUICK, NodeProcess, free_port, running_node, storescp_archive, wait_until
@@ -33,7 +34,7 @@ from tests.faults.peers import (
     random_pause,
     study_under_other_uids,
 )
-from tests.faults.processes import kill_listener, kill_worker, wait_for_end, worker_pids
+from tests.faults.processes import kill_all, kill_listener, receiver_pids, wait_for_end, worker_pids
 from tests.postgresql import postgresql_server
 
 PHASES = ("reception", "measuring", "delivery")
@@ -74,17 +75,24 @@ class Campaign:
         log_start = self.node.log.stat().st_size
         done = threading.Event()
 
+        is_handed = self.moments.random() < 0.5
+
         def send() -> None:
-            if self.sender.send(self.node.port, study):
-                done.set()
+            with contextlib.ExitStack() as beside:
+                if is_handed:
+                    # With a connection open already, a receiver gets the next one.
+                    beside.enter_context(socket.create_connection(("127.0.0.1", self.node.port)))
+                if self.sender.send(self.node.port, study):
+                    done.set()
 
         sending = threading.Thread(target=send)
         sending.start()
         self._wait_for_moment(done, log_start)
         phase = self._phase(done, log_start)
-        victim = self.moments.choice(("all", "listener", "worker"))
+        victim = self.moments.choice(("all", "listener", "worker", "receiver"))
         self.workers_seen.update(worker_pids(self.node))
-        if victim == "worker" and not kill_worker(self.node):
+        alone = {"worker": worker_pids, "receiver": receiver_pids}.get(victim)
+        if alone is not None and not kill_all(alone(self.node)):
             # The last one killed is not back yet.
             victim = "all"
         if victim == "all":
@@ -132,8 +140,11 @@ class Campaign:
         lost = self.sender.acknowledged - self._verified
         assert not lost, f"{len(lost)} acknowledged instances are not in the segments"
         segments = SegmentStore(self.node.folder / "data" / "segments")
-        # A worker kill leaves the listener's newest segments open, so a margin is read again.
-        self._last_segment = max(list(segments.lengths(RECEIVED))[:-4], default="")
+        # A segment may be made ahead of others, and used behind them: so far back they are read again.
+        names = list(segments.lengths(RECEIVED))
+        if names:
+            since = made_at(names[-1]) - MADE_AHEAD_FOR
+            self._last_segment = min(one for one in names if made_at(one) >= since)
 
     def stored_digests(self, after: str = "") -> set[str]:
         """SHA-256 of the received instances; `SegmentStore.scan` computes each from the bytes."""

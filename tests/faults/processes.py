@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -11,10 +12,24 @@ from tests.fakes.processes import NodeProcess, wait_until
 
 
 def worker_pids(node: NodeProcess) -> list[int]:
-    """Process ids of the node's workers: the children of the process that forks them."""
-    return [
-        worker for child in _children(node.process.pid) if is_running(child) for worker in _children(child)
-    ]
+    """Process ids of the node's workers: the children of the process that forks them, without receivers."""
+    receivers = _receivers(node)
+    return [one for one in _forked(node) if one not in receivers]
+
+
+def receiver_pids(node: NodeProcess) -> list[int]:
+    """Process ids of the processes to which the node's listener hands connections, once they take any."""
+    receivers = _receivers(node)
+    return [one for one in _forked(node) if one in receivers]
+
+
+def _forked(node: NodeProcess) -> list[int]:
+    return [one for child in _children(node.process.pid) if is_running(child) for one in _children(child)]
+
+
+def _receivers(node: NodeProcess) -> set[int]:
+    """Process ids of all receivers that this node has had, as they say themselves."""
+    return {int(one) for one in re.findall(r"receiver \d+ ready process=(\d+)", node.log.read_text())}
 
 
 def _children(pid: int) -> list[int]:
@@ -36,9 +51,8 @@ def is_running(pid: int) -> bool:
     return b"forkserver" in _command(pid)
 
 
-def kill_worker(node: NodeProcess) -> bool:
-    """Kill -9 of the node's workers alone; whether there was one."""
-    pids = worker_pids(node)
+def kill_all(pids: list[int]) -> bool:
+    """Kill -9 of some of the node's processes alone; whether there was one."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import threading
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from osteoscribe.store.segments import RECEIVED, SegmentStore
 from tests.fakes.processes import running_node, wait_until
 from tests.faults.kill import SAMPLES
 from tests.faults.peers import KeepingSender, counting_archive, study_under_other_uids
-from tests.faults.processes import wait_for_end, worker_pids
+from tests.faults.processes import receiver_pids, wait_for_end, worker_pids
 
 pytestmark = [
     pytest.mark.slow,
@@ -26,8 +27,8 @@ pytestmark = [
 ANSWERS_AFTER_S = 180.0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_in_the_middle_of_everything(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(("number", "is_handed"), [(signal.SIGTERM, False), (signal.SIGINT, True)])
+def test_a_stop_in_the_middle_of_everything(tmp_path: Path, number: signal.Signals, is_handed: bool) -> None:
     """An association that goes on sending, and a delivery to an archive that takes minutes."""
     answers = threading.Event()
 
@@ -45,14 +46,18 @@ def test_a_stop_in_the_middle_of_everything(tmp_path: Path, number: signal.Signa
         ending.callback(answers.set)
         assert KeepingSender().send(node.port, studies[0])
         wait_until(lambda: archive.associations > 0, "the delivery under way", 90)
+        wait_until(lambda: bool(receiver_pids(node)), "a receiver")
+        if is_handed:
+            # With this connection open the receiver gets the next one.
+            ending.enter_context(socket.create_connection(("127.0.0.1", node.port)))
         sending = threading.Thread(target=lambda: sender.send(node.port, studies[1] * 20))
         sending.start()
         wait_until(lambda: len(sender.acknowledged) >= 3, "some instances")
-        workers = worker_pids(node)
+        others = [*worker_pids(node), *receiver_pids(node)]
         node.process.send_signal(number)
         node.process.communicate(timeout=ANSWERS_AFTER_S / 3)
         assert node.process.returncode == 0
-        wait_for_end(workers, ANSWERS_AFTER_S / 3)
+        wait_for_end(others, ANSWERS_AFTER_S / 3)
         sending.join(60)
         segments = SegmentStore(node.folder / "data" / "segments")
         names = list(segments.lengths(RECEIVED))

@@ -15,7 +15,7 @@ from pydicom import dcmread
 from pynetdicom import AE, build_context
 
 from osteoscribe.app.settings import NodeSettings, Settings, StoreSettings
-from osteoscribe.bootstrap.node import open_listener
+from osteoscribe.bootstrap.listener import open_listener
 from osteoscribe.core.digest import new_digest
 from osteoscribe.errors import SetupError, StoreError
 from osteoscribe.net.scp import Listener

@@ -97,9 +97,9 @@ def test_what_a_dead_node_stored_is_recorded_by_another_and_not_doubled(ledger: 
     writer.close()
     assert node_of(writer.name) == "a"
     table = ledger.instances
-    assert recover_instances(ledger.segments, table, of=lambda node: node == "b") == 0
-    assert recover_instances(ledger.segments, table, of=lambda node: node != "b") == 2
-    table.close_segments(lambda node: node != "b")
+    assert recover_instances(ledger.segments, table, of=lambda name: node_of(name) == "b") == 0
+    assert recover_instances(ledger.segments, table, of=lambda name: node_of(name) != "b") == 2
+    table.close_segments(lambda name: node_of(name) != "b")
     assert len(ledger.plan(0.5)) == 1, "its segment counts as closed: nothing more is waited for"
     assert recover_instances(dead, table) == 0, "the node itself comes back"
     ledger.receive(1, ct_slice(1), mark_object(1, [ct_uid(1)]))
@@ -140,7 +140,7 @@ def test_the_sessions_of_a_dead_node_are_ended_with_all_they_hold(
     nodes.fence(["a"])
     # Neither the writers' lock nor the turn of the stopped node is in the way now.
     nodes.register(beat("b"), NOW, patience_s=0, pause=never)
-    InstanceTable(databases["b"]).close_segments(lambda _node: True)
+    InstanceTable(databases["b"]).close_segments(lambda _name: True)
     with Turns(folders["b"]).at("PACS"):
         pass
     with pytest.raises(StoreError, match=r"store\.locked"):

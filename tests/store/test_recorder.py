@@ -27,11 +27,13 @@ from tests.fakes.dicom import EXPLICIT, ct_slice, ct_uid, encode, mark_object
 class Desk:
     """A ledger, a store and a recorder; associations are opened on it."""
 
-    def __init__(self, folder: Path, on_recorded: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, folder: Path, on_recorded: Callable[[], None] = lambda: None, *, is_alone: bool = True
+    ) -> None:
         self.engine = open_database(f"sqlite:///{folder / 'ledger.sqlite'}")
         self.table = InstanceTable(self.engine)
         self.segments = SegmentStore(folder / "segments")
-        self.recorder = Recorder(self.table, on_recorded)
+        self.recorder = Recorder(self.table, on_recorded, is_alone=is_alone)
 
     def association(self) -> SegmentWriter:
         return self.segments.writer(RECEIVED, datetime.now(UTC))
@@ -110,6 +112,23 @@ def test_the_same_bytes_are_known_in_a_batch_on_another_association_and_after_a_
     again = Desk(tmp_path)
     assert not again.take(again.association(), ct_slice(1))
     assert not again.take(again.association(), changed)
+
+
+def test_what_another_process_recorded_is_known_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Desk(tmp_path, is_alone=False), Desk(tmp_path, is_alone=False)
+    ours, theirs = first.association(), second.association()
+    assert first.take(ours, ct_slice(1))
+    assert second.take(theirs, ct_slice(2))
+    first.recorder.flush()
+    second.recorder.flush()
+    monkeypatch.setattr(recorder_module, "KNOWN_FOR_S", 0.0)
+    assert not second.take(theirs, ct_slice(1))
+    assert not first.take(ours, ct_slice(2))
+    assert first.take(ours, ct_slice(3))
+    first.recorder.flush()
+    assert sorted(first.rows()) == sorted(ct_uid(number) for number in range(1, 4))
 
 
 def test_what_was_not_recorded_before_a_crash_is_recorded_at_the_next_start(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from io import BytesIO
 
@@ -16,7 +17,7 @@ from osteoscribe.core.codes import Code
 from osteoscribe.core.report import Ignored, Problem
 from osteoscribe.errors import InputError
 from osteoscribe.writers.companion import build_companion
-from osteoscribe.writers.document import encode
+from osteoscribe.writers.document import EvidenceSeries, encode
 from osteoscribe.writers.gate import check
 from osteoscribe.writers.notice import build_notice
 from osteoscribe.writers.profiles import PROFILES
@@ -253,6 +254,63 @@ def test_a_record_changed_after_writing_is_refused():
     report = report_for(SERIES, [changed, *FINDINGS[1:]], problems=[PROBLEM])
     with pytest.raises(InputError, match=r"gate\.uid"):
         check(GOOD, report, SERIES[0], EVIDENCE)
+
+
+def whole(evidence):
+    """The same evidence, the CT series as a whole."""
+    return (EvidenceSeries(refs=evidence[: len(SERIES)]), *evidence[len(SERIES) :])
+
+
+@pytest.mark.parametrize("build", [build_sr, build_companion, build_notice])
+def test_a_series_cited_whole_is_the_same_document(build):
+    evidence = whole(EVIDENCE)
+    for _ in range(2):
+        encoded = encode(build(REPORT, SERIES[0], evidence))
+        assert encoded == encode(build(REPORT, SERIES[0], EVIDENCE))
+        check(encoded, REPORT, SERIES[0], evidence)
+
+
+def cited_images(ds):
+    return ds.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
+
+
+def name_another(ds):
+    cited_images(ds)[0].ReferencedSOPInstanceUID = "1.2.3"
+
+
+def add_one(ds):
+    cited_images(ds).append(deepcopy(cited_images(ds)[0]))
+    cited_images(ds)[-1].ReferencedSOPInstanceUID = "1.2.3"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda ds: cited_images(ds).pop(0),
+        add_one,
+        name_another,
+        lambda ds: setattr(cited_images(ds)[0], "ReferencedSOPClassUID", "1.2.840.10008.5.1.4.1.1.4"),
+        lambda ds: ds.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence.pop(0),
+        lambda ds: ds.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence.pop(1),
+    ],
+)
+def test_a_series_that_was_read_back_before_is_no_excuse(change):
+    evidence = whole(EVIDENCE)
+    check(GOOD, REPORT, SERIES[0], evidence)
+    with pytest.raises(InputError, match=r"gate\.reference"):
+        check(reencoded(GOOD, change), REPORT, SERIES[0], evidence)
+    check(GOOD, REPORT, SERIES[0], evidence)
+
+
+def test_a_lesion_on_an_image_of_another_series_is_refused_whatever_was_read_back_before():
+    evidence = whole(EVIDENCE)
+    check(GOOD, REPORT, SERIES[0], evidence)
+
+    def refer_elsewhere(ds):
+        region(ds).ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID = "1.2.3"
+
+    with pytest.raises(InputError, match=r"gate\."):
+        check(reencoded(GOOD, refer_elsewhere), REPORT, SERIES[0], evidence)
 
 
 anything = st.text(max_size=90)

@@ -24,6 +24,7 @@ def report_job(job: JobRequest, read: ReadBytes, practice: Practice) -> JobResul
     outcome = run(
         Request(
             instances=job.instances,
+            series=job.series,
             read=read,
             accepted_at=job.accepted_at,
             calling_ae=job.calling_ae,

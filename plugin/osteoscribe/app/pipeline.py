@@ -25,7 +25,8 @@ from osteoscribe.core.marks import InstanceRef, RoiMark, UnreadableMark
 from osteoscribe.core.report import FIRST, Ignored, Problem, Report, Revision
 from osteoscribe.core.series import Acquisition, ReadBytes, SeriesIndex
 from osteoscribe.errors import InputError
-from osteoscribe.readers.headers import StoredInstance
+from osteoscribe.readers.headers import StoredInstance, StoredSeries
+from osteoscribe.writers.copying import once
 from osteoscribe.writers.profiles import Profile
 
 Show = Callable[[str, int, int], None]
@@ -40,6 +41,8 @@ class Request:
     ----------
     instances
         CT and mark objects mixed, the newest version of each, in any order.
+    series
+        Whole series besides. What is worked out of one is kept for the next request with the same object.
     read
         Gives their bytes.
     accepted_at
@@ -61,6 +64,7 @@ class Request:
 
     instances: Sequence[StoredInstance]
     read: ReadBytes
+    series: Sequence[StoredSeries] = ()
     accepted_at: datetime | None = None
     calling_ae: str = ""
     label_patterns: Sequence[str] = ()
@@ -111,7 +115,7 @@ def run(request: Request, practice: Practice, show: Show = lambda *_: None) -> O
         The written reports, sorted by CT series, and what belongs to none.
     """
     tally = Tally()
-    objects, shelf = sort_instances(request.instances, request.read, tally)
+    objects, shelf = sort_instances(request.instances, request.series, request.read, tally)
     indexes = _Indexes(
         shelf, frozenset(uid for one in objects for uid in one.instance.header.referenced_instances)
     )
@@ -299,7 +303,7 @@ def _report_all(
         written.append(
             replace(
                 one,
-                patient_key=patient_key(contexts[uid]),
+                patient_key=once(patient_key, contexts[uid]),
                 lesions=tuple(stored for _, stored in worded.get(uid, ())),
             )
         )

@@ -12,7 +12,7 @@ from osteoscribe.app.settings import Destination, Form
 from osteoscribe.core.report import Problem, Revision
 from osteoscribe.core.serial import StoredLesion
 from osteoscribe.core.series import BlobRef
-from osteoscribe.readers.headers import InstanceHeader, StoredInstance
+from osteoscribe.readers.headers import InstanceHeader, StoredInstance, StoredSeries
 
 QUARANTINED = "(QUARANTINED)"
 """Stands for the sender of our own objects that are never sent; such a record is a whole Part 10 file."""
@@ -152,8 +152,8 @@ class JobRequest:
     ----------
     key
         SHA-256 over the CT series, the digests of the mark objects, and what is missing.
-    instances
-        Mark objects and CT instances together, the newest version of each.
+    instances, series
+        The mark objects, and the series of the images; the newest version of each.
     accepted_at
         When the newest mark object came: the only time a report contains.
     calling_ae
@@ -174,6 +174,7 @@ class JobRequest:
     instances: tuple[StoredInstance, ...]
     accepted_at: datetime
     calling_ae: str
+    series: tuple[StoredSeries, ...] = ()
     revisions: Mapping[str, Revision] = field(default_factory=dict)
     forms: frozenset[Form] = frozenset()
     earlier: EarlierLesions = no_earlier_lesions

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-from osteoscribe.app.shelf import KEPT_SERIES, shelve
+from osteoscribe.app.shelf import KEPT_SERIES, parted
 from osteoscribe.core.series import ReadBytes
 from osteoscribe.errors import InputError
-from osteoscribe.readers.ct import CT_SOP_CLASSES
-from osteoscribe.readers.headers import StoredInstance
+from osteoscribe.readers.headers import StoredSeries
 
 PAUSE = 5.0
 """Pause after preparing, as a multiple of its time: some senders open an association for each image."""
@@ -20,7 +19,7 @@ PAUSE = 5.0
 class SeriesLedger(Protocol):
     """What preparation asks of the ledger."""
 
-    def newest(self, since_id: int | None, most: int) -> tuple[int, tuple[tuple[StoredInstance, ...], ...]]:
+    def newest(self, since_id: int | None, most: int) -> tuple[int, tuple[StoredSeries, ...]]:
         """The highest id, and the CT series to which anything was added since an id: the newest `most`.
 
         Since None: no series.
@@ -58,13 +57,13 @@ class Preparation:
         if began < self._not_before:
             return
         self._seen_id, series = self._ledger.newest(self._seen_id, KEPT_SERIES)
-        for images in reversed(series):
-            _prepare(images, self._read)
+        for one in reversed(series):
+            _prepare(one, self._read)
         self._not_before = began + (self._clock() - began) * (1 + PAUSE)
 
 
-def _prepare(images: tuple[StoredInstance, ...], read: ReadBytes) -> None:
-    ct = [one for one in images if one.header.sop_class_uid in CT_SOP_CLASSES]
-    for one in shelve(ct, ()).series.values():
+def _prepare(series: StoredSeries, read: ReadBytes) -> None:
+    ct, _ = parted(series)
+    if ct is not None:
         with suppress(InputError):  # it is the problem of the mark that needs it
-            one.prepare(read)
+            ct.prepare(read)

@@ -117,6 +117,7 @@ class NodeSettings:
     allowed_calling_aes: tuple[str, ...] = ()
     allowed_addresses: tuple[str, ...] = ()
     max_associations: int = 32
+    receivers: int = 2
     idle_timeout_s: float = 60.0
     largest_object_mb: float = 4096.0
     health_port: int = 0
@@ -392,6 +393,7 @@ def check_settings(settings: Settings) -> None:
         raise _wrong("node.tls_certificate", "", "a file, where node.tls_key or node.tls_ca is set")
     _check_range(settings.node.health_port, 0, 65535, "node.health_port")
     _check_range(settings.node.max_associations, 1, 1000, "node.max_associations")
+    _check_range(settings.node.receivers, 1, 16, "node.receivers")
     _check_range(settings.jobs.workers, 1, 64, "jobs.workers")
     _check_store(settings.store)
     for section in (settings.node, settings.store, settings.jobs, settings.delivery):

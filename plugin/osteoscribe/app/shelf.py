@@ -14,11 +14,11 @@ from osteoscribe.core.marks import RoiMark
 from osteoscribe.core.report import Problem
 from osteoscribe.core.series import ReadBytes, SeriesIndex
 from osteoscribe.errors import InputError
-from osteoscribe.readers.ct import index_series, prepare_decoding
+from osteoscribe.readers.ct import CT_SOP_CLASSES, index_series, prepare_decoding
 from osteoscribe.readers.datasets import read_context
-from osteoscribe.readers.headers import InstanceHeader, StoredInstance
+from osteoscribe.readers.headers import InstanceHeader, StoredInstance, StoredSeries
 from osteoscribe.writers.copying import KeptHeader
-from osteoscribe.writers.document import EvidenceRef, hierarchy
+from osteoscribe.writers.document import Evidence, EvidenceRef, EvidenceSeries, hierarchy
 
 KEPT_SERIES = 12
 """Series of which everything worked out is kept for the next mark on them."""
@@ -50,9 +50,10 @@ class CtSeries:
         return frozenset(one.header.frame_of_reference_uid for one in self.instances)
 
     @cached_property
-    def evidence(self) -> tuple[EvidenceRef, ...]:
-        """All its instances, as a report cites them."""
-        return tuple(evidence_of(one.header) for one in self.instances)
+    def evidence(self) -> tuple[Evidence, ...]:
+        """All its instances, as a report cites them: as a whole, but where they name several studies."""
+        refs = tuple(evidence_of(one.header) for one in self.instances)
+        return refs if len({ref.study_instance_uid for ref in refs}) > 1 else (EvidenceSeries(refs=refs),)
 
     @cached_property
     def overlay_problem(self) -> Problem | None:
@@ -103,6 +104,7 @@ class CtSeries:
         prepare_decoding(self.index(self.sop_instance_uids))
         self.context(read)
         hierarchy(self.evidence)
+        _ = self.overlay_problem
 
     def context(self, read: ReadBytes) -> Dataset:
         """Header of its first instance, without the pixels; to be read only, for it is kept.
@@ -133,9 +135,18 @@ def evidence_of(header: InstanceHeader) -> EvidenceRef:
 
 
 @lru_cache(maxsize=KEPT_SERIES)
-def ct_series(instances: tuple[StoredInstance, ...]) -> CtSeries:
-    """The series of these very instances, which the ledger gives out again for the next job on them."""
-    return CtSeries(instances=instances)
+def parted(series: StoredSeries) -> tuple[CtSeries | None, tuple[StoredInstance, ...]]:
+    """The CT images of a series, if it has any, and what else was filed in it.
+
+    Kept for the next job on the series, to which the ledger gives out the same object.
+    """
+    ordered = sorted(series.instances, key=_UID)
+    ct = tuple(one for one in ordered if one.header.sop_class_uid in CT_SOP_CLASSES)
+    others = tuple(one for one in ordered if one.header.sop_class_uid not in CT_SOP_CLASSES)
+    return CtSeries(instances=ct) if ct else None, others
+
+
+_UID = attrgetter("header.sop_instance_uid")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,12 +197,24 @@ class SeriesShelf:
         return series_instance_uid if uid is None and series_instance_uid in self.series else uid
 
 
-def shelve(ct: Sequence[StoredInstance], other_images: Sequence[StoredInstance]) -> SeriesShelf:
-    """CT instances by series, in an order that does not depend on the order of arrival."""
+def shelve(
+    ct: Sequence[StoredInstance],
+    other_images: Sequence[StoredInstance],
+    kept: Sequence[CtSeries] = (),
+) -> SeriesShelf:
+    """CT instances by series, in an order that does not depend on the order of arrival.
+
+    Parameters
+    ----------
+    kept
+        Series besides, whole as they are: none of the instances is of one of them.
+    """
     grouped: dict[str, list[StoredInstance]] = defaultdict(list)
-    for instance in sorted(ct, key=attrgetter("header.sop_instance_uid")):
+    for instance in sorted(ct, key=_UID):
         grouped[instance.header.series_instance_uid].append(instance)
+    series = {uid: CtSeries(instances=tuple(members)) for uid, members in grouped.items()}
+    series |= {one.instances[0].header.series_instance_uid: one for one in kept}
     return SeriesShelf(
-        series={uid: ct_series(tuple(members)) for uid, members in sorted(grouped.items())},
+        series=dict(sorted(series.items())),
         other_images={one.header.sop_instance_uid: one.header.modality for one in other_images},
     )

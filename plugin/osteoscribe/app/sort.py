@@ -8,13 +8,13 @@ from operator import attrgetter
 
 from osteoscribe.app.ahead import open_object
 from osteoscribe.app.gather import MarkObject
-from osteoscribe.app.shelf import SeriesShelf, shelve
+from osteoscribe.app.shelf import SeriesShelf, parted, shelve
 from osteoscribe.app.tally import Tally
 from osteoscribe.core.marks import IgnoredMark, InstanceRef, RoiMark, UnreadableMark
 from osteoscribe.core.series import ReadBytes
 from osteoscribe.errors import InputError
 from osteoscribe.readers.ct import CT_SOP_CLASSES
-from osteoscribe.readers.headers import StoredInstance
+from osteoscribe.readers.headers import StoredInstance, StoredSeries
 from osteoscribe.readers.marks import DOCUMENTS, MARK_SOP_CLASSES, is_own_report
 
 _READ_AS_MARKS = MARK_SOP_CLASSES.union(DOCUMENTS)
@@ -30,13 +30,21 @@ class Roi:
 
 
 def sort_instances(
-    instances: Sequence[StoredInstance], read: ReadBytes, tally: Tally
+    instances: Sequence[StoredInstance], whole: Sequence[StoredSeries], read: ReadBytes, tally: Tally
 ) -> tuple[list[MarkObject], SeriesShelf]:
-    """Give the mark objects, oldest first, and the CT series."""
+    """Give the mark objects, oldest first, and the CT series.
+
+    Parameters
+    ----------
+    whole
+        Series besides the single instances: their CT images are not looked at one by one.
+    """
+    kept = [parted(one) for one in whole]
+    single = [*instances, *(one for _, others in kept for one in others)]
     ct: list[StoredInstance] = []
     images: list[StoredInstance] = []
     marks: list[StoredInstance] = []
-    for instance in sorted(instances, key=attrgetter("header.sop_instance_uid")):
+    for instance in sorted(single, key=attrgetter("header.sop_instance_uid")):
         header = instance.header
         if header.sop_class_uid in CT_SOP_CLASSES:
             ct.append(instance)
@@ -47,7 +55,7 @@ def sort_instances(
         else:
             images.append(instance)
             _state_other_image(instance, tally)
-    shelf = shelve(ct, images)
+    shelf = shelve(ct, images, [one for one, _ in kept if one is not None])
     for series_instance_uid, series in shelf.series.items():
         if series.overlay_problem is not None:
             tally.problems[series_instance_uid].append(series.overlay_problem)

@@ -46,6 +46,7 @@ from osteoscribe.core.serial import SerialCourse, StoredLesion, serial_course
 from osteoscribe.core.series import SeriesIndex
 from osteoscribe.core.size import Doubt, NotMeasurable, Size
 from osteoscribe.readers.context import AttributeAnswers, answers_from_attributes
+from osteoscribe.writers.copying import once
 from osteoscribe.writers.uids import tracking_uids
 
 
@@ -95,7 +96,7 @@ def word_series(
     before: dict[str, Sequence[StoredLesion]] = {}
     for one in series:
         study_uid = one.index.study_instance_uid
-        before.setdefault(study_uid, earlier(patient_key(one.context)))
+        before.setdefault(study_uid, earlier(once(patient_key, one.context)))
         records = [stored.record for stored in before[study_uid]]
         of_study[study_uid] += _identified(one, practice, records)
     worded: dict[str, list[tuple[Finding, StoredLesion]]] = defaultdict(list)
@@ -213,7 +214,7 @@ def _record(measured: Measured, uid: str, series: MeasuredSeries, practice: Prac
         centroid_lps_mm=centroid_lps_mm(measured.placed.placement.on_ct),
         long_axis_mm=measured.size.long_axis_mm if isinstance(measured.size, Size) else None,
         slice_thickness_mm=index.acquisition.slice_thickness_mm,
-        name=_digest(patient_key(series.context), name) if name else "",
+        name=_digest(once(patient_key, series.context), name) if name else "",
     )
 
 
@@ -343,7 +344,7 @@ class _Said:
 def _answered(lesions: Sequence[_Lesion], practice: Practice, calling_ae: str) -> list[_Said]:
     """What is stated about each mark of one study; what holds for the patient is said on each."""
     attributes = {
-        id(one.series): answers_from_attributes(one.series.context, practice.malignancies)
+        id(one.series): once(answers_from_attributes, one.series.context, practice.malignancies)
         for one in {id(lesion.series): lesion for lesion in lesions}.values()
     }
     own = [

@@ -95,11 +95,13 @@ def _measure(
     done = now()
     for destination in ledger.record(key, result, blobs, destinations, done):
         hand_over(destination)
+    series = [one.instances for one in request.series]
+    some = (*request.instances, *(instances[0] for instances in series))  # a series is of one study
     LOGGER.info(
         "job measured key=%s studies=%s instances=%d reports=%d findings=%d problems=%s seconds=%.3f",
         key[:12],
-        ",".join(sorted({one.header.study_instance_uid for one in request.instances})) or "none",
-        len(request.instances),
+        ",".join(sorted({one.header.study_instance_uid for one in some})) or "none",
+        len(request.instances) + sum(map(len, series)),
         len(result.reports),
         sum(report.findings for report in result.reports),
         ",".join(sorted({one.code for one in result.problems})) or "none",

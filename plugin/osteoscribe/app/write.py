@@ -16,7 +16,7 @@ from osteoscribe.core.report import FIRST, Predecessor, Problem, Report, Revisio
 from osteoscribe.core.serial import StoredLesion
 from osteoscribe.errors import InputError
 from osteoscribe.writers.companion import build_companion
-from osteoscribe.writers.document import EvidenceRef, encode
+from osteoscribe.writers.document import Evidence, encode
 from osteoscribe.writers.gate import check
 from osteoscribe.writers.key_image import build_key_image
 from osteoscribe.writers.notice import build_notice
@@ -141,7 +141,7 @@ def _refused(
     )
 
 
-_Build = Callable[[Report, Dataset, Sequence[EvidenceRef], Profile], Dataset]
+_Build = Callable[[Report, Dataset, Sequence[Evidence], Profile], Dataset]
 
 
 def _builders(
@@ -160,7 +160,7 @@ def _builders(
     return builders
 
 
-def _evidence(report: Report, series: CtSeries, objects: Sequence[MarkObject]) -> tuple[EvidenceRef, ...]:
+def _evidence(report: Report, series: CtSeries, objects: Sequence[MarkObject]) -> tuple[Evidence, ...]:
     """Every CT instance of the series, and the objects that the report speaks of."""
     spoken_of = {
         *(finding.lesion.mark.source.sop_instance_uid for finding in report.findings),

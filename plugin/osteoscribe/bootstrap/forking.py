@@ -14,6 +14,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 _IMPORTED = (
     "osteoscribe.app.job",
     "osteoscribe.app.prepare",
+    "osteoscribe.bootstrap.listener",
     "osteoscribe.bootstrap.worker",
     "osteoscribe.engine.dbos",
     "osteoscribe.net.commitment",

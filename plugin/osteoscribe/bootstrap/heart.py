@@ -21,6 +21,7 @@ from osteoscribe.store.places import open_segments, place_id
 from osteoscribe.store.recovery import recover_instances
 from osteoscribe.store.retention import Retention
 from osteoscribe.store.schema import open_database
+from osteoscribe.store.segments import node_of
 
 RETENTION_S = 600.0
 """Pause between two looks for what is to be removed."""
@@ -88,8 +89,12 @@ def start_watch(
     def record_stored(dead: Collection[str]) -> int:
         if not folder.is_shared:
             return 0  # all segments are ours, and the listener has looked
-        recorded = recover_instances(segments, table, dead.__contains__)
-        table.close_segments(dead.__contains__)
+
+        def is_theirs(segment: str) -> bool:
+            return node_of(segment) in dead
+
+        recorded = recover_instances(segments, table, is_theirs)
+        table.close_segments(is_theirs)
         return recorded
 
     watch = Watch(

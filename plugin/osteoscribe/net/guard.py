@@ -13,7 +13,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, cast
+from functools import partial
+from operator import itemgetter
+from typing import Any, NoReturn, Protocol, cast
 
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import ThreadedAssociationServer
@@ -21,7 +23,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 from osteoscribe.app.bugs import trace_of
 from osteoscribe.app.settings import NodeSettings, PeerSettings
 from osteoscribe.errors import SetupError
-from osteoscribe.net.spare import SpareAssociation
+from osteoscribe.net.spare import SpareAssociation, SparingEntity
 
 LOGGER = logging.getLogger(__name__)
 
@@ -119,6 +121,24 @@ class SharedContext(PresentationContext):
         return self
 
 
+class Receiver(Protocol):
+    """Another process that serves connections of this node."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it takes any."""
+        ...
+
+    @property
+    def open_connections(self) -> int:
+        """How many it has."""
+        ...
+
+    def give(self, connection: socket.socket) -> bool:
+        """Have it serve a connection, which stays open here too; False where it cannot."""
+        ...
+
+
 class GuardedServer(ThreadedAssociationServer):
     """The library's server with an address list, a connection limit and a longer backlog.
 
@@ -127,7 +147,9 @@ class GuardedServer(ThreadedAssociationServer):
 
     request_queue_size = 128
     may_connect: Callable[[str], bool] = staticmethod(lambda _address: True)
-    max_connections = 64
+    max_associations = 32
+    others: Sequence[Receiver] = ()
+    """Other processes that serve connections of this node."""
     tls: ssl.SSLContext | None = None
     prepare: Callable[[], None] = staticmethod(lambda: None)
     """Makes ready what else an association needs."""
@@ -135,10 +157,23 @@ class GuardedServer(ThreadedAssociationServer):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         self._handshakes = threading.BoundedSemaphore(LARGEST_HANDSHAKES)
         self._spare: deque[SpareAssociation] = deque()
+        self._connections: dict[Any, bool] = {}
         super().__init__(*arguments, **named)
 
+    @property
+    def open_connections(self) -> int:
+        """How many connections this process has."""
+        return len(self._connections)
+
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection; only a TLS handshake needs a thread to wait in before the association's."""
+        """Serve a connection, or have it served where there are fewer.
+
+        Only a TLS handshake needs a thread to wait in before the association's.
+        """
+        if self._is_given_away(request):
+            self.close_request(request)
+            return
+        self.take(request)
         if self.tls is None:
             self.process_request_thread(request, client_address)
         else:
@@ -149,12 +184,37 @@ class GuardedServer(ThreadedAssociationServer):
         secured = request if self.tls is None else self._secured(self.tls, request, str(client_address[0]))
         if secured is None:
             return
+        self._connections[request] = True
         try:
             spare = self._spare.pop()
         except IndexError:
-            super().finish_request(secured, client_address)
-        else:
-            spare.serve(secured, client_address)
+            spare = SpareAssociation(self)
+        spare.serve(secured, client_address, partial(self.end, request))
+
+    def take(self, request: Any) -> None:
+        """Count a connection."""
+        self._connections[request] = False
+
+    def end(self, request: Any) -> None:
+        """Count it no more."""
+        self._connections.pop(request, None)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection that gets no association."""
+        self.end(request)
+        super().shutdown_request(request)
+
+    def _is_given_away(self, request: Any) -> bool:
+        """Whether another process serves a connection: the one with the fewest, of equal ones this."""
+        by_count = [(one.open_connections, one) for one in self.others]
+        elsewhere = sum(count for count, _ in by_count)
+        # Where no more may be open, this process says so.
+        cast(SparingEntity, self.ae).maximum_associations = self.max_associations - elsewhere
+        if len(self._connections) + elsewhere >= self.max_associations:
+            return False
+        ready = [(count, one) for count, one in by_count if one.is_ready]
+        count, other = min(ready, key=itemgetter(0), default=(0, None))
+        return other is not None and count < len(self._connections) and other.give(request)
 
     def _secured(self, tls: ssl.SSLContext, request: socket.socket, address: str) -> ssl.SSLSocket | None:
         if not self._handshakes.acquire(blocking=False):
@@ -180,9 +240,8 @@ class GuardedServer(ThreadedAssociationServer):
         if not self.may_connect(address):
             LOGGER.warning("net.address-refused address=%s", address)
             return False
-        # To look at all threads takes 0.1 ms; there are no more associations than threads.
-        most = self.max_connections
-        if threading.active_count() >= most and len(self.active_associations) >= most:
+        served = sum(list(self._connections.values())) + sum(one.open_connections for one in self.others)
+        if served >= self.max_associations + _SPARE_CONNECTIONS:
             LOGGER.warning("net.too-many-connections address=%s", address)
             return False
         return True
@@ -217,11 +276,6 @@ class GuardedServer(ThreadedAssociationServer):
         self.server_close()
         while self._spare:
             self._spare.pop().cancel()
-
-
-def connection_limit(settings: NodeSettings) -> int:
-    """Give how many connections are held open at the same time."""
-    return settings.max_associations + _SPARE_CONNECTIONS
 
 
 def address_check(allowed: Sequence[str]) -> Callable[[str], bool]:

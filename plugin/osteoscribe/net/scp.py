@@ -25,13 +25,14 @@ from osteoscribe.net.guard import (
     LARGEST_PDU,
     GuardedReceive,
     GuardedServer,
+    Receiver,
     SharedContext,
     address_check,
     calling_aes,
-    connection_limit,
 )
 from osteoscribe.net.receive import ReadAhead, take_over
 from osteoscribe.net.safekeeping import TakeQuestion, take_question
+from osteoscribe.net.share import Counter, HandedServer
 from osteoscribe.net.spare import SparingEntity
 from osteoscribe.net.tls import server_context
 from osteoscribe.readers.ct import CT_SOP_CLASSES
@@ -130,14 +131,27 @@ class Listener:
         if self._server is not None:
             self._server.may_connect, self._server.tls = self._may_connect, self._tls
 
-    def start(self) -> int:
+    def start(self, others: Sequence[Receiver] = ()) -> int:
         """Listen; returns the port.
+
+        Parameters
+        ----------
+        others
+            Processes that serve connections too: one goes where the fewest are.
 
         Raises
         ------
         SetupError
             ``net.port-taken``: another program listens there. ``net.no-such-address``.
         """
+        server = self._begin(GuardedServer, others)
+        return int(server.server_address[1])
+
+    def start_behind(self, channel: socket.socket, ended: Counter) -> None:
+        """Serve the connections that another process hands over (`HandedServer`)."""
+        self._begin(partial(HandedServer, channel=channel, ended=ended))
+
+    def _begin(self, make: Callable[..., GuardedServer], others: Sequence[Receiver] = ()) -> GuardedServer:
         address = (self._settings.host, self._settings.port)
         handlers: list[Any] = [
             (evt.EVT_C_ECHO, lambda _event: SUCCESS),
@@ -159,7 +173,7 @@ class Listener:
                     address,
                     contexts=[SharedContext.of(one) for one in self._ae.supported_contexts],
                     evt_handlers=handlers,
-                    server_class=GuardedServer,
+                    server_class=cast(Any, make),
                 ),
             )
         except OSError as error:
@@ -169,12 +183,12 @@ class Listener:
                 "stop the program that uses it, or choose another with --host and --port",
             ) from error
         server.may_connect, server.tls = self._may_connect, self._tls
-        server.max_connections = connection_limit(self._settings)
+        server.max_associations, server.others = self._settings.max_associations, others
         server.prepare = self._prepare
         server.make_ready()
         threading.Thread(target=server.serve_forever, name="listener", daemon=True).start()
         self._server = server
-        return int(server.server_address[1])
+        return server
 
     def stop(self, patience_s: float) -> None:
         """Take no more associations, let the open ones end for a while, then abort the rest."""

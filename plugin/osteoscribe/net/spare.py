@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, cast
 
@@ -27,16 +28,16 @@ class SpareAssociation(RequestHandler):
         self.server = server
         self.client_address = server.server_address
         self.request = cast(Any, object())
-        self._connections: SimpleQueue[tuple[Any, Any] | None] = SimpleQueue()
+        self._connections: SimpleQueue[tuple[Any, Any, Callable[[], None]] | None] = SimpleQueue()
         self._association = self._create_association()
         self._association.name = SPARE
         cast(Any, self._association).run = self._run
         self._association.start()
 
-    def serve(self, connection: Any, address: Any) -> None:
-        """Have it serve a connection."""
+    def serve(self, connection: Any, address: Any, on_end: Callable[[], None]) -> None:
+        """Have it serve a connection; its end is told."""
         self._association.name = f"AcceptorThread@{address[1]}"
-        self._connections.put((connection, address))
+        self._connections.put((connection, address, on_end))
 
     def cancel(self) -> None:
         """End it without a connection."""
@@ -46,12 +47,15 @@ class SpareAssociation(RequestHandler):
         taken = self._connections.get()
         if taken is None:
             return
-        connection, self.client_address = taken
+        connection, self.client_address, on_end = taken
         association = self._association
         cast(Any, association.dul.socket).socket = connection
         association.requestor.address_info = self.remote
-        evt.trigger(association, evt.EVT_CONN_OPEN, {"address": self.client_address})
-        Association.run(association)
+        try:
+            evt.trigger(association, evt.EVT_CONN_OPEN, {"address": self.client_address})
+            Association.run(association)
+        finally:
+            on_end()
 
 
 class SparingEntity(AE):

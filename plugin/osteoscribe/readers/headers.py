@@ -112,14 +112,22 @@ class InstanceHeader:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StoredInstance:
-    """An instance's header and where its bytes are.
-
-    It is equal to itself alone: what is worked out of a series is kept by its very instances.
-    """
+    """An instance's header and where its bytes are. It is equal to itself alone."""
 
     header: InstanceHeader
     blob: BlobRef
     digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StoredSeries:
+    """The instances of one series, at least one.
+
+    It is equal to itself alone: while the series is the same the ledger gives out the same object, and what
+    was worked out of it once is found by it, whatever the number of its instances.
+    """
+
+    instances: tuple[StoredInstance, ...]
 
 
 MAX_FRAMES = 20_000

@@ -7,7 +7,9 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import reduction
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import make_url
 
@@ -129,6 +131,8 @@ def _named(url: str, node: str) -> str:
 class FolderLock:
     """Held by one process at a time; the system frees it when that process ends, however it ends.
 
+    A process that is started with it holds it too: it is free when both have ended.
+
     Parameters
     ----------
     folder
@@ -173,3 +177,9 @@ class FolderLock:
     def close(self) -> None:
         """Let go."""
         os.close(self._descriptor)
+
+    def __getstate__(self) -> Any:
+        return reduction.DupFd(self._descriptor)
+
+    def __setstate__(self, sent: Any) -> None:
+        self._descriptor = sent.detach()

@@ -23,7 +23,6 @@ from osteoscribe.store.schema import (
     header_to_json,
     to_us,
 )
-from osteoscribe.store.segments import node_of
 from osteoscribe.store.statements import Row, Statement
 
 NEWEST_ID = Statement(sa.select(sa.func.max(INSTANCES.c.id)))
@@ -129,16 +128,16 @@ class InstanceTable:
             connection.execute(_CLOSE, {"segment": name})
 
     def close_segments(self, of: Callable[[str], bool]) -> None:
-        """Record that no association of an earlier run of these nodes is open.
+        """Record that no association that wrote one of these segments is open.
 
         Parameters
         ----------
         of
-            Whether the segments of a node are meant, by its name.
+            Whether a segment is meant, by its name.
         """
         with self._lock, self._engine.begin() as connection:
             open_ones = connection.execute(sa.select(SEGMENTS.c.name).where(~SEGMENTS.c.closed)).scalars()
-            for name in [one for one in open_ones if of(node_of(one))]:
+            for name in [one for one in open_ones if of(one)]:
                 connection.execute(_CLOSE, {"segment": name})
 
     def known_segments(self) -> dict[str, tuple[int, bool]]:

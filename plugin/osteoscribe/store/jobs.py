@@ -135,10 +135,11 @@ class JobTable(Outbox):
             (job,) = _JOB.rows(connection, {"key": key})
             series = _SERIES.column(connection, {"key": key})
             marks = _MARKS.rows(connection, {"key": key})
-            images = [one for uid in series for one in self.series.images(uid, job["through_id"])]
+            images = (self.series.images(uid, job["through_id"]) for uid in series)
             return JobRequest(
                 key=key,
-                instances=(*(stored_instance(row) for row in marks), *images),
+                instances=tuple(map(stored_instance, marks)),
+                series=tuple(one for one in images if one is not None),
                 accepted_at=from_us(job["accepted_us"]),
                 calling_ae=job["calling_ae"],
                 revisions={uid: revision(connection, key, uid) for uid in series},

@@ -31,6 +31,9 @@ RETRY_S = 1.0
 """Pause after the ledger did not answer."""
 MOST_WAITING = 50_000
 """Rows that may wait; beyond, instances are refused until the ledger answers again."""
+KNOWN_FOR_S = 1.0
+"""How long the instances of a series count as known where other processes record some too: at worst the same
+bytes are stored twice, and recorded once."""
 MOST_KNOWN = 200_000
 """Instances that are remembered; about 40 MB."""
 
@@ -48,12 +51,16 @@ class Recorder:
         Where the instances are recorded.
     on_recorded
         Called after a commit that holds a mark object or the end of an association.
+    is_alone
+        Whether no other process records instances: what is known of a series is all there is.
     """
 
     def __init__(
         self,
         table: InstanceTable,
         on_recorded: Callable[[], None] = lambda: None,
+        *,
+        is_alone: bool = True,
     ) -> None:
         self._table = table
         self._on_recorded = on_recorded
@@ -64,7 +71,9 @@ class Recorder:
         self._due = math.inf
         self._is_told = False
         self._thread: threading.Thread | None = None
+        self._is_alone = is_alone
         self._known: OrderedDict[str, set[tuple[str, str]]] = OrderedDict()
+        self._asked_at: dict[str, float] = {}
         self._known_count = 0
 
     def has_instance(self, header: InstanceHeader, digest: str) -> bool:
@@ -75,29 +84,30 @@ class Recorder:
         StoreError
             ``store.locked``: the ledger does not answer, or has not for long.
         """
-        series = header.series_instance_uid
+        series, instance = header.series_instance_uid, (header.sop_instance_uid, digest)
         with self._changed:
             if len(self._waiting) > MOST_WAITING:
                 raise StoreError(
                     "store.locked", "found the ledger locked or its disk full; free it, then send again"
                 )
-            known = self._known.get(series)
-            if known is not None:
+            is_known = instance in self._known.get(series, ())
+            if series in self._known:
                 self._known.move_to_end(series)
-                if (header.sop_instance_uid, digest) not in known:
+                if not is_known and not self._is_outdated(series):
                     return False
-                if any(
-                    one.digest == digest and one.header.sop_instance_uid == header.sop_instance_uid
-                    for one in self._waiting
-                ):
-                    return True
-        if known is not None:
+            if is_known and any(
+                one.digest == digest and one.header.sop_instance_uid == header.sop_instance_uid
+                for one in self._waiting
+            ):
+                return True
+        if is_known:
             # Retention may have removed it since: what is not in the ledger must be stored again.
             return self._table.has_instance(header, digest)
         found = self._table.instances_of(series)
         with self._changed:
+            self._asked_at[series] = time.monotonic()
             self._remember(series, found)
-            return (header.sop_instance_uid, digest) in self._known[series]
+            return instance in self._known[series]
 
     def add(self, stored: Sequence[Stored]) -> None:
         """Have instances recorded; they are on disk already."""
@@ -151,8 +161,13 @@ class Recorder:
         self._known.move_to_end(series)
         if self._known_count > MOST_KNOWN and not self._waiting:
             while self._known_count > MOST_KNOWN // 2 and len(self._known) > 1:
-                _, forgotten = self._known.popitem(last=False)
+                name, forgotten = self._known.popitem(last=False)
                 self._known_count -= len(forgotten)
+                self._asked_at.pop(name, None)
+
+    def _is_outdated(self, series: str) -> bool:
+        """Whether another process may have recorded instances of a series meanwhile."""
+        return not self._is_alone and time.monotonic() - self._asked_at.get(series, 0.0) > KNOWN_FOR_S
 
     def _wake(self, within_s: float) -> None:
         due = time.monotonic() + within_s

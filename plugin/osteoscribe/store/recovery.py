@@ -10,7 +10,7 @@ from osteoscribe.app.intake import recover
 from osteoscribe.errors import InputError
 from osteoscribe.store.instances import InstanceTable
 from osteoscribe.store.places import Segments
-from osteoscribe.store.segments import RECEIVED, node_of
+from osteoscribe.store.segments import RECEIVED
 
 LOGGER = logging.getLogger(__name__)
 
@@ -21,29 +21,29 @@ BATCH = 200
 """Instances in one transaction."""
 
 
-def every_node(_node: str) -> bool:
-    """Whether segments of a node are meant: those of all are."""
+def every_segment(_name: str) -> bool:
+    """Whether a segment is meant: all are."""
     return True
 
 
 def recover_instances(
-    segments: Segments, table: InstanceTable, of: Callable[[str], bool] = every_node
+    segments: Segments, table: InstanceTable, of: Callable[[str], bool] = every_segment
 ) -> int:
     """Record the received instances that the ledger does not know; returns how many.
 
     Parameters
     ----------
     of
-        Which nodes' segments are looked at, by name. What another node records at the same time is recorded
+        Which segments are looked at, by name. What another process records at the same time is recorded
         once.
 
     A torn record at the end of a segment was never answered with success, and is left out.
     """
-    known = {name: known for name, known in table.known_segments().items() if of(node_of(name))}
+    known = {name: known for name, known in table.known_segments().items() if of(name)}
     recovered = 0
     for name, length in segments.lengths(RECEIVED, _first_day(known)).items():
         start, _ = known.get(name, (0, False))
-        if not of(node_of(name)) or length <= start:
+        if not of(name) or length <= start:
             continue
         batch = []
         for record in segments.scan(name, start):
@@ -62,16 +62,18 @@ def recover_instances(
     return recovered
 
 
-def remove_unused(segments: Segments, table: InstanceTable, of: Callable[[str], bool] = every_node) -> None:
+def remove_unused(
+    segments: Segments, table: InstanceTable, of: Callable[[str], bool] = every_segment
+) -> None:
     """Remove segments without a byte: made ahead by a process that was killed.
 
     Parameters
     ----------
     of
-        Which nodes' segments are looked at, by name: none of them may be running.
+        Which segments are looked at, by name: none of the processes that write them may be running.
     """
     for name, length in segments.lengths(RECEIVED, _first_day(table.known_segments())).items():
-        if not length and of(node_of(name)):
+        if not length and of(name):
             segments.remove(name)
 
 

@@ -33,7 +33,7 @@ NODE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,30}[a-z0-9])?")
 """What a node may be called: its name becomes part of the names of its segments."""
 
 _NAME = re.compile(
-    rf"(?:{RECEIVED}|{MADE})/[0-9]{{8}}/[0-9a-f]+-(?:(?P<node>{NODE_NAME.pattern})-)?[0-9]+-[0-9]+\.seg"
+    rf"(?:{RECEIVED}|{MADE})/[0-9]{{8}}/[0-9a-f]+-(?:(?P<node>{NODE_NAME.pattern})-)?(?P<process>[0-9]+)-[0-9]+\.seg"
 )
 _NO_HEADER = bytes(HEADER_LENGTH)
 _COUNTER = itertools.count()
@@ -52,6 +52,18 @@ def node_of(name: str) -> str:
     """
     found = _NAME.fullmatch(name)
     return (found["node"] or "") if found else ""
+
+
+def process_of(name: str) -> int:
+    """Give the number of the process that wrote a segment; 0 where it is no segment.
+
+    Examples
+    --------
+    >>> process_of("received/20261122/64c5-site-a-71-3.seg")
+    71
+    """
+    found = _NAME.fullmatch(name)
+    return int(found["process"]) if found else 0
 
 
 def new_name(kind: str, opened_at: datetime, node: str) -> str:

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import sqlalchemy as sa
 
-from osteoscribe.readers.headers import StoredInstance
+from osteoscribe.readers.headers import StoredSeries
 from osteoscribe.store.instances import stored_instance
 from osteoscribe.store.reads import Reads
 from osteoscribe.store.schema import INSTANCES
@@ -21,8 +21,6 @@ _THERE = Statement(
         INSTANCES.c.id <= sa.bindparam("through_id"),
     )
 )
-
-Images = tuple[StoredInstance, ...]
 
 
 class SeriesTable:
@@ -41,14 +39,14 @@ class SeriesTable:
         self._reads = reads
         self._kept = lru_cache(maxsize=KEPT_SERIES)(self._load)
 
-    def images(self, series_instance_uid: str, through_id: int) -> Images:
-        """The newest version of each image of a series among the instances up to an id."""
+    def images(self, series_instance_uid: str, through_id: int) -> StoredSeries | None:
+        """The newest version of each image of a series among the instances up to an id, if there is any."""
         wanted = {"series": series_instance_uid, "through_id": through_id}
         with self._reads.begin() as connection:
             ((count, highest_id),) = _THERE.tuples(connection, wanted)
-        return self._kept(series_instance_uid, count, highest_id) if count else ()
+        return self._kept(series_instance_uid, count, highest_id) if count else None
 
-    def newest(self, since_id: int | None, most: int) -> tuple[int, tuple[Images, ...]]:
+    def newest(self, since_id: int | None, most: int) -> tuple[int, tuple[StoredSeries, ...]]:
         """The highest id, and the CT series to which anything was added since an id: the newest `most`.
 
         Since None: no series.
@@ -66,9 +64,10 @@ class SeriesTable:
                 .limit(most)
             )
             series = [uid for uid, _ in connection.execute(added)]
-        return through_id, tuple(self.images(uid, through_id) for uid in series)
+        found = (self.images(uid, through_id) for uid in series)
+        return through_id, tuple(one for one in found if one is not None)
 
-    def _load(self, series_instance_uid: str, count: int, highest_id: int) -> Images:  # noqa: ARG002
+    def _load(self, series_instance_uid: str, count: int, highest_id: int) -> StoredSeries:  # noqa: ARG002
         newest = (
             sa.select(sa.func.max(INSTANCES.c.id))
             .where(INSTANCES.c.series_instance_uid == series_instance_uid, INSTANCES.c.id <= highest_id)
@@ -76,4 +75,5 @@ class SeriesTable:
         )
         query = sa.select(*INSTANCES.c).where(INSTANCES.c.id.in_(newest)).order_by(INSTANCES.c.id)
         with self._reads.begin() as connection:
-            return tuple(stored_instance(row) for row in connection.execute(query).mappings())
+            rows = connection.execute(query).mappings()
+            return StoredSeries(instances=tuple(map(stored_instance, rows)))

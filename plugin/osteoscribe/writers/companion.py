@@ -12,7 +12,7 @@ from pydicom import Dataset
 from osteoscribe.core import codes
 from osteoscribe.core.report import Report
 from osteoscribe.writers import content, uids, wording
-from osteoscribe.writers.document import BASIC_TEXT_SR, DocumentKind, EvidenceRef, new_document
+from osteoscribe.writers.document import BASIC_TEXT_SR, DocumentKind, Evidence, new_document
 from osteoscribe.writers.encoded import Item
 from osteoscribe.writers.profiles import STANDARD, Profile
 from osteoscribe.writers.sr import observation_context, observers, reference_items
@@ -22,7 +22,7 @@ SERIES_DESCRIPTION = "Bone lesion text"
 
 
 def build_companion(
-    report: Report, context: Dataset, evidence: Sequence[EvidenceRef], profile: Profile = STANDARD
+    report: Report, context: Dataset, evidence: Sequence[Evidence], profile: Profile = STANDARD
 ) -> Dataset:
     """The text companion of a measurement report, in a series of its own.
 

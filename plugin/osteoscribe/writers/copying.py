@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, TypeVarTuple, cast
 
 from pydicom import DataElement, Dataset
 from pydicom import config as pydicom_config
@@ -16,6 +16,7 @@ from pydicom.valuerep import PersonName, validate_value
 from osteoscribe.writers import modules
 
 T = TypeVar("T")
+Given = TypeVarTuple("Given")
 
 DEIDENTIFICATION_NOT_STATED = "Not stated by the CT"
 
@@ -25,16 +26,23 @@ class KeptHeader(Dataset):
 
     def __init__(self, header: Dataset) -> None:
         super().__init__(header)
-        self.made: dict[Callable[[Dataset], Any], Any] = {}
+        self.made: dict[Hashable, Any] = {}
 
 
-def once(make: Callable[[Dataset], T], header: Dataset) -> T:
-    """What a function makes of a header: of a kept one made once, for all documents of all its marks."""
+def once(make: Callable[[Dataset, *Given], T], header: Dataset, *given: *Given) -> T:
+    """What a function makes of a header: of a kept one made once, for all documents of all its marks.
+
+    Parameters
+    ----------
+    given
+        What else the function is given; hashable.
+    """
     if not isinstance(header, KeptHeader):
-        return make(header)
-    if make not in header.made:
-        header.made[make] = make(header)
-    return cast(T, header.made[make])
+        return make(header, *given)
+    key = (make, *given)
+    if key not in header.made:
+        header.made[key] = make(header, *given)
+    return cast(T, header.made[key])
 
 
 @contextmanager

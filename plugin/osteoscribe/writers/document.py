@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from io import BytesIO
-from itertools import groupby
-from operator import attrgetter
 
 from pydicom import Dataset
 from pydicom.charset import convert_encodings
@@ -36,15 +34,56 @@ CHARACTER_SET = "ISO_IR 192"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EvidenceRef:
-    """An instance that a report is based on, with the series and study it belongs to.
-
-    It is equal to itself alone: what was made of a series is found again by its very references.
-    """
+    """An instance that a report is based on, with the series and study it belongs to."""
 
     sop_class_uid: str
     sop_instance_uid: str
     series_instance_uid: str
     study_instance_uid: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EvidenceSeries:
+    """All instances of one series that a report is based on, at least one, each named once.
+
+    Every document of every mark on the series cites it whole, so what is made of it is made once.
+    """
+
+    refs: tuple[EvidenceRef, ...]
+
+    @property
+    def study_instance_uid(self) -> str:
+        """The study of the series."""
+        return self.refs[0].study_instance_uid
+
+    @property
+    def series_instance_uid(self) -> str:
+        """The series."""
+        return self.refs[0].series_instance_uid
+
+    @cached_property
+    def named(self) -> Mapping[str, str]:
+        """SOP class by SOP Instance UID."""
+        return named_by(self.refs)
+
+    @cached_property
+    def item(self) -> Item:
+        """The series as an item of the Hierarchical SOP Instance Reference Macro."""
+        return _series_item(self.series_instance_uid, self.named)
+
+
+Evidence = EvidenceRef | EvidenceSeries
+
+
+def named_by(evidence: Iterable[Evidence]) -> dict[str, str]:
+    """SOP class by SOP Instance UID, each instance once, in the order of the references."""
+    named: dict[str, str] = {}
+    for one in evidence:
+        if isinstance(one, EvidenceSeries):
+            named.update(one.named)
+        else:
+            named.setdefault(one.sop_instance_uid, one.sop_class_uid)
+    return named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +108,7 @@ class DocumentKind:
 
 
 def new_document(
-    report: Report, context: Dataset, evidence: Sequence[EvidenceRef], kind: DocumentKind
+    report: Report, context: Dataset, evidence: Sequence[Evidence], kind: DocumentKind
 ) -> Dataset:
     """A document without its content.
 
@@ -245,7 +284,7 @@ def _requests(context: Dataset) -> PydicomElements:
     return _encoded(made)
 
 
-def _cite_evidence(ds: Dataset, evidence: Sequence[EvidenceRef]) -> None:
+def _cite_evidence(ds: Dataset, evidence: Sequence[Evidence]) -> None:
     studies = dict(hierarchy(tuple(evidence)))
     current = studies.pop(str(ds.StudyInstanceUID), None)
     if current is not None:
@@ -255,35 +294,35 @@ def _cite_evidence(ds: Dataset, evidence: Sequence[EvidenceRef]) -> None:
 
 
 @lru_cache(maxsize=8)
-def hierarchy(refs: tuple[EvidenceRef, ...]) -> Mapping[str, Item]:
+def hierarchy(evidence: tuple[Evidence, ...]) -> Mapping[str, Item]:
     """Items of the Hierarchical SOP Instance Reference Macro (PS3.3 table C.17-3) by study.
 
     Each instance is named once, all in the order of the references.
     """
-    studies: dict[str, dict[str, list[EvidenceRef]]] = {}
-    for (study_uid, series_uid), some in groupby(refs, _STUDY_AND_SERIES):
-        studies.setdefault(study_uid, {}).setdefault(series_uid, []).extend(some)
+    studies: dict[str, dict[str, list[Evidence]]] = {}
+    for one in evidence:
+        studies.setdefault(one.study_instance_uid, {}).setdefault(one.series_instance_uid, []).append(one)
     return {
         study_uid: item(
-            ReferencedSeriesSequence=[_series(uid, tuple(some)) for uid, some in series.items()],
+            ReferencedSeriesSequence=[_series(uid, some) for uid, some in series.items()],
             StudyInstanceUID=study_uid,
         )
         for study_uid, series in studies.items()
     }
 
 
-_STUDY_AND_SERIES = attrgetter("study_instance_uid", "series_instance_uid")
+def _series(series_instance_uid: str, cited: Sequence[Evidence]) -> Item:
+    match cited:
+        case [EvidenceSeries() as whole]:
+            return whole.item
+        case _:
+            return _series_item(series_instance_uid, named_by(cited))
 
 
-@lru_cache(maxsize=16)
-def _series(series_instance_uid: str, refs: tuple[EvidenceRef, ...]) -> Item:
-    """One series; kept, for every document of every mark on a CT series cites it whole."""
-    classes: dict[str, str] = {}
-    for ref in refs:
-        classes.setdefault(ref.sop_instance_uid, ref.sop_class_uid)
+def _series_item(series_instance_uid: str, named: Mapping[str, str]) -> Item:
     references = [
         _reference_class(sop_class_uid) + element("ReferencedSOPInstanceUID", sop_instance_uid)
-        for sop_instance_uid, sop_class_uid in classes.items()
+        for sop_instance_uid, sop_class_uid in named.items()
     ]
     return item(ReferencedSOPSequence=references, SeriesInstanceUID=series_instance_uid)
 

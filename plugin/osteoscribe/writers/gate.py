@@ -8,10 +8,9 @@ here, and the document is not sent.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
-from operator import attrgetter
+from weakref import WeakKeyDictionary
 
 import pydicom
 from pydicom import Dataset
@@ -24,7 +23,9 @@ from osteoscribe.writers import modules, uids
 from osteoscribe.writers.copying import copy_patient_and_study, once, quiet, tags_in
 from osteoscribe.writers.document import (
     BASIC_TEXT_SR,
-    EvidenceRef,
+    Evidence,
+    EvidenceSeries,
+    named_by,
 )
 from osteoscribe.writers.gate_findings import check_findings
 from osteoscribe.writers.key_image import SECONDARY_CAPTURE
@@ -82,7 +83,7 @@ def check(
     encoded: bytes,
     report: Report,
     context: Dataset,
-    evidence: Sequence[EvidenceRef],
+    evidence: Sequence[Evidence],
     profile: Profile = STANDARD,
 ) -> None:
     """Check an encoded document against the record it was made from.
@@ -110,7 +111,7 @@ def check(
 
 
 def _check(
-    ds: Dataset, report: Report, context: Dataset, evidence: Sequence[EvidenceRef], profile: Profile
+    ds: Dataset, report: Report, context: Dataset, evidence: Sequence[Evidence], profile: Profile
 ) -> None:
     kind = _kind(ds, report, profile)
     if kind == "key image":
@@ -271,31 +272,44 @@ def _check_value(item: ContentItem) -> None:
             code_of(item.elements[keyword])
 
 
-def _check_references(ds: Dataset, root: ContentItem, evidence: Sequence[EvidenceRef]) -> None:
+def _check_references(ds: Dataset, root: ContentItem, evidence: Sequence[Evidence]) -> None:
+    whole = [one for one in evidence if isinstance(one, EvidenceSeries)]
+    read_before: list[EvidenceSeries] = []
     cited: set[tuple[str, str]] = set()
-    for keyword in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence"):
-        for study in items_of(_encoded(ds, keyword)):
-            for series in items_of(elements_of(study)["ReferencedSeriesSequence"]):
-                cited |= _cited(series)
-    if cited != _stated(tuple(evidence)):
+    for series in _cited_series(ds):
+        known = next((one for one in whole if _READ_BACK.get(one) == series), None)
+        if known is None:
+            cited |= _cited(series, whole)
+        else:
+            read_before.append(known)
+    if cited != named_by(one for one in evidence if one not in read_before).items():
         fail("gate.reference", "the evidence is not what the report was made from")
     for _, item in root.pairs:
         for sop in item.references:
-            if _named(sop) not in cited:
+            uid, sop_class_uid = _named(sop)
+            if (uid, sop_class_uid) not in cited and all(
+                one.named.get(uid) != sop_class_uid for one in read_before
+            ):
                 fail("gate.reference", "an image is referred to that is not in the evidence")
 
 
-@lru_cache(maxsize=8)
-def _stated(evidence: tuple[EvidenceRef, ...]) -> frozenset[tuple[str, str]]:
-    return frozenset(map(attrgetter("sop_instance_uid", "sop_class_uid"), evidence))
+_READ_BACK: WeakKeyDictionary[EvidenceSeries, bytes] = WeakKeyDictionary()
+"""The bytes that were read back and found to name a whole series: the next document on it has the same."""
 
 
-@lru_cache(maxsize=16)
-def _cited(series: bytes) -> frozenset[tuple[str, str]]:
-    """The instances of one series; kept, for every document about a CT series cites it whole."""
-    return frozenset(
-        _named(elements_of(sop)) for sop in items_of(elements_of(series)["ReferencedSOPSequence"])
-    )
+def _cited_series(ds: Dataset) -> Iterator[bytes]:
+    """The items of the series in the evidence."""
+    for keyword in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence"):
+        for study in items_of(_encoded(ds, keyword)):
+            yield from items_of(elements_of(study)["ReferencedSeriesSequence"])
+
+
+def _cited(series: bytes, whole: Sequence[EvidenceSeries]) -> set[tuple[str, str]]:
+    """The instances of one series, read one by one."""
+    sops = items_of(elements_of(series)["ReferencedSOPSequence"])
+    cited = {_named(elements_of(sop)) for sop in sops}
+    _READ_BACK.update({one: series for one in whole if one.named.items() == cited})
+    return cited
 
 
 def _named(sop: Elements) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from osteoscribe.core.report import Report
 from osteoscribe.writers import uids, wording
 from osteoscribe.writers.content import clean
 from osteoscribe.writers.copying import copy_attributes
-from osteoscribe.writers.document import DocumentKind, EvidenceRef, new_object
+from osteoscribe.writers.document import DocumentKind, Evidence, named_by, new_object
 from osteoscribe.writers.profiles import STANDARD, Profile
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -27,7 +27,7 @@ _SIDES = {codes.LEFT.value: "L", codes.RIGHT.value: "R", codes.BILATERAL.value: 
 def build_key_image(
     report: Report,
     context: Dataset,
-    evidence: Sequence[EvidenceRef],
+    evidence: Sequence[Evidence],
     picture: Image.Image,
     profile: Profile = STANDARD,
 ) -> Dataset:
@@ -98,8 +98,8 @@ def _set_side(ds: Dataset, report: Report, context: Dataset) -> None:
         ds.Laterality = ""
 
 
-def _cite_sources(ds: Dataset, report: Report, evidence: Sequence[EvidenceRef]) -> None:
-    cited = {ref.sop_instance_uid for ref in evidence}
+def _cite_sources(ds: Dataset, report: Report, evidence: Sequence[Evidence]) -> None:
+    cited = named_by(evidence)
     sources = []
     for image in dict.fromkeys(finding.lesion.image for finding in report.findings):
         if image.sop_instance_uid in cited:

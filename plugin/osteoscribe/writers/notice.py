@@ -9,7 +9,7 @@ from pydicom import Dataset
 from osteoscribe.core import codes
 from osteoscribe.core.report import Report
 from osteoscribe.writers import content, uids, wording
-from osteoscribe.writers.document import BASIC_TEXT_SR, DocumentKind, EvidenceRef, new_document
+from osteoscribe.writers.document import BASIC_TEXT_SR, DocumentKind, Evidence, new_document
 from osteoscribe.writers.profiles import STANDARD, Profile
 from osteoscribe.writers.sr import observation_context, observers
 
@@ -19,7 +19,7 @@ NOT_MEASURED = "A mark in this study was not measured. What was found, and what 
 
 
 def build_notice(
-    report: Report, context: Dataset, evidence: Sequence[EvidenceRef], profile: Profile = STANDARD
+    report: Report, context: Dataset, evidence: Sequence[Evidence], profile: Profile = STANDARD
 ) -> Dataset:
     """The notice of a report's problems, in a series of its own.
 

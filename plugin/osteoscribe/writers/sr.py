@@ -21,7 +21,7 @@ from osteoscribe.writers.document import (
     MANUFACTURER,
     MODEL_NAME,
     DocumentKind,
-    EvidenceRef,
+    Evidence,
     new_document,
     serial_number,
 )
@@ -36,7 +36,7 @@ _SEGMENT = re.compile(r"segment (\d+)")
 
 
 def build_sr(
-    report: Report, context: Dataset, evidence: Sequence[EvidenceRef], profile: Profile = STANDARD
+    report: Report, context: Dataset, evidence: Sequence[Evidence], profile: Profile = STANDARD
 ) -> Dataset:
     """The measurement report of one CT series.
 

@@ -29,9 +29,9 @@ class Reading(Enum):
     """Nothing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MalignancyCodes:
-    """What ``config/codes-malignancy.toml`` says.
+    """What ``config/codes-malignancy.toml`` says. It is equal to itself alone.
 
     Parameters
     ----------

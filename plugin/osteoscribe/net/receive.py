@@ -401,9 +401,9 @@ class FastProvider(DULServiceProvider):
         """Read P-DATA until the library has something to do; whether it is an event."""
         wire = self._wire
         while not (self._kill_thread or self.event_queue.queue or self.to_provider_queue.queue):
-            if self._is_enough():
-                raise _Enough
             if self._take():
+                if self._is_enough():
+                    raise _Enough
                 continue
             if wire.has_other:
                 self._read_pdu_data()
@@ -412,9 +412,12 @@ class FastProvider(DULServiceProvider):
             if not wire.has_room:
                 self._conversation.let_go()
                 wire.make_room()
+            patience_s = self._patience_s()
             count = wire.fill()
             if count is None:
-                self._wait(self._patience_s())
+                self._wait(patience_s)
+                if self._is_enough():
+                    raise _Enough
             elif count:
                 self._idle_timer.restart()
             else:

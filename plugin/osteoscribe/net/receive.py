@@ -60,8 +60,6 @@ BUFFER_LENGTH = 9 * LARGEST_PDU
 _P_DATA = 0x04
 _PDU_HEAD = struct.Struct(">BxL")
 _LONGEST_WAIT_S = 60.0
-_A_MOMENT = struct.pack("ll", 0, 20_000)
-"""Longer than the pauses of a sender that is busy, as a timeval: a read or write itself waits so long."""
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -76,10 +74,6 @@ class ReadAhead(GuardedReceive):
         self._buffer = memoryview(bytearray(BUFFER_LENGTH))
         self._start = self._end = 0
         self._began: float | None = None
-        # OpenSSL would not stop waiting.
-        self._waits_s = 0.0 if isinstance(connection, ssl.SSLSocket) else None
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            connection.setsockopt(socket.SOL_SOCKET, option, _A_MOMENT)
 
     @property
     def buffered(self) -> int:
@@ -122,12 +116,12 @@ class ReadAhead(GuardedReceive):
         return self._buffer[start:end]
 
     def fill(self) -> int | None:
-        """Read what comes within a moment behind what was read before; `at_once`.
+        """Read what is there from a connection that does not block, behind what was read before.
 
         Returns
         -------
         int or None
-            How many bytes; 0 where the peer has closed the connection, None where nothing came.
+            How many bytes; 0 where the peer has closed the connection, None where nothing is there.
 
         Raises
         ------
@@ -160,8 +154,8 @@ class ReadAhead(GuardedReceive):
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """Within it a read waits for a moment at most, and by itself: that spares looks whether it would."""
-        self._connection.settimeout(self._waits_s)
+        """Within it the connection does not block, which spares a look whether it would."""
+        self._connection.settimeout(0.0)
         try:
             yield
         finally:
@@ -169,7 +163,7 @@ class ReadAhead(GuardedReceive):
                 self._connection.settimeout(self._patience_s)
 
     def send(self, pdu: bytes) -> None:
-        """Send, `at_once`; waits longer where the peer does not read.
+        """Send on a connection that does not block; waits where the peer does not read.
 
         Raises
         ------
@@ -183,7 +177,7 @@ class ReadAhead(GuardedReceive):
         if sent < len(pdu):
             self._connection.settimeout(self._patience_s)
             self._connection.sendall(pdu[sent:])
-            self._connection.settimeout(self._waits_s)
+            self._connection.settimeout(0.0)
 
     def __call__(self, length: int) -> bytearray:
         """Read so many bytes; fewer where the peer closed the connection.
@@ -399,11 +393,12 @@ class FastProvider(DULServiceProvider):
 
     def _receive(self) -> bool:
         """Read P-DATA until the library has something to do; whether it is an event."""
-        wire = self._wire
+        wire, answered = self._wire, False
         while not (self._kill_thread or self.event_queue.queue or self.to_provider_queue.queue):
+            if self._is_enough():
+                raise _Enough
             if self._take():
-                if self._is_enough():
-                    raise _Enough
+                answered = not wire.buffered
                 continue
             if wire.has_other:
                 self._read_pdu_data()
@@ -412,12 +407,10 @@ class FastProvider(DULServiceProvider):
             if not wire.has_room:
                 self._conversation.let_go()
                 wire.make_room()
-            patience_s = self._patience_s()
-            count = wire.fill()
+            # A peer sends nothing in the moment after its answer.
+            count, answered = None if answered else wire.fill(), False
             if count is None:
-                self._wait(patience_s)
-                if self._is_enough():
-                    raise _Enough
+                self._wait(self._patience_s())
             elif count:
                 self._idle_timer.restart()
             else:

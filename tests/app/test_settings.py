@@ -77,6 +77,12 @@ def test_an_unknown_key_names_the_nearest_one() -> None:
         {"destination": [{"url": "pacs/dicom-web"}]},
         {"destination": [{"url": "https://user:secret@pacs/dicom-web"}]},
         {"destination": [PACS | {"token_file": "token"}]},
+        {"destination": [PACS | {"ca_file": "ca.pem"}]},
+        {"destination": [PACS | {"tls": True, "tls_key": "key.pem"}]},
+        {"destination": [PACS | {"tls": True, "check_host_name": False}]},
+        {"destination": [{"url": "https://pacs/dicom-web", "tls": True}]},
+        {"destination": [{"url": "http://pacs/dicom-web", "ca_file": "ca.pem"}]},
+        {"peer": [PACS | {"tls_certificate": "node.pem"}]},
         {"destination": [PACS | {"name": "two\nlines"}]},
         {"destination": [PACS | {"senders": ["BACK\\SLASH"]}]},
         {"destination": [PACS, PACS]},
@@ -103,6 +109,14 @@ def test_reports_go_back_to_a_known_sender_when_no_destination_is_set() -> None:
     assert [one.name for one in fixed.destinations_for("PACS")] == ["A@b:1"]
     kept = parse_settings({"delivery": {"back_to_sender": False}, "peer": [PACS]})
     assert kept.destinations_for("PACS") == ()
+
+
+def test_reports_go_back_over_tls_where_the_peer_says_so(project: Path) -> None:
+    recipe = (project / "docs" / "recipes" / "pacs.md").read_text("utf-8")
+    (shown,) = re.findall(r"(?s)```toml\n(.*?)```", recipe)
+    (back,) = parse_settings(tomllib.loads(shown)).destinations_for("PACS")
+    assert (back.tls, back.check_host_name, back.port) == (True, True, 2762)
+    assert all((back.ca_file, back.tls_certificate, back.tls_key))
 
 
 def test_a_destination_takes_the_reports_of_its_senders() -> None:

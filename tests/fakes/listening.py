@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Sequence
 from socketserver import BaseServer
@@ -37,11 +38,15 @@ class Listening:
         What it does on events.
     port
         Where it listens; 0 for any free port.
+    tls
+        What it secures its connections with; None: nothing.
     """
 
-    def __init__(self, ae: AE, handlers: Sequence[Any] = (), port: int = 0) -> None:
+    def __init__(
+        self, ae: AE, handlers: Sequence[Any] = (), port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._server: Any = ae.make_server(
-            ("127.0.0.1", port), evt_handlers=list(handlers), server_class=_Server
+            ("127.0.0.1", port), evt_handlers=list(handlers), server_class=_Server, ssl_context=tls
         )
         self.port = int(self._server.socket.getsockname()[1])
         threading.Thread(target=self._server.serve_forever, args=(_POLL_S,), daemon=True).start()

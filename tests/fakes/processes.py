@@ -171,10 +171,10 @@ def running_node(folder: Path, *arguments: str, **options: Any) -> Iterator[Node
 
 
 @contextlib.contextmanager
-def storescp_archive(storescp: str, folder: Path, port: int) -> Iterator[Path]:
+def storescp_archive(storescp: str, folder: Path, port: int, *options: str) -> Iterator[Path]:
     """DCMTK's storescp; what it takes lies in the folder."""
     folder.mkdir(exist_ok=True)
-    command = [storescp, "--fork", "-aet", "PACS", "-od", str(folder), str(port)]
+    command = [storescp, "--fork", "-aet", "PACS", "-od", str(folder), *options, str(port)]
     process = subprocess.Popen(command, env=dict(os.environ, TCP_NODELAY="1"), start_new_session=True)
     try:
         wait_until(lambda: listens(port), "storescp")

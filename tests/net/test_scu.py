@@ -111,6 +111,11 @@ def test_nobody_there_is_an_error_to_try_again() -> None:
     assert not isinstance(caught.value, RefusedError)
 
 
+def test_a_host_name_that_cannot_be_one_is_an_error_to_try_again() -> None:
+    with pytest.raises(PeerError, match=r"peer.unreachable"):
+        send(Destination(ae_title="PACS", host="pacs..example", port=104), [report_object()])
+
+
 def test_an_unknown_calling_ae_is_refused_for_good_with_the_exact_reason() -> None:
     with (
         archive(lambda _event: 0, require_calling_aet=["SOMEONE"]) as destination,

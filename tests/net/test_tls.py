@@ -16,6 +16,7 @@ from osteoscribe.app.settings import NodeSettings, parse_settings
 from osteoscribe.errors import SetupError
 from osteoscribe.net.tls import server_context
 from osteoscribe.store.segments import RECEIVED, SegmentStore
+from tests.fakes.certificates import Authority
 from tests.fakes.dicom import CT, EXPLICIT, ct_slice, encode
 from tests.fakes.node import RunningNode, receiving_node
 from tests.fakes.sender import associate
@@ -37,25 +38,10 @@ def program(name: str) -> str:
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An authority, and certificates of the node, of a sender, and of a stranger."""
-    folder = tmp_path_factory.mktemp("tls")
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run([program("openssl"), *arguments], cwd=folder, check=True, capture_output=True)
-
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl(
-        "req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=authority", "-days", "2"
-    )
-    openssl(
-        "req", "-x509", *key, "-keyout", "other.key", "-out", "other.pem", "-subj", "/CN=other", "-days", "2"
-    )
-    for name, subject in (("node", "localhost"), ("sender", "sender")):
-        openssl("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={subject}")
-        openssl(
-            *("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"),
-            *("-out", f"{name}.pem", "-days", "2"),
-        )
-    return folder
+    authority = Authority(program("openssl"), tmp_path_factory.mktemp("tls"))
+    authority.issue("node", "localhost")
+    authority.issue("sender", "sender")
+    return authority.folder
 
 
 def secured(files: Path, *, clients: bool = False) -> dict[str, str]:

@@ -31,7 +31,31 @@ Form = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delivered:
+class Secured:
+    """How a connection to one place is secured (PS3.15 B.12).
+
+    Parameters
+    ----------
+    tls
+        Whether DIMSE goes over TLS; a URL says so itself.
+    ca_file
+        Certificates (PEM) that sign the other side's; empty: those that this machine trusts.
+    tls_certificate, tls_key
+        Files (PEM) of the certificate that is shown to the other side, and of its key; empty: none is shown,
+        and the key stands with the certificate.
+    check_host_name
+        Whether the other side's certificate must be made out to its host.
+    """
+
+    tls: bool = False
+    ca_file: str = ""
+    tls_certificate: str = ""
+    tls_key: str = ""
+    check_host_name: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered(Secured):
     """What is sent to one place, and what is asked of it.
 
     Parameters
@@ -65,9 +89,8 @@ class Destination(Delivered):
     ----------
     ae_title, host, port
         Of a C-STORE destination.
-    url, token_file, ca_file
-        Base URL of a DICOMweb service (PS3.18), the file of its bearer token, and that of the certificates
-        (PEM) that sign the server's.
+    url, token_file
+        Base URL of a DICOMweb service (PS3.18), and the file of its bearer token.
     senders
         Calling AE titles whose marks are reported here; empty: all.
     """
@@ -77,7 +100,6 @@ class Destination(Delivered):
     port: int = 0
     url: str = ""
     token_file: str = ""
-    ca_file: str = ""
     senders: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -385,6 +407,7 @@ def check_settings(settings: Settings) -> None:
     _check_ae_title(settings.node.ae_title, "node.ae_title")
     for number, peer in enumerate(settings.peer):
         _check_address(peer.as_destination(), f"peer[{number}]")
+        _check_secured(peer, peer.tls, f"peer[{number}]")
     for number, one in enumerate(settings.destination):
         _check_destination(one, f"destination[{number}]")
     _check_names(settings)
@@ -415,13 +438,28 @@ def _check_destination(one: Destination, where: str) -> None:
         _check_ae_title(ae_title, f"{where}.senders")
     if node:
         _check_address(one, where)
-        for key in ("token_file", "ca_file"):
-            if getattr(one, key):
-                raise _wrong(f"{where}.{key}", getattr(one, key), "none without an url")
+        if one.token_file:
+            raise _wrong(f"{where}.token_file", one.token_file, "none without an url")
     else:
         _check_url(one, where)
+        if one.tls:
+            raise _wrong(f"{where}.tls", one.tls, "none with an url, which says it by https://")
+    _check_secured(one, one.tls or one.url.startswith("https:"), where)
     if not _NAME.fullmatch(one.name):
         raise _wrong(f"{where}.name", one.name, "1 to 128 printable characters")
+
+
+def _check_secured(one: Secured, is_secured: bool, where: str) -> None:
+    """Nobody is to believe a connection secured that is not."""
+    if not is_secured:
+        for key in ("ca_file", "tls_certificate", "tls_key"):
+            if getattr(one, key):
+                raise _wrong(f"{where}.{key}", getattr(one, key), "none without tls = true or https://")
+    if one.tls_key and not one.tls_certificate:
+        raise _wrong(f"{where}.tls_certificate", "", "a file, where tls_key is set")
+    if not (one.check_host_name or one.ca_file):
+        # Any certificate that anybody can buy would do.
+        raise _wrong(f"{where}.check_host_name", False, "true, or a ca_file of the authority to trust")
 
 
 def _check_url(one: Destination, where: str) -> None:

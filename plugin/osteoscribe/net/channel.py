@@ -27,6 +27,7 @@ from pynetdicom.association import Association
 
 from osteoscribe.app.ports import EncodedObject
 from osteoscribe.errors import PeerError
+from osteoscribe.net.tls import SecuredSocket
 
 _P_DATA, _RELEASE_RQ, _RELEASE_RP, _ABORT = 0x04, 0x05, 0x06, 0x07
 _C_STORE_RQ, _C_STORE_RSP = 0x0001, 0x8001
@@ -73,6 +74,8 @@ class Channel:
         self._largest = max(association.acceptor.maximum_length or _UNLIMITED_PDU, 64)
         self._number = 0
         self._socket = _taken_over(association)
+        # A secured socket cannot be detached from what closes it as soon as the library's part is forgotten.
+        self._association = association
 
     def accepts(self, sop_class_uid: str) -> bool:
         """Whether the peer takes objects of this class over this association."""
@@ -81,6 +84,8 @@ class Channel:
     @property
     def is_usable(self) -> bool:
         """Whether nothing has come from the peer since its last answer: neither an abort nor an end."""
+        if isinstance(self._socket, SecuredSocket):
+            return not self._socket.has_data()
         return not select.select([self._socket], [], [], 0)[0]
 
     def store(self, one: EncodedObject) -> int:
@@ -113,14 +118,20 @@ class Channel:
             self._socket.settimeout(_LONGEST_RELEASE_S)
             self._socket.sendall(_pdu(_RELEASE_RQ, bytes(4)))
             self._pdu(time.monotonic() + _LONGEST_RELEASE_S)
-        self._socket.close()
+        self._close()
 
     def abort(self) -> None:
         """End the association at once (PS3.8 9.3.8)."""
         with suppress(OSError):
             self._socket.settimeout(_LONGEST_RELEASE_S)
             self._socket.sendall(_pdu(_ABORT, bytes(4)))
-        self._socket.close()
+        self._close()
+
+    def _close(self) -> None:
+        if isinstance(self._socket, SecuredSocket):
+            self._socket.end()
+        else:
+            self._socket.close()
 
     def _send(self, context_id: int, control: int, content: bytes) -> None:
         """Send a command or a data set in fragments (PS3.8 9.3.5.1)."""
@@ -196,6 +207,8 @@ def _taken_over(association: Association) -> socket.socket:
         if connection is not None:
             connection.close()
         raise PeerError("peer.aborted", "found the association ended as soon as it was open; tried again")
+    if isinstance(connection, SecuredSocket):
+        return connection
     # Whatever the library still does with what is left of its own, it is none of this one's.
     taken = socket.socket(fileno=connection.detach())
     taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

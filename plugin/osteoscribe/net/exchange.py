@@ -15,8 +15,9 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from osteoscribe import __version__
-from osteoscribe.app.settings import Destination
+from osteoscribe.app.settings import Destination, Secured
 from osteoscribe.errors import BusyError, PeerError, RefusedError, SetupError
+from osteoscribe.net.tls import client_context, not_secured, reason_of
 
 DICOM_JSON = "application/dicom+json"
 
@@ -46,15 +47,15 @@ class Endpoint:
         Its base, such as ``https://pacs.example/dicom-web``.
     token_file
         File that holds a bearer token, read anew for each request; empty: none.
-    ca_file
-        Certificates (PEM) that sign the server's; empty: those that the system trusts.
+    secured
+        What the server's certificate is checked with, and ours.
     timeout_s
         Patience with a silent server.
     """
 
     url: str
     token_file: str = ""
-    ca_file: str = ""
+    secured: Secured = field(default_factory=Secured)
     timeout_s: float = 30.0
 
     @property
@@ -68,7 +69,7 @@ def endpoint_of(destination: Destination, timeout_s: float) -> Endpoint:
     return Endpoint(
         url=destination.url,
         token_file=destination.token_file,
-        ca_file=destination.ca_file,
+        secured=destination,
         timeout_s=timeout_s,
     )
 
@@ -118,7 +119,7 @@ def exchange(
     RefusedError
         ``peer.redirected``: the address is another.
     SetupError
-        ``settings.token-unreadable``, ``settings.ca-unreadable``.
+        ``settings.token-unreadable``, ``settings.ca-unreadable``, ``settings.tls-unusable``.
     """
     parts = endpoint.parts
     sent = {"User-Agent": f"osteoscribe/{__version__}", "Connection": "close", **_token(endpoint), **headers}
@@ -166,13 +167,7 @@ def _connection(endpoint: Endpoint) -> http.client.HTTPConnection:
     host = parts.hostname or ""
     if parts.scheme != "https":
         return http.client.HTTPConnection(host, parts.port, timeout=endpoint.timeout_s)
-    try:
-        context = ssl.create_default_context(cafile=endpoint.ca_file or None)
-    except OSError as error:
-        raise SetupError(
-            "settings.ca-unreadable",
-            f"found no readable certificates in {endpoint.ca_file!r}; check the file",
-        ) from error
+    context = client_context(endpoint.secured)
     return http.client.HTTPSConnection(host, parts.port, timeout=endpoint.timeout_s, context=context)
 
 
@@ -202,8 +197,7 @@ def _ended_after(connection: socket.socket, allowed_s: float) -> Iterator[None]:
     def end() -> None:
         over.set()
         with contextlib.suppress(OSError):
-            # The plain socket's: that of a TLS socket would let the next bytes through undecrypted.
-            socket.socket.shutdown(connection, socket.SHUT_RDWR)
+            connection.shutdown(socket.SHUT_RDWR)
 
     watchdog = threading.Timer(allowed_s, end)
     watchdog.daemon = True
@@ -250,13 +244,7 @@ def _retry_after_s(text: str, now: datetime) -> float | None:
 
 def _not_exchanged(error: Exception, endpoint: Endpoint) -> PeerError:
     if isinstance(error, ssl.SSLError):
-        # The reason is OpenSSL's own word, never text of the peer.
-        reason = getattr(error, "verify_message", "") or error.reason or "handshake"
-        return PeerError(
-            "peer.tls",
-            f"found no trusted TLS connection to {endpoint.url} ({reason}); check its certificate and "
-            "ca_file; tried again",
-        )
+        return not_secured(reason_of(error), endpoint.url)
     if isinstance(error, TimeoutError):
         return PeerError(
             "peer.silent",

@@ -21,6 +21,7 @@ from osteoscribe.errors import PeerError, RefusedError
 from osteoscribe.net.channel import Channel, Silent
 from osteoscribe.net.checkpoint import pause_for_certain
 from osteoscribe.net.guard import LARGEST_PDU, GuardedReceive
+from osteoscribe.net.tls import Opening, SecuredSocket, SecuredTransport, client_context, not_secured
 
 LARGEST_ANSWERS = 1 << 26
 """Bytes of all answers on an association; those to a query are a few hundred each."""
@@ -69,9 +70,12 @@ class StoreSender:
         Raises
         ------
         PeerError
-            ``peer.unreachable``, ``peer.rejected``, ``peer.aborted``, ``peer.silent``: to be tried again.
+            ``peer.unreachable``, ``peer.tls``, ``peer.rejected``, ``peer.aborted``, ``peer.silent``: to be
+            tried again.
         RefusedError
             ``peer.rejected-permanently``: a person must act.
+        SetupError
+            ``settings.ca-unreadable``, ``settings.tls-unusable``.
         """
         replied = 0
         kept = self._take_kept(destination, objects)
@@ -178,7 +182,7 @@ def associate(
     handlers: Sequence[tuple[Any, Any]] = (),
     roles: Sequence[Any] = (),
 ) -> Association:
-    """Open an association with a peer.
+    """Open an association with a peer, over TLS where it is to be.
 
     Parameters
     ----------
@@ -192,9 +196,11 @@ def associate(
     Raises
     ------
     PeerError
-        ``peer.unreachable``, ``peer.rejected``: to be tried again.
+        ``peer.unreachable``, ``peer.tls``, ``peer.rejected``: to be tried again.
     RefusedError
         ``peer.rejected-permanently``, ``peer.no-context``: a person must act.
+    SetupError
+        ``settings.ca-unreadable``, ``settings.tls-unusable``.
     """
     _config.LOG_HANDLER_LEVEL = "none"
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
@@ -203,6 +209,7 @@ def associate(
     ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout_s
     for sop_class_uid, syntaxes in contexts:
         ae.add_requested_context(sop_class_uid, list(syntaxes))
+    opening = Opening(client_context(peer)) if peer.tls else None
     try:
         association = ae.associate(
             peer.host,
@@ -210,19 +217,23 @@ def associate(
             ae_title=peer.ae_title,
             evt_handlers=[(evt.EVT_CONN_OPEN, _on_connection), *handlers],
             ext_neg=list(roles),
+            tls_args=None if opening is None else (cast(Any, opening), peer.host),
         )
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, UnicodeError) as error:
+        # The last of a host name that cannot be one.
         raise _unreachable(peer) from error
     if association.is_established:
         pause_for_certain(association)
         return association
-    raise _not_established(association, peer)
+    raise _not_established(association, peer, "" if opening is None else opening.fault)
 
 
 def _on_connection(event: Event) -> None:
     transport = event.assoc.dul.socket
     if transport is None or transport.socket is None:
         return
+    if isinstance(transport.socket, SecuredSocket):
+        transport.__class__ = SecuredTransport
     transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # The library would wait for ever where the peer falls silent in the middle of a PDU or reads no more,
     # and so would whoever ends the association.
@@ -256,7 +267,7 @@ def rejection_of(association: Association) -> Any:
     return answer if isinstance(answer, A_ASSOCIATE) and answer.result else None
 
 
-def _not_established(association: Association, peer: Destination) -> PeerError:
+def _not_established(association: Association, peer: Destination, fault: str) -> PeerError:
     answer = rejection_of(association)
     if answer is not None:
         reason = _REASONS.get((answer.result_source, answer.diagnostic), "unknown reason")
@@ -273,4 +284,4 @@ def _not_established(association: Association, peer: Destination) -> PeerError:
             f"found no SOP Class accepted by {peer}, expected those of structured reports; enable them "
             "there, then run osteoscribe jobs retry",
         )
-    return _unreachable(peer)
+    return not_secured(fault, str(peer)) if fault else _unreachable(peer)

@@ -226,6 +226,21 @@ def test_a_sender_that_stops_inside_a_pdu_is_cut_off(tmp_path: Path, sent: float
         assert stored(node) == []
 
 
+def test_a_sender_that_goes_on_too_slowly_inside_a_pdu_is_cut_off(tmp_path: Path) -> None:
+    """However short its pauses are."""
+    with receiving_node(tmp_path, idle_timeout_s=0.5) as node:
+        said = b"".join(store(1, size=3000))
+        with raw_association(node.port) as association:
+            association.send(said[:1000])
+            began = time.monotonic()
+            with pytest.raises(OSError):
+                for one in said[1000:3000]:
+                    association.send(bytes([one]))
+                    time.sleep(0.005)
+            assert 0.4 < time.monotonic() - began < 5
+        assert stored(node) == []
+
+
 def test_a_sender_that_stops_between_two_pdus_is_aborted(tmp_path: Path) -> None:
     with receiving_node(tmp_path, idle_timeout_s=0.5) as node:
         with raw_association(node.port) as association:

@@ -136,6 +136,27 @@ def test_connections_that_break_are_not_counted_for_ever(tmp_path: Path) -> None
         first.release()
 
 
+def test_a_connection_for_which_the_other_has_no_descriptor_left_is_not_counted_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_descriptor(channel: socket.socket, buffers: list[bytes], *_: object) -> None:
+        # What the system leaves of a message where the receiving process may open nothing more.
+        channel.send(buffers[0])
+
+    with shared_node(tmp_path) as (shared, beside):
+        (first,) = opened(shared.port, 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "send_fds", without_descriptor)
+            with socket.socket() as lost:
+                assert beside.give(lost)
+            wait_until(lambda: beside.open_connections == 0, "that it is counted no more")
+        (second,) = opened(shared.port, 1)
+        assert beside.open_connections == 1
+        assert second.send_c_store(ct_slice(1)).Status == 0x0000
+        first.release()
+        second.release()
+
+
 def test_who_may_call_is_said_in_both(tmp_path: Path) -> None:
     with shared_node(tmp_path) as (shared, beside):
         (first,) = opened(shared.port, 1)

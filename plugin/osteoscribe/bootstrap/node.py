@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 
+from osteoscribe.app.bugs import trace_of
 from osteoscribe.app.practice import check_profiles, load_practice
 from osteoscribe.app.settings import Settings
 from osteoscribe.bootstrap.heart import Heart
@@ -132,8 +133,8 @@ def _record_left(
             record_left(settings, folder, ended[0])
             del ended[0]
             _pass_on(workers, NEWS)
-    except StoreError as error:
-        LOGGER.warning("instances of a receiver not recorded yet code=%s", error.code)
+    except (StoreError, OSError) as error:
+        LOGGER.warning("instances of a receiver not recorded yet: %s", trace_of(error))
 
 
 def _checked(read_settings: Callable[[], Settings]) -> Settings:

@@ -185,8 +185,8 @@ class ReceiverProcess(KeptProcess):
 
     @property
     def open_connections(self) -> int:
-        """How many connections it has."""
-        return self._handing.open_connections
+        """How many connections it has; those of one that has ended ended with it."""
+        return self._handing.open_connections if self._is_ready else 0
 
     def give(self, connection: socket.socket) -> bool:
         """Have it serve a connection; False where it cannot."""

@@ -93,13 +93,16 @@ class HandedServer(GuardedServer):
         OSError
             None has come, or it is broken.
         """
-        _, descriptors, _, _ = socket.recv_fds(self._channel, 1, 1, socket.MSG_CMSG_CLOEXEC)
-        if not descriptors:
+        handed, descriptors, _, _ = socket.recv_fds(self._channel, 1, 1, socket.MSG_CMSG_CLOEXEC)
+        if not handed:
             time.sleep(_ORPHAN_PAUSE_S)
             raise ConnectionAbortedError("the other end of the channel is closed")
-        connection = socket.socket(fileno=descriptors[0])
         with self._counting:
             self._taken += 1
+            if not descriptors:
+                self._tell()
+                raise ConnectionAbortedError("no more connections find room in this process")
+            connection = socket.socket(fileno=descriptors[0])
             self.take(connection)
         try:
             return connection, connection.getpeername()
@@ -116,4 +119,7 @@ class HandedServer(GuardedServer):
         """Count it no more, and tell so."""
         with self._counting:
             super().end(request)
-            self._ended.value = self._taken - self.open_connections
+            self._tell()
+
+    def _tell(self) -> None:
+        self._ended.value = self._taken - self.open_connections

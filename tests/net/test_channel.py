@@ -21,6 +21,7 @@ from osteoscribe.net.scu import StoreSender
 from tests.benchmarks.peers import accepting, read_pdu
 from tests.fakes.listening import Listening
 from tests.fakes.processes import wait_until
+from tests.fakes.sender import sender
 from tests.net.test_scu import COMPREHENSIVE_SR, EXPLICIT, report_object
 
 OK = 0x0000
@@ -73,15 +74,6 @@ def archive(
     with Listening(ae, handlers) as peer:
         seen.port = peer.port
         yield seen
-
-
-@contextmanager
-def sender(keep_s: float = 30.0, timeout_s: float = 30.0) -> Iterator[StoreSender]:
-    one = StoreSender(ae_title="OSTEOSCRIBE", timeout_s=timeout_s, keep_s=keep_s)
-    try:
-        yield one
-    finally:
-        one.close()
 
 
 def statuses(one: StoreSender, seen: Seen, *numbers: int) -> list[int | None]:

@@ -35,12 +35,13 @@ from osteoscribe.net.stow import StowSender
 from osteoscribe.net.tls import SecuredSocket, client_context
 from tests.benchmarks.peers import Archive as PlainArchive
 from tests.benchmarks.peers import accepting, read_pdu
-from tests.conftest import Program, find_program
+from tests.conftest import Program
 from tests.fakes.certificates import Authority
 from tests.fakes.dicom import COMPREHENSIVE_SR, EXPLICIT, ROOT
 from tests.fakes.dimse import ABORT
 from tests.fakes.listening import Listening
 from tests.fakes.processes import free_port, listens, wait_until
+from tests.fakes.sender import sender
 from tests.fakes.web import answer, store_response, web_server
 from tests.net.test_scu import report_object
 
@@ -50,11 +51,8 @@ OK = 0x0000
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    openssl = find_program("openssl")
-    if openssl is None:
-        pytest.skip("outside program absent: openssl")
-    made = Authority(openssl, tmp_path_factory.mktemp("tls"))
+def authority(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    made = Authority(program("openssl"), tmp_path_factory.mktemp("tls"))
     made.issue("pacs", "pacs", "IP:127.0.0.1")
     made.issue("elsewhere", "elsewhere", "IP:127.0.0.9,DNS:elsewhere")
     made.issue("expired", "pacs", "IP:127.0.0.1", days=-1)
@@ -104,15 +102,6 @@ def secured(authority: Authority, name: str = "pacs", *, asks: bool = False) -> 
 def pacs(authority: Authority, port: int, **more: Any) -> Destination:
     files = {"ca_file": authority.file("ca.pem"), **more}
     return Destination(name="pacs", ae_title="PACS", host="127.0.0.1", port=port, tls=True, **files)
-
-
-@contextmanager
-def sender(keep_s: float = 30.0, timeout_s: float = 30.0) -> Iterator[StoreSender]:
-    one = StoreSender(ae_title="OSTEOSCRIBE", timeout_s=timeout_s, keep_s=keep_s)
-    try:
-        yield one
-    finally:
-        one.close()
 
 
 def statuses(one: StoreSender, destination: Destination, *numbers: int) -> list[int | None]:

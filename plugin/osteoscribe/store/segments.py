@@ -11,11 +11,11 @@ import itertools
 import os
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from osteoscribe.app.ports import Envelope
 from osteoscribe.core.digest import new_digest
@@ -35,6 +35,8 @@ NODE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,30}[a-z0-9])?")
 _NAME = re.compile(
     rf"(?:{RECEIVED}|{MADE})/[0-9]{{8}}/[0-9a-f]+-(?:(?P<node>{NODE_NAME.pattern})-)?(?P<process>[0-9]+)-[0-9]+\.seg"
 )
+T = TypeVar("T")
+
 _NO_HEADER = bytes(HEADER_LENGTH)
 _COUNTER = itertools.count()
 
@@ -368,11 +370,7 @@ class SegmentRecord:
         StoreError
             ``store.disk-full`` or ``store.write-failed``; nothing of the data set is kept.
         """
-        file = self._begun()
-        try:
-            self.length += file.put(pieces)
-        except OSError as error:
-            raise self._fault(error) from error
+        self.length += self._in_file(lambda file: file.put(pieces))
 
     def let_go(self) -> None:
         """Need the memory of what was taken no more: it is in the file.
@@ -382,11 +380,7 @@ class SegmentRecord:
         StoreError
             ``store.disk-full`` or ``store.write-failed``; nothing of the data set is kept.
         """
-        file = self._begun()
-        try:
-            file.let_go()
-        except OSError as error:
-            raise self._fault(error) from error
+        self._in_file(BlockFile.let_go)
 
     def content(self) -> memoryview:
         """Give what was written so far, without a copy of it.
@@ -416,11 +410,7 @@ class SegmentRecord:
         StoreError
             ``store.disk-full`` or ``store.write-failed``; nothing of the data set is kept.
         """
-        file = self._begun()
-        try:
-            file.end(_NO_HEADER)
-        except OSError as error:
-            raise self._fault(error) from error
+        self._in_file(lambda file: file.end(_NO_HEADER))
         return self._place
 
     def commit(self, envelope: Envelope) -> BlobRef:
@@ -436,12 +426,8 @@ class SegmentRecord:
         StoreError
             ``store.disk-full`` or ``store.write-failed``; nothing of the data set is kept.
         """
-        file = self._begun()
-        try:
-            file.end(pack_header(envelope, self.length, file.digest()))
-            file.sync()
-        except OSError as error:
-            raise self._fault(error) from error
+        self._in_file(lambda file: file.end(pack_header(envelope, self.length, file.digest())))
+        self._in_file(BlockFile.sync)
         place = self._place
         self._writer.end = next_block(place.offset + self.length)
         self._file = None
@@ -457,6 +443,14 @@ class SegmentRecord:
     def _place(self) -> BlobRef:
         writer = self._writer
         return BlobRef(segment=writer.name, offset=writer.end + HEADER_LENGTH, length=self.length)
+
+    def _in_file(self, act: Callable[[BlockFile], T]) -> T:
+        """Do something in the file; a fault of the disk is stated as our own."""
+        file = self._begun()
+        try:
+            return act(file)
+        except OSError as error:
+            raise self._fault(error) from error
 
     def _begun(self) -> BlockFile:
         if self._file is None:

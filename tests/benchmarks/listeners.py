@@ -22,6 +22,7 @@ from tests.fakes.processes import NodeProcess, free_port
 TICKS = os.sysconf("SC_CLK_TCK")
 CERTIFICATE, KEY = "listener.pem", "listener.key"
 PLUGIN = Path(__file__).resolve().parents[2]
+SYNCED = "storescp-synced"
 FLOORS = ("raw", "synced")
 """The same bytes without DICOM: into files; into one file a sender, on disk before each answer."""
 
@@ -37,7 +38,11 @@ class Running:
 
 @contextlib.contextmanager
 def listener(name: str, folder: Path, associations: int) -> Iterator[Running]:
-    """Start a listener by its name: raw, synced, storescp, orthanc, ours, stock, ours-tls, storescp-tls."""
+    """Start a listener by its name.
+
+    raw, synced, ours, stock, ours-tls, orthanc, storescp, storescp-tls; storescp-synced, which has each file
+    on disk before it answers, and storescp-ignore, which keeps nothing: what its sender takes.
+    """
     if name.endswith("-tls"):
         make_certificate(folder.parent)
     if name in ("ours", "stock", "ours-tls"):
@@ -55,8 +60,11 @@ def listener(name: str, folder: Path, associations: int) -> Iterator[Running]:
     port = free_port()
     folder.mkdir()
     command = _command(name, port, folder, associations)
+    environment = {**os.environ, "LD_PRELOAD": _sync_on_close(folder.parent)} if name == SYNCED else None
     with (folder.parent / f"{name}.log").open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=PLUGIN, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, cwd=PLUGIN, env=environment, start_new_session=True
+        )
     try:
         _wait_for(port, process)
         yield Running(pid=process.pid, port=port)
@@ -74,6 +82,15 @@ def make_certificate(folder: Path) -> None:
         subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
 
 
+def _sync_on_close(folder: Path) -> str:
+    """Path of what makes a program sync each file that it closes."""
+    made = folder / "sync_on_close.so"
+    if not made.exists():
+        source = Path(__file__).with_suffix(".c").with_stem("sync_on_close")
+        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", made, source, "-ldl"], check=True)
+    return str(made)
+
+
 def _wait_for_rest(pid: int) -> None:
     """Wait until the workers have started."""
     for _ in range(40):
@@ -87,6 +104,7 @@ def has(name: str) -> bool:
     """Whether a listener is installed."""
     wanted = {"storescp": ("storescp",), "orthanc": ("Orthanc",), "ours-tls": ("openssl",)}
     wanted["storescp-tls"] = ("storescp", "openssl")
+    wanted[SYNCED], wanted["storescp-ignore"] = ("storescp", "cc"), ("storescp",)
     return all(_program(one) is not None for one in wanted.get(name, ()))
 
 
@@ -102,7 +120,8 @@ def _command(name: str, port: int, folder: Path, associations: int) -> list[str]
         many = ["--fork"] if associations > 1 else []
         if name == "storescp-tls":
             many += ["+tls", str(folder.parent / KEY), str(folder.parent / CERTIFICATE), "-ic"]
-        return [str(_program("storescp")), "-q", *many, "+B", "-od", str(folder), str(port)]
+        many.append("--ignore" if name == "storescp-ignore" else "+B")
+        return [str(_program("storescp")), "-q", *many, "-od", str(folder), str(port)]
     settings = folder.parent / "orthanc.json"
     settings.write_text(
         json.dumps(

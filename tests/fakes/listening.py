@@ -13,7 +13,7 @@ from typing import Any, Self
 from pynetdicom import AE
 from pynetdicom.transport import ThreadedAssociationServer
 
-_POLL_S = 0.02
+_POLL_S = 0.005
 _ENDS_WITHIN_S = 0.1
 
 

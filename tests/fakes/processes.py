@@ -36,7 +36,7 @@ def wait_until(condition: Callable[[], bool], what: str, patience_s: float = 90.
     deadline = time.monotonic() + patience_s
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain for: {what}"
-        time.sleep(0.05)
+        time.sleep(0.01)
 
 
 def free_port() -> int:

@@ -180,7 +180,7 @@ def code_of_the_failure(one: StoreSender, seen: Seen) -> str:
     while True:
         with pytest.raises(PeerError) as caught:
             statuses(one, seen, 1)
-        # A machine that stands still for a second has not even associated; then once more.
+        # A machine that stands still for so long has not even associated; then once more.
         if caught.value.code != "peer.unreachable":
             return caught.value.code
 
@@ -224,12 +224,12 @@ EMPTY = struct.pack(">BxIIBB", 0x04, 6, 0, 1, 1)
     ],
 )
 def test_an_answer_that_is_none_is_an_error_to_try_again(answer: bytes) -> None:
-    timeout_s = 1.0 if answer == EMPTY else 30.0
+    timeout_s = 0.4 if answer == EMPTY else 30.0
     with scripted(answer) as seen, sender(timeout_s=timeout_s) as one:
         assert code_of_the_failure(one, seen) == ("peer.silent" if answer == EMPTY else "peer.aborted")
 
 
 def test_an_answer_that_comes_byte_by_byte_does_not_hold_up_for_ever() -> None:
-    """The whole answer would come in five seconds, and no byte takes half a second."""
-    with scripted(p_data((3, response())), slowly_s=0.05) as seen, sender(timeout_s=0.5) as one:
+    """The whole answer would come in five seconds, and no byte takes as long as the sender waits."""
+    with scripted(p_data((3, response())), slowly_s=0.05) as seen, sender(timeout_s=0.3) as one:
         assert code_of_the_failure(one, seen) == "peer.silent"

@@ -135,7 +135,7 @@ def test_an_archive_that_takes_its_time_over_each_match_is_not_listened_to_for_e
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All its matches would take ten seconds."""
-    monkeypatch.setattr(query, "_SILENCES", 0.02)
+    monkeypatch.setattr(query, "_SILENCES", 0.01)
 
     def slowly(_keys: Dataset) -> Iterator[tuple[int, Dataset | None]]:
         for number in range(100):

@@ -148,7 +148,7 @@ def test_a_silent_archive_is_an_error_to_try_again() -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         with pytest.raises(PeerError) as caught:
-            send(pacs_at(silent.getsockname()[1]), [report_object()], timeout_s=0.5)
+            send(pacs_at(silent.getsockname()[1]), [report_object()], timeout_s=0.2)
     assert not isinstance(caught.value, RefusedError)
 
 
@@ -182,14 +182,14 @@ def test_a_peer_that_falls_silent_in_the_middle_of_its_acceptance_is_left(length
         falling_silent(lambda request: accepting(request)[:length]) as destination,
         pytest.raises(PeerError, match=r"peer.unreachable"),
     ):
-        send(destination, [report_object()], timeout_s=0.5)
+        send(destination, [report_object()], timeout_s=0.2)
 
 
 # Where the machine stands still for so long the library ends the association in the middle of our question.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("answer", [b"\4\0\0", b"\4\0\0\0\0\x30abc"], ids=["in the head", "in the body"])
 def test_a_peer_that_falls_silent_in_the_middle_of_an_answer_is_left(answer: bytes) -> None:
-    asker = CommitmentAsker(ae_title="OSTEOSCRIBE", timeout_s=0.5, take=lambda _report: True)
+    asker = CommitmentAsker(ae_title="OSTEOSCRIBE", timeout_s=0.2, take=lambda _report: True)
     with falling_silent(accepting, then=answer) as destination, pytest.raises(PeerError) as caught:
         asker.ask(destination, "1.2.3", [])
     assert not isinstance(caught.value, RefusedError)

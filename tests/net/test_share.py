@@ -108,7 +108,8 @@ def test_the_limit_of_associations_holds_for_both_together(tmp_path: Path) -> No
 
         wait_until(is_taken, "room for another association")
         for one in associations:
-            one.abort()
+            if one.is_established:
+                one.release()
 
 
 @pytest.mark.parametrize("has_gone", [True, False])

@@ -258,6 +258,16 @@ def test_an_association_that_is_silent_is_aborted(tmp_path: Path) -> None:
         assert association.read_pdu()[0] == ABORTED
 
 
+@pytest.mark.slow
+def test_an_association_is_silent_for_its_time_and_no_longer(tmp_path: Path) -> None:
+    with receiving_node(tmp_path, idle_timeout_s=3.0) as node, raw_association(node.port) as association:
+        association.send(*store(1))
+        assert association.answer()[2] == 0
+        began = time.monotonic()
+        assert association.read_pdu()[0] == ABORTED
+        assert 2.9 < time.monotonic() - began < 5.5
+
+
 def test_the_node_can_end_while_an_object_comes(tmp_path: Path) -> None:
     with receiving_node(tmp_path) as node:
         with raw_association(node.port) as association:

@@ -86,7 +86,7 @@ def _sync_on_close(folder: Path) -> str:
     """Path of what makes a program sync each file that it closes."""
     made = folder / "sync_on_close.so"
     if not made.exists():
-        source = Path(__file__).with_suffix(".c").with_stem("sync_on_close")
+        source = Path(__file__).with_name("sync_on_close.c")
         subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", made, source, "-ldl"], check=True)
     return str(made)
 

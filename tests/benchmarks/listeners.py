@@ -117,11 +117,11 @@ def _command(name: str, port: int, folder: Path, associations: int) -> list[str]
     if name in FLOORS:
         return [sys.executable, "-m", "tests.benchmarks.listeners", name, str(port), str(folder)]
     if name.startswith("storescp"):
-        many = ["--fork"] if associations > 1 else []
+        options = ["--fork"] if associations > 1 else []
         if name == "storescp-tls":
-            many += ["+tls", str(folder.parent / KEY), str(folder.parent / CERTIFICATE), "-ic"]
-        many.append("--ignore" if name == "storescp-ignore" else "+B")
-        return [str(_program("storescp")), "-q", *many, "-od", str(folder), str(port)]
+            options += ["+tls", str(folder.parent / KEY), str(folder.parent / CERTIFICATE), "-ic"]
+        options.append("--ignore" if name == "storescp-ignore" else "+B")
+        return [str(_program("storescp")), "-q", *options, "-od", str(folder), str(port)]
     settings = folder.parent / "orthanc.json"
     settings.write_text(
         json.dumps(
